@@ -1,0 +1,83 @@
+"""kNN and linear accuracy of the frozen features on a labelled set while pretraining runs."""
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pcfrl_lightning.callbacks.classifiers import knn_predict, ridge_predict
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
+
+
+class OnlineMonitor(L.Callback):
+    """Every few epochs logs ``monitor/knn_accuracy`` and ``monitor/linear_accuracy`` on labelled faces.
+
+    Both classifiers see frozen F_s, fit on (a part of) the ``train`` split and judged on ``val``; no gradient reaches the
+    backbone. The linear one is a ridge regression on one-hot labels: a quick indicator, not the evaluation protocol.
+
+    Args:
+        data: a labelled data set, e.g. ``FER2013`` (its views are not used).
+        label: name of the label, e.g. ``expression``.
+        every_n_epochs: how often, at least 1; the last epoch is always judged.
+        max_images: at most so many images of each split, evenly spaced, at least 2.
+        neighbors: k of the kNN classifier, at least 1.
+    """
+
+    def __init__(
+        self,
+        data: FaceData,
+        label: str = "expression",
+        every_n_epochs: int = 5,
+        max_images: int = 4000,
+        neighbors: int = 20,
+    ) -> None:
+        if every_n_epochs < 1 or max_images < 2 or neighbors < 1:
+            raise ValueError(
+                "OnlineMonitor needs every_n_epochs >= 1, max_images >= 2, neighbors >= 1, "
+                f"got {every_n_epochs}, {max_images}, {neighbors}"
+            )
+        self.data = data
+        self.label = label
+        self.every_n_epochs = every_n_epochs
+        self.max_images = max_images
+        self.neighbors = neighbors
+        self.images: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Read the labelled images once, before training starts."""
+        if stage == "fit" and trainer.is_global_zero and not self.images:
+            self.images = {split: self._read(split) for split in ("train", "val")}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Judge the features when it is due."""
+        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.current_epoch + 1 == trainer.max_epochs
+        if not due or not trainer.is_global_zero:
+            return
+        features = {split: extract(pl_module, images) for split, (images, _) in self.images.items()}
+        train, val = features["train"], features["val"]
+        train_labels, val_labels = (self.images[split][1].to(train.device) for split in ("train", "val"))
+        for name, predicted in (
+            ("knn", knn_predict(train, train_labels, val, self.neighbors)),
+            ("linear", ridge_predict(train, train_labels, val)),
+        ):
+            pl_module.log(f"monitor/{name}_accuracy", (predicted == val_labels).float().mean(), rank_zero_only=True)
+
+    def _read(self, split: str) -> tuple[Tensor, Tensor]:
+        faces = self.data.splits[split]
+        if self.label not in faces.labels:
+            raise ValueError(f"OnlineMonitor: {faces.name} has no label '{self.label}'; it has {sorted(faces.labels)}")
+        chosen = torch.linspace(0, len(faces) - 1, min(self.max_images, len(faces))).round().long()
+        images = ImageBatches(faces.subset(chosen), self.data.image_size)
+        loader = DataLoader(images, batch_size=256, collate_fn=whole_batch)
+        return torch.cat([batch["image"] for batch in loader]), faces.labels[self.label][chosen]
+
+
+@torch.no_grad()
+def extract(module: L.LightningModule, images: Tensor, batch_size: int = 256) -> Tensor:
+    """F_s of uint8 images ``(n, 3, S, S)`` as float32 ``(n, D)`` on the module's device; leaves the module's mode."""
+    training = module.training
+    module.eval()
+    features = [module(part.to(module.device).float() / 255).float() for part in images.split(batch_size)]
+    module.train(training)
+    return torch.cat(features)

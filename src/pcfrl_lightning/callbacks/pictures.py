@@ -1,0 +1,50 @@
+"""Pictures for the run directory and the logger."""
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+TITLE_HEIGHT = 14
+
+
+def labelled_grid(columns: dict[str, Tensor], pixels: int = 96) -> Image.Image:
+    """Lay equally many images per column side by side, under their titles.
+
+    Args:
+        columns: title to images ``(R, 3, S, S)`` in [0, 1]; values outside are clipped.
+        pixels: side of each cell in the picture.
+    """
+    rows = len(next(iter(columns.values())))
+    picture = Image.new("RGB", (pixels * len(columns), TITLE_HEIGHT + pixels * rows), "white")
+    draw = ImageDraw.Draw(picture)
+    for column, (title, images) in enumerate(columns.items()):
+        draw.text((column * pixels + 3, 1), title, fill="black")
+        for row, image in enumerate(to_uint8(images)):
+            cell = Image.fromarray(image.numpy()).resize((pixels, pixels), Image.Resampling.BILINEAR)
+            picture.paste(cell, (column * pixels, TITLE_HEIGHT + row * pixels))
+    return picture
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """``(N, 3, H, W)`` in [0, 1] to ``(N, H, W, 3)`` uint8 on the CPU, clipped."""
+    return (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
+
+
+def save_picture(trainer: L.Trainer, name: str, picture: Image.Image) -> Path:
+    """Write ``<run directory>/<name>_epoch_NNNN.png`` and hand the picture to W&B and TensorBoard loggers."""
+    folder = Path(trainer.log_dir or trainer.default_root_dir) / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_epoch_{trainer.current_epoch + 1:04d}.png"
+    picture.save(path)
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(name, [picture], step=trainer.global_step)
+        elif isinstance(logger, TensorBoardLogger):
+            pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+            image = pixels.view(picture.height, picture.width, 3)
+            logger.experiment.add_image(name, image, trainer.global_step, dataformats="HWC")
+    return path

@@ -1,0 +1,43 @@
+"""Training speed in the log."""
+
+import time
+from typing import Any
+
+import lightning as L
+
+
+class Throughput(L.Callback):
+    """Logs ``train/images_per_second`` (all ranks together) once an epoch, and ``train/images_seen``.
+
+    Wall-clock time of the whole epoch, so that it never waits for the device inside a step.
+    """
+
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.images = 0
+        self.images_seen = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self.started, self.images = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images of the batch on all ranks."""
+        self.images += len(batch["source"]) * trainer.world_size
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the epoch's mean speed."""
+        self.images_seen += self.images
+        seconds = time.perf_counter() - self.started
+        pl_module.log("train/images_per_second", self.images / seconds, rank_zero_only=True)
+        pl_module.log("train/images_seen", float(self.images_seen), rank_zero_only=True)
+
+    def state_dict(self) -> dict[str, int]:
+        """Keep the count over a resume."""
+        return {"images_seen": self.images_seen}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Continue the count of the interrupted run."""
+        self.images_seen = state_dict["images_seen"]

@@ -1,0 +1,60 @@
+"""The ``pcfrl`` command: training commands go to LightningCLI, the others to small modules of their own."""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from pcfrl_lightning import __version__
+
+TRAINING = {
+    "fit": "train a model (pretraining or a probe)",
+    "validate": "evaluate on the validation split",
+    "test": "evaluate on the test split and write results.json",
+    "predict": "write features of every image",
+}
+TOOLS = {
+    "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),
+    "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
+    "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
+    "bench": ("pcfrl_lightning.cli.bench", "measure a training step or NPA: pcfrl bench step|npa"),
+    "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
+}
+
+
+def usage() -> str:
+    """Help text listing every command."""
+    rows = [*TRAINING.items(), *((name, text) for name, (_, text) in TOOLS.items())]
+    commands = "\n".join(f"  {name:<11} {text}" for name, text in rows)
+    return f"usage: pcfrl COMMAND ...\n\n{commands}\n\n`pcfrl COMMAND --help` tells more; version {__version__}"
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+    elif arguments[0] == "--version":
+        print(__version__)
+    elif arguments[0] in TOOLS:
+        module = import_module(TOOLS[arguments[0]][0])
+        run_or_explain(lambda: module.main(arguments[1:]))
+    elif arguments[0] in TRAINING:
+        from pcfrl_lightning.cli.training import expand_aliases, run
+
+        sys.argv[1:] = expand_aliases(arguments)
+        run_or_explain(run)
+    else:
+        sys.exit(f"pcfrl: unknown command {arguments[0]!r}\n\n{usage()}")
+
+
+def run_or_explain(command: Callable[[], object]) -> None:
+    """Run a command; a mistake in the input ends in one line on standard error and exit status 1, not in a traceback."""
+    from pcfrl_lightning.errors import DataError
+
+    try:
+        status = command()
+    except (DataError, FileNotFoundError) as error:
+        sys.exit(f"pcfrl: {error}")
+    except KeyboardInterrupt:
+        sys.exit("pcfrl: interrupted")
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,70 @@
+"""``pcfrl fit|validate|test|predict``: LightningCLI with this project's defaults."""
+
+import os
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch.optim import Optimizer
+
+from pcfrl_lightning.training import scheduled
+
+ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}
+
+
+class SaveConfig(SaveConfigCallback):
+    """Saves ``config.yaml`` into the run directory and hands the values to the logger."""
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Give the whole configuration to the loggers, flattened by them as they like."""
+        import yaml
+
+        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        for logger in trainer.loggers:
+            if isinstance(logger, Logger):
+                logger.log_hyperparams({"config": config})
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI: any LightningModule and LightningDataModule by class path."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
+        parser.link_arguments("model.init_args.image_size", "data.init_args.image_size")
+
+    @staticmethod
+    def configure_optimizers(
+        lightning_module: L.LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
+    ) -> OptimizerLRScheduler:
+        """An injected optimizer without an injected scheduler gets the paper's cosine annealing."""
+        if lr_scheduler is None:
+            return scheduled(lightning_module, optimizer)
+        return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+
+
+def expand_aliases(arguments: list[str]) -> list[str]:
+    """Replace the short options (``--baseline X``, ``--checkpoint X``) by the keys they stand for."""
+    expanded = []
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        expanded.append(ALIASES.get(name, name) + separator + value)
+    return expanded
+
+
+def run(arguments: ArgsType = None) -> TrainingCLI:
+    """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    torch.set_float32_matmul_precision("high")
+    return TrainingCLI(
+        L.LightningModule,
+        L.LightningDataModule,
+        subclass_mode_model=True,
+        subclass_mode_data=True,
+        save_config_callback=SaveConfig,
+        save_config_kwargs={"overwrite": True},
+        seed_everything_default=0,
+        args=arguments,
+    )

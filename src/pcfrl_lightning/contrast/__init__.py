@@ -1,0 +1,46 @@
+"""Injectable parts of the calibrated contrastive losses: calibrators, pair terms, negatives and the head."""
+
+from pcfrl_lightning.contrast.calibrators import (
+    AdaptiveThreshold,
+    Calibrator,
+    CosineThreshold,
+    NoCalibration,
+    NPAThreshold,
+    TopK,
+)
+from pcfrl_lightning.contrast.head import CalibratedContrast, ContrastOutput
+from pcfrl_lightning.contrast.negatives import AllNegatives, MixedNegatives, Negatives, RandomNegatives, Views
+from pcfrl_lightning.contrast.pair_terms import (
+    AlignmentOnly,
+    Attention,
+    CalibratedPairs,
+    CosineOnly,
+    Eq7,
+    ExponentWeight,
+    LossWeight,
+    PairTerm,
+)
+
+__all__ = [
+    "AdaptiveThreshold",
+    "AlignmentOnly",
+    "AllNegatives",
+    "Attention",
+    "CalibratedContrast",
+    "CalibratedPairs",
+    "Calibrator",
+    "ContrastOutput",
+    "CosineOnly",
+    "CosineThreshold",
+    "Eq7",
+    "ExponentWeight",
+    "LossWeight",
+    "MixedNegatives",
+    "NPAThreshold",
+    "Negatives",
+    "NoCalibration",
+    "PairTerm",
+    "RandomNegatives",
+    "TopK",
+    "Views",
+]

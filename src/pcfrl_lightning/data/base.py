@@ -1,0 +1,196 @@
+"""The base of every data module: splits, loaders, views and unreadable images in one place."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.integrity import UnreadableLog, without_unreadable
+from pcfrl_lightning.data.loaders import UNREADABLE, ImageBatches, ViewBatches, start_worker, whole_batch
+from pcfrl_lightning.data.sampler import EpochSampler
+from pcfrl_lightning.data.views import Views
+from pcfrl_lightning.errors import DataError
+
+
+class FaceData(L.LightningDataModule, ABC):
+    """A data set of faces.  A subclass implements `build` and nothing else.
+
+    With `views` the train loader yields view batches (float [0, 1], see `Views`), shuffled, whole batches only.  All
+    other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}` in order, the index being the row of the
+    labels in `splits[split]`; images are resized on their shorter side and centre-cropped.
+
+    Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
+    scan at set-up and left out; more than 1 % of them is an error.
+
+    Args:
+        root: folder or archive of the data set.
+        views: how to make views of a training image; None for plain images.
+        image_size: side S of the images in pixels, at least 1.
+        batch_size: images per batch and process, at least 1 (2 with views).
+        num_workers: loader processes, 0 or more.
+        seed: seed of order and augmentation.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    name: ClassVar[str] = "faces"
+
+    def __init__(
+        self,
+        root: str | Path,
+        views: Views | None = None,
+        image_size: int = 64,
+        batch_size: int = 256,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        least = 1 if views is None else 2
+        if batch_size < least:
+            why = "" if views is None else ": contrastive views need negatives from another image"
+            raise ValueError(f"batch_size must be at least {least}, got {batch_size}{why}")
+        if image_size < 1:
+            raise ValueError(f"image_size must be at least 1, got {image_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        if views is not None and views.image_size not in (None, image_size):
+            raise ValueError(f"image_size is {image_size} but views.image_size is {views.image_size}; make them equal")
+        self.root = Path(root)
+        self.views = views
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._splits: dict[str, FaceSet] | None = None
+        self._features: dict[str, Iterable[Any]] = {}
+        self._replaced: UnreadableLog | None = None
+
+    @abstractmethod
+    def build(self) -> dict[str, FaceSet]:
+        """Splits by name (`train`, `val`, `test`); reads lists and labels, decodes no image."""
+
+    @property
+    def splits(self) -> dict[str, FaceSet]:
+        """The sets of `build`, without unreadable images (the train set of views excepted)."""
+        if self._splits is None:
+            built = self.build()
+            for split, faces in built.items():
+                if len(faces) == 0:
+                    raise DataError(f"{self.root}: no images for split '{split}' of {self.name}")
+            self._splits = {
+                split: faces if self._makes_views(split) else without_unreadable(faces, self._report_folder())
+                for split, faces in built.items()
+            }
+        return self._splits
+
+    def use_features(self, loaders: Mapping[str, Iterable[Any]]) -> None:
+        """Replace the image loaders by loaders of features, by split name; batches then pass through unchanged."""
+        self._features = dict(loaders)
+
+    def prepare_data(self) -> None:
+        """Verify images once, in one process; the others find the outcome in the cache."""
+        if not self._features:
+            _ = self.splits
+
+    def setup(self, stage: str) -> None:
+        """Build the splits and check that training has at least one batch."""
+        if self._features:
+            return
+        if stage == "fit" and self.views is not None:
+            faces = self._split("train")
+            share = len(faces) // self._replicas()
+            if share < self.batch_size:
+                raise DataError(
+                    f"{faces.name}: {share} training images per process are fewer than one batch; "
+                    f"set batch_size to at most {share}"
+                )
+            self._replaced = UnreadableLog(faces.name, len(faces), self._report_folder() or Path.cwd())
+        elif stage != "fit":
+            _ = self.splits
+
+    def train_dataloader(self) -> Any:
+        """View batches, or the train images in order when there are no views."""
+        if self._features or self.views is None:
+            return self._loader("train")
+        faces = self._split("train")
+        sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
+        batches = ViewBatches(faces, self.views, self.seed)
+        return self._data_loader(batches, sampler=sampler, drop_last=True)
+
+    def val_dataloader(self) -> Any:
+        """Validation images in order; no loader where there is no such split."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> Any:
+        """Test images in order; no loader where there is no such split."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> Any:
+        """Test images in order."""
+        return self._loader("test")
+
+    def image_loader(self, split: str) -> DataLoader[Any]:
+        """A split as plain images in order, whatever `views` is.
+
+        Raises:
+            DataError: the data set has no such split.
+        """
+        return self._data_loader(ImageBatches(self._split(split), self.image_size))
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Take the report about unreadable images out of a batch."""
+        if isinstance(batch, dict) and UNREADABLE in batch:
+            batch = dict(batch)
+            entries = batch.pop(UNREADABLE)
+            if self._replaced is not None:
+                self._replaced.add(entries)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Make the view batch out of what the workers prepared."""
+        plain = self._features or not isinstance(batch, dict) or "index" in batch
+        return batch if plain or self.views is None else self.views.batch(batch)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many images were replaced in training."""
+        if stage == "fit" and self._replaced is not None:
+            self._replaced.summarise("replaced by others in training")
+
+    def _split(self, split: str) -> FaceSet:
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split '{split}', only {', '.join(sorted(self.splits))}")
+        return self.splits[split]
+
+    def _loader(self, split: str) -> Any:
+        if self._features:
+            return self._features.get(split, [])
+        return self.image_loader(split) if split in self.splits else []
+
+    def _data_loader(self, batches: Any, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            batches,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=whole_batch,
+            worker_init_fn=start_worker,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+    def _makes_views(self, split: str) -> bool:
+        return split == "train" and self.views is not None
+
+    def _replicas(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _report_folder(self) -> Path | None:
+        return Path(self.trainer.default_root_dir) if self.trainer else None

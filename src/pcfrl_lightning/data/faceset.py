@@ -1,0 +1,146 @@
+"""One split of a data set: images, labels and, for verification, pairs of images."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pcfrl_lightning.data.sources import ImageSource, SubsetSource, digest
+from pcfrl_lightning.errors import DataError
+
+
+class Pairs(NamedTuple):
+    """Pairs of images to be verified; all fields have P rows.
+
+    Attributes:
+        first: (P,) long, row of the first image.
+        second: (P,) long, row of the second image.
+        same: (P,) bool, whether both show the same person.
+        fold: (P,) long, fold of cross-validation.
+    """
+
+    first: Tensor
+    second: Tensor
+    same: Tensor
+    fold: Tensor
+
+
+class ImageTransform(ABC):
+    """A fixed change applied to every image of a set, such as a centre crop.
+
+    A crop that differs from image to image belongs into an `ImageSource` of its own, where `read(i)` knows the image.
+    """
+
+    @abstractmethod
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 to (h, w, 3) uint8."""
+
+    def fingerprint(self) -> str:
+        """Text that changes with the class or any of its attributes."""
+        return digest([type(self).__qualname__, *(f"{key}={value!r}" for key, value in sorted(vars(self).items()))])
+
+
+class FaceSet(Dataset[np.ndarray]):
+    """One split of a data set.
+
+    Args:
+        source: n images.
+        labels: tensors with n rows.  Conventional keys: `expression`, `identity`, `subject`, `fold`, `class`,
+            `pose_class` (n,) long; `action_units` (n, A) float 0/1; `au_intensity` (n, A); `pose` (n, 3) float32 degrees
+            in the order yaw, pitch, roll; `attributes` (n, 40); `landmarks` (n, L, 2) float32 in [0, 1] of the final
+            crop.
+        crop: applied to each image after reading.
+        pairs: pairs of rows for verification.
+        name: for messages, such as `fer2013/test`.
+        class_names: names of the values of the class label.
+
+    Raises:
+        DataError: a label with another number of rows, or pairs out of range.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        labels: dict[str, Tensor] | None = None,
+        *,
+        crop: ImageTransform | None = None,
+        pairs: Pairs | None = None,
+        name: str = "faces",
+        class_names: Sequence[str] = (),
+    ) -> None:
+        self.source = source
+        self.labels = dict(labels or {})
+        self.crop = crop
+        self.pairs = pairs
+        self.name = name
+        self.class_names = list(class_names)
+        for key, value in self.labels.items():
+            if len(value) != len(source):
+                raise DataError(f"{name}: label '{key}' has {len(value)} rows for {len(source)} images")
+        if pairs is not None and len(pairs.first):
+            rows = torch.cat([pairs.first, pairs.second])
+            if int(rows.min()) < 0 or int(rows.max()) >= len(source):
+                raise DataError(f"{name}: pairs refer to rows outside 0..{len(source) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.image(index)
+
+    def image(self, index: int) -> np.ndarray:
+        """Image `index` as (H, W, 3) uint8 RGB, cropped.  Raises CorruptImage."""
+        return self._cropped(self.source.read(index))
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """Like `image`; where an item stands for several images (a video), one of them at random."""
+        return self._cropped(self.source.draw(index, rng))
+
+    def subset(self, indices: Sequence[int] | Tensor) -> "FaceSet":
+        """The set reduced to some rows; labels follow, pairs that lose an image are dropped.
+
+        Args:
+            indices: rows to keep, without repeats.
+        """
+        rows = torch.as_tensor(indices, dtype=torch.long)
+        return FaceSet(
+            SubsetSource(self.source, rows.tolist()),
+            {key: value[rows] for key, value in self.labels.items()},
+            crop=self.crop,
+            pairs=None if self.pairs is None else _renumber(self.pairs, rows, len(self)),
+            name=self.name,
+            class_names=self.class_names,
+        )
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the source, the labels, the pairs and the crop."""
+        parts = [self.source.fingerprint(), "" if self.crop is None else self.crop.fingerprint()]
+        tensors = dict(self.labels)
+        if self.pairs is not None:
+            tensors.update({f"pairs.{key}": value for key, value in self.pairs._asdict().items()})
+        for key in sorted(tensors):
+            value = tensors[key].contiguous()
+            parts += [key, str(value.dtype), str(tuple(value.shape)), digest_bytes(value)]
+        return digest(parts)
+
+    def _cropped(self, image: np.ndarray) -> np.ndarray:
+        return image if self.crop is None else self.crop(image)
+
+
+def digest_bytes(tensor: Tensor) -> str:
+    """SHA-256 (hex) of the values of a tensor."""
+    return digest([tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes().hex()])
+
+
+def _renumber(pairs: Pairs, rows: Tensor, total: int) -> Pairs:
+    position = torch.full((total,), -1, dtype=torch.long)
+    position[rows] = torch.arange(len(rows))
+    first, second = position[pairs.first], position[pairs.second]
+    kept = (first >= 0) & (second >= 0)
+    return Pairs(first[kept], second[kept], pairs.same[kept], pairs.fold[kept])

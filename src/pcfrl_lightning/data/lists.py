@@ -1,0 +1,88 @@
+"""Text lists of the official releases: read line by line, every complaint names file and line."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from pcfrl_lightning.errors import DataError
+
+
+class Row:
+    """One line of a list file: its fields and where it stands.
+
+    Args:
+        path: the list file.
+        number: line number, counted from 1.
+        fields: the fields, without surrounding blanks.
+    """
+
+    def __init__(self, path: Path, number: int, fields: list[str]) -> None:
+        self.path, self.number, self.fields = path, number, fields
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raises a DataError that begins with `file:line:`."""
+        raise DataError(f"{self.path}:{self.number}: {problem}")
+
+    def text(self, column: int) -> str:
+        """Field `column`; raises DataError where the line is too short or the field empty."""
+        if column >= len(self.fields) or not self.fields[column]:
+            self.fail(f"field {column + 1} is missing in {' '.join(self.fields)!r}")
+        return self.fields[column]
+
+    def integer(self, column: int, low: int, high: int) -> int:
+        """Field `column` as an integer in [low, high]; a float spelling of one (`1.0`) is accepted."""
+        value = self.number_at(column)
+        if value != int(value) or not low <= value <= high:
+            self.fail(f"{self.fields[column]!r} is not an integer from {low} to {high}")
+        return int(value)
+
+    def number_at(self, column: int) -> float:
+        """Field `column` as a finite float; raises DataError otherwise (also for NaN)."""
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError:
+            self.fail(f"{text!r} is not a number")
+        if not math.isfinite(value):
+            self.fail(f"{text!r} is not a finite number")
+        return value
+
+    def expect(self, *lengths: int) -> None:
+        """Raises DataError unless the line has one of these numbers of fields."""
+        if len(self.fields) not in lengths:
+            wanted = " or ".join(str(n) for n in lengths)
+            self.fail(f"expected {wanted} fields, found {len(self.fields)}: {' '.join(self.fields)[:120]!r}")
+
+
+def read_rows(path: Path, separator: str | None = None) -> Iterator[Row]:
+    """Rows of a text file without its blank lines; `separator=None` splits at any run of blanks.
+
+    Raises:
+        FileNotFoundError: the file is absent.
+        DataError: the file is not UTF-8 text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"list file {path} does not exist")
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield Row(path, number, [field.strip() for field in line.strip().split(separator)])
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+
+
+def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
+    """The first of `candidates` (relative to root, `.` = root itself) that exists.
+
+    Raises:
+        FileNotFoundError: none does; the message lists all of them.
+    """
+    for candidate in candidates:
+        if (root / candidate).exists():
+            return root / candidate
+    raise FileNotFoundError(f"{what} not found under {root}; looked for {', '.join(candidates)}")

@@ -1,0 +1,126 @@
+"""Data sets that assemble whole batches, one for views and one for plain images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.sources import CorruptImage
+from pcfrl_lightning.data.views import Views
+from pcfrl_lightning.errors import DataError
+
+UNREADABLE = "unreadable"
+_MOST_REPLACEMENTS = 100
+
+
+class ViewBatches(Dataset[dict[str, Any]]):
+    """Batches of views; items are asked for as (epoch, index).
+
+    An unreadable image is replaced by the next readable one of the set and reported in the batch under `unreadable`
+    as (name, reason) pairs, a key that exists only then and that the data module takes out again.
+
+    Args:
+        faces: the images.
+        views: how to make views.
+        seed: first entry of the seed of every item.
+    """
+
+    def __init__(self, faces: FaceSet, views: Views, seed: int) -> None:
+        self.faces = faces
+        self.views = views
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        """A batch: uint8 tensors (N, ..., 3, h, w)."""
+        unreadable: list[tuple[str, str]] = []
+        samples = [self._sample(epoch, index, unreadable) for epoch, index in keys]
+        batch: dict[str, Any] = {name: _stack([sample[name] for sample in samples]) for name in samples[0]}
+        if unreadable:
+            batch[UNREADABLE] = unreadable
+        return batch
+
+    def _sample(self, epoch: int, index: int, unreadable: list[tuple[str, str]]) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([self.seed, epoch, index])
+        for step in range(min(_MOST_REPLACEMENTS, len(self.faces))):
+            try:
+                image = self.faces.draw((index + step) % len(self.faces), rng)
+            except CorruptImage as error:
+                unreadable.append((error.name, error.reason))
+                continue
+            return self.views.sample(image, rng)
+        name, reason = unreadable[0]
+        raise DataError(f"{self.faces.name}: {_MOST_REPLACEMENTS} images in a row cannot be read, first {name} ({reason})")
+
+
+class ImageBatches(Dataset[dict[str, Tensor]]):
+    """Batches of whole images in one size: `image` uint8 (N, 3, S, S) and `index` (N,) long.
+
+    Args:
+        faces: the images.
+        image_size: side S in pixels.
+    """
+
+    def __init__(self, faces: FaceSet, image_size: int) -> None:
+        self.faces = faces
+        self.image_size = image_size
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
+        return {"image": _stack(images), "index": torch.tensor(indices, dtype=torch.long)}
+
+
+def fit_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Resize the shorter side to `size` and cut the centre square.
+
+    Shrinking averages over areas (no aliasing), enlarging is bilinear.
+
+    Args:
+        image: (H, W, 3) uint8.
+        size: side in pixels.
+
+    Returns:
+        (size, size, 3) uint8.
+    """
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[top : top + side, left : left + side]
+    if side == size:
+        return square
+    import cv2
+
+    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+def whole_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Collate function for data sets whose `__getitems__` already made the batch."""
+    return batch
+
+
+def start_worker(_: int) -> None:
+    """One thread in each worker: the workers are the parallelism."""
+    import cv2
+
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    """(..., h, w, 3) arrays to one contiguous (N, ..., 3, h, w) tensor."""
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.stack(arrays), -1, -3)))

@@ -1,0 +1,104 @@
+"""RAF-DB: facial expressions in the wild, basic (7 classes) and compound (11 classes)."""
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.crops import five_point_bounds
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.lists import first_existing, read_rows
+from pcfrl_lightning.data.release import open_images
+
+
+class RAFDB(FaceData):
+    """RAF-DB basic: 12,271 train and 3,068 test images; label `expression`, 0..6 in the order of `class_names`.
+
+    Reads `EmoLabel/list_patition_label.txt` (labels from 1) and `Image/aligned/<name>_aligned.jpg` or
+    `Image/original/<name>.jpg`; each image folder may still be a zip of the same name.
+
+    Args:
+        root: the release, or the folder that holds `basic`.
+        alignment: how to cut out the face.  `LandmarkCrop` needs `images: original` and reads the five points of
+            `Annotation/manual/<name>_manu_attri.txt`.
+        images: `aligned` (100x100, aligned by the authors) or `original`.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+
+    Raises:
+        ValueError: `LandmarkCrop` with the aligned images.
+    """
+
+    name: ClassVar[str] = "rafdb"
+    folder: ClassVar[str] = "basic"
+    class_names: ClassVar[tuple[str, ...]] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+
+    def __init__(
+        self,
+        root: str | Path,
+        alignment: Alignment | None = None,
+        images: Literal["aligned", "original"] = "aligned",
+        image_size: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or NoAlignment()
+        self.images = images
+        if self.alignment.needs_boxes and images == "aligned":
+            raise ValueError("the aligned images of RAF-DB have no landmarks: use images=original or NoAlignment")
+
+    def build(self) -> dict[str, FaceSet]:
+        """Splits `train` and `test`, by the prefix of the names."""
+        base = self.root / self.folder if (self.root / self.folder).is_dir() else self.root
+        listing = first_existing(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
+        names: dict[str, list[str]] = {"train": [], "test": []}
+        labels: dict[str, list[int]] = {"train": [], "test": []}
+        for row in read_rows(listing):
+            row.expect(2)
+            split = row.text(0).partition("_")[0]
+            if split not in names:
+                row.fail(f"{row.text(0)!r} begins neither with train_ nor with test_")
+            names[split].append(row.text(0))
+            labels[split].append(row.integer(1, 1, len(self.class_names)) - 1)
+        release = open_images(base, [f"Image/{self.images}"], [f"Image/{self.images}.zip"])
+        return {
+            split: FaceSet(
+                self.alignment.apply(
+                    release.source([self._file(name) for name in names[split]]),
+                    self._boxes(base, names[split]) if self.alignment.needs_boxes else None,
+                ),
+                {"expression": torch.tensor(labels[split], dtype=torch.long)},
+                name=f"{self.name}/{split}",
+                class_names=self.class_names,
+            )
+            for split in names
+        }
+
+    def _file(self, name: str) -> str:
+        stem, dot, suffix = name.rpartition(".")
+        return f"{stem}_aligned{dot}{suffix}" if self.images == "aligned" else name
+
+    def _boxes(self, base: Path, names: list[str]) -> np.ndarray:
+        """Face boxes (n, 4) from the first five lines, `x y` each, of the manual annotations."""
+        boxes = np.empty((len(names), 4), np.float32)
+        for i, name in enumerate(names):
+            path = base / "Annotation" / "manual" / f"{Path(name).stem}_manu_attri.txt"
+            rows = [row for _, row in zip(range(5), read_rows(path), strict=False)]
+            if len(rows) < 5:
+                rows[-1].fail("expected five landmarks") if rows else read_rows(path)
+            boxes[i] = five_point_bounds(np.array([[row.number_at(0), row.number_at(1)] for row in rows]))
+        return boxes
+
+
+class RAFDBCompound(RAFDB):
+    """RAF-DB compound: 3,954 images of 11 compound expressions, in the same layout under `compound`."""
+
+    name: ClassVar[str] = "rafdb-compound"
+    folder: ClassVar[str] = "compound"
+    class_names: ClassVar[tuple[str, ...]] = (
+        "happily surprised", "happily disgusted", "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",
+        "fearfully angry", "fearfully surprised", "angrily surprised", "angrily disgusted", "disgustedly surprised",
+    )  # fmt: skip

@@ -1,0 +1,28 @@
+"""The order of training images, as (epoch, index) pairs from which workers seed their random numbers."""
+
+from collections.abc import Iterator, Sized
+
+from torch.utils.data import DistributedSampler
+
+
+class EpochSampler(DistributedSampler[tuple[int, int]]):
+    """Shuffled indices of one rank, each with the number of the epoch.
+
+    An item seeds its generator with `[seed, epoch, index]`, so the augmentation of an image depends neither on the number
+    of workers nor on the rank, and never repeats in another epoch.  Lightning calls `set_epoch` (also after a resume) and
+    leaves a DistributedSampler alone, so the same class serves one process and many.  Ranks see different images and
+    equally many; up to `replicas - 1` images are left out in an epoch, others in the next.
+
+    Args:
+        data: anything with a length.
+        replicas: number of processes.
+        rank: this process, 0..replicas-1.
+        seed: seed of the order.
+    """
+
+    def __init__(self, data: Sized, replicas: int = 1, rank: int = 0, seed: int = 0) -> None:
+        super().__init__(data, num_replicas=replicas, rank=rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        for index in super().__iter__():
+            yield self.epoch, int(index)  # type: ignore[call-overload]

@@ -1,0 +1,38 @@
+"""The seam between images and the views a contrastive module trains on (method, section 2)."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from torch import Tensor
+
+VIEW_NAMES = ("source", "target", "face_1", "face_2", "pose_1", "pose_2")
+
+
+class Views(ABC):
+    """Turns images into view batches.
+
+    A view batch is a dict of float32 tensors (N, 3, S, S) in [0, 1]: `source` (s), `target` (s_hat), `face_1`,
+    `face_2`, `pose_1`, `pose_2` and, for some recipes, `pose_negatives` (N, K, 3, S, S).  The work may be split freely
+    between `sample`, which runs in the workers of the loader, and `batch`, which runs on the training device.
+
+    Attributes:
+        image_size: side S of the views in pixels, where the object fixes it.
+    """
+
+    image_size: int | None = None
+
+    @abstractmethod
+    def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Worker side, one image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB of any size.
+            rng: the only source of randomness.
+
+        Returns:
+            Arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.
+        """
+
+    def batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Device side, after the transfer: uint8 (N, ..., 3, h, w) to the view batch."""
+        return {name: value.float().div_(255.0) for name, value in batch.items()}

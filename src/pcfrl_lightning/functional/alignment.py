@@ -1,0 +1,201 @@
+"""Cosine similarity and neighbourhood-aware pair alignment (Eq. 3-5), in closed form.
+
+With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consistency of Eq. 5 is ``S^2 - 2 S`` off the
+diagonal, so pair alignment is one bilinear form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.functional.precision import full_precision
+
+Neighborhood = Literal["mean", "sum"]
+_TINY_SQUARE = 1e-24  # a row shorter than 1e-12 counts as zero
+_CHUNK = 512  # rows at a time in _RowProducts.backward
+
+
+@full_precision
+def normalize(features: Tensor) -> Tensor:
+    """L2-normalise the rows of ``features`` (..., d).
+
+    A zero row stays zero and gets a zero gradient (dividing by a small epsilon would give it one of 1e12).
+    """
+    square = features.square().sum(dim=-1, keepdim=True)
+    nonzero = square > _TINY_SQUARE
+    inverse = torch.where(nonzero, square, 1.0).rsqrt()
+    return features * torch.where(nonzero, inverse, 0.0)
+
+
+class _Gram(torch.autograd.Function):
+    """``V V^T`` with a backward of one matrix product instead of two: both factors are the same tensor."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.save_for_backward(features)
+        return features @ features.T
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (features,) = ctx.saved_tensors
+        return (grads[0] + grads[0].T) @ features
+
+
+@full_precision
+def gram(features: Tensor) -> Tensor:
+    """Products of all pairs of rows, (M, d) -> (M, M); the cosine matrix S if the rows are already normalised."""
+    product: Tensor = _Gram.apply(features)
+    return product
+
+
+@full_precision
+def cosine_matrix(features: Tensor, context: Tensor | None = None) -> Tensor:
+    """Cosines of the rows of ``features`` (m, d) with those of ``context`` (M, d), default itself: (m, M)."""
+    if context is None:
+        return gram(normalize(features))
+    return normalize(features) @ normalize(context).T
+
+
+@full_precision
+def neighborhood_consistency(features: Tensor) -> Tensor:
+    """Neighbourhood consistency of all pairs, NS of Eq. 5 as printed (the sum), (M, d) -> (M, M).
+
+    ``NS_ij = sum over k not in {i, j} of S_ik S_kj = (S^2)_ij - 2 S_ij`` for i != j. The diagonal follows the same
+    expression and has no meaning: Eq. 5 is defined for pairs of different views.
+    """
+    unit = normalize(features)
+    similarity = gram(unit)
+    return alignment_scores(unit, unit, similarity, weight=1.0) - similarity  # at weight 1, PA = S + NS = S^2 - S
+
+
+def neighborhood_weight(alpha: float, views: int, neighborhood: Neighborhood = "mean") -> float:
+    """The factor in front of the sum of Eq. 5 in a batch of ``views`` = 2N rows.
+
+    ``mean`` (default) gives alpha / (2N - 2), so that PA and its threshold hardly depend on the batch size; ``sum``
+    gives alpha, as Eq. 4 and 5 are printed. A batch of two views has no neighbours: the weight is 0.
+
+    Raises:
+        ValueError: for an unknown ``neighborhood``.
+    """
+    if neighborhood not in ("mean", "sum"):
+        raise ValueError(f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
+    if views <= 2:
+        return 0.0
+    return alpha / (views - 2) if neighborhood == "mean" else alpha
+
+
+@full_precision
+def alignment_scores(anchors: Tensor, context: Tensor, similarity: Tensor, weight: float) -> Tensor:
+    """Pair alignment of some rows with the whole batch, Eq. 4: ``(1 - 2a) S + a V_anchors G V^T``.
+
+    Args:
+        anchors: (m, d) unit rows, e.g. the views on this rank.
+        context: (M, d) unit rows of the global batch, the anchors included. It enters beyond S only through
+            ``G = context^T context`` (d, d).
+        similarity: (m, M) ``anchors @ context.T``, which the caller has anyway.
+        weight: a, from :func:`neighborhood_weight`.
+
+    Returns:
+        (m, M). The entry of an anchor with itself follows the same expression and has no meaning.
+
+    The product of three factors is associative; the cheapest order is taken: ``S S`` costs M^3 and beats the bound
+    ``2 M d^2 + M^2 d`` when M < 2d; ``(S V) V^T`` needs 2 m M d and wins when few anchors meet a large batch.
+    """
+    m, d = anchors.shape
+    size = context.shape[0]
+    by_gram, by_rows = size * d * d + m * d * d + m * size * d, 2 * m * size * d
+    if m == size and size < 2 * d:
+        left, right = similarity, similarity
+    elif by_rows < by_gram:
+        left, right = similarity @ context, context.T
+    else:
+        left, right = anchors @ (context.T @ context), context.T
+    # one fused product: no (m, M) temporary besides the result
+    return torch.addmm(similarity, left, right, beta=1 - 2 * weight, alpha=weight)
+
+
+@full_precision
+def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighborhood = "mean") -> Tensor:
+    """Neighbourhood-aware pair alignment PA of all pairs of views (Eq. 3-5).
+
+    Args:
+        features: (M, d), the M = 2N views of a batch; normalised here.
+        alpha: weight of the neighbourhood consistency; 0 gives the cosine matrix.
+        neighborhood: ``mean`` divides the sum of Eq. 5 by its M - 2 terms (PA of order 1 at any batch size),
+            ``sum`` is Eq. 5 as printed.
+
+    Returns:
+        (M, M), symmetric, float32 (float64 for float64 input). The diagonal follows the closed form
+        ``1 - 2a + a (S^2)_ii``; it is not a score of Eq. 4 (which is for pairs of different views) and is never used.
+
+    Example:
+        >>> v = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
+        >>> round(pair_alignment(v, alpha=1.0)[0, 1].item(), 4)  # 0.6 + 1 * (0.0 * 0.8)
+        0.6
+        >>> round(pair_alignment(v, alpha=1.0)[0, 2].item(), 4)  # 0.0 + 1 * (0.6 * 0.8)
+        0.48
+    """
+    unit = normalize(features)
+    weight = neighborhood_weight(alpha, len(unit), neighborhood)
+    return alignment_scores(unit, unit, gram(unit), weight)
+
+
+class _RowProducts(torch.autograd.Function):
+    """``q_ic = <S_i, S_partner(i, c)>`` that keeps S only, instead of two (M, M) factors per column c."""
+
+    @staticmethod
+    def forward(ctx: Any, similarity: Tensor, partner: Tensor) -> Tensor:
+        ctx.save_for_backward(similarity, partner)
+        columns = [torch.linalg.vecdot(similarity, similarity.index_select(0, column)) for column in partner.T]
+        return torch.stack(columns, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        similarity, partner = ctx.saved_tensors
+        total = torch.zeros_like(similarity)
+        for column, scale in zip(partner.T, grads[0].T, strict=True):
+            # a few rows at a time, so that the temporaries are small beside S
+            for rows in range(0, len(similarity), _CHUNK):
+                part = slice(rows, rows + _CHUNK)
+                factor = scale[part].unsqueeze(1)
+                total[part].addcmul_(similarity.index_select(0, column[part]), factor)
+                total.index_add_(0, column[part], similarity[part] * factor)
+        return total, None
+
+
+@full_precision
+def selected_alignment_from_similarity(similarity: Tensor, partner: Tensor, cosine: Tensor, weight: float) -> Tensor:
+    """Pair alignment of k chosen partners per view, with gradient, from the full cosine matrix.
+
+    Args:
+        similarity: (M, M) S of the whole batch (the rows of every partner are needed).
+        partner: (M, k) long, columns chosen for each row; never the row itself; k is small.
+        cosine: (M, k) S at (i, partner), with gradient.
+        weight: a, from :func:`neighborhood_weight`.
+
+    Returns:
+        (M, k) ``(1 - 2a) S_ik + a <S_i, S_k>``: O(k M^2), no matrix product of its own.
+    """
+    products: Tensor = _RowProducts.apply(similarity, partner)
+    return (1 - 2 * weight) * cosine + weight * products
+
+
+@full_precision
+def selected_alignment_from_gram(
+    anchors: Tensor, partners: Tensor, neighborhood_gram: Tensor, cosine: Tensor, weight: float
+) -> Tensor:
+    """Pair alignment of k chosen partners per anchor, with gradient, from the neighbourhood's Gram matrix alone.
+
+    Args:
+        anchors: (m, d) unit rows.
+        partners: (m, k, d) unit rows of the chosen partners.
+        neighborhood_gram: (d, d) G of the global batch (the sum over ranks of ``V_rank^T V_rank``).
+        cosine: (m, k) products of anchors and partners, with gradient.
+        weight: a, from :func:`neighborhood_weight`.
+
+    Returns:
+        (m, k) ``(1 - 2a) S_ik + a <v_i G, v_k>``: O(M d^2), no (M, M) tensor.
+    """
+    projected = anchors @ neighborhood_gram
+    return (1 - 2 * weight) * cosine + weight * (projected.unsqueeze(1) * partners).sum(dim=-1)

@@ -1,0 +1,103 @@
+"""Which pairs of different images are treated as positives (Algorithm 1, and the selectors of Tables 5 and 7)."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Statistic = Literal["mean", "quantile"]
+
+
+class Calibration(NamedTuple):
+    """The pairs a selector proposes for each of m anchors, k per anchor, and which of them it accepts.
+
+    ``partner`` (m, k) long: column of the proposed view; ``accepted`` (m, k) bool; ``score`` (m, k): its score, -inf
+    where an anchor has fewer than k candidates; ``threshold``: scalar, the T in force (-inf: none); ``mean`` and
+    ``maximum``: scalars, the scores of all candidates of these anchors (for monitoring). k = 0 means that nothing is calibrated.
+    """
+
+    partner: Tensor
+    accepted: Tensor
+    score: Tensor
+    threshold: Tensor
+    mean: Tensor
+    maximum: Tensor
+
+
+def _candidate_mean(score: Tensor, candidates: Tensor) -> Tensor:
+    return torch.where(candidates, score, 0.0).sum() / candidates.count_nonzero().clamp(min=1)
+
+
+@torch.no_grad()
+def row_maxima(score: Tensor, candidates: Tensor) -> Tensor:
+    """Highest score of each anchor over its candidates, (m, M) -> (m,); -inf for an anchor without candidates."""
+    return score.masked_fill(~candidates, -torch.inf).amax(dim=1)
+
+
+@torch.no_grad()
+def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
+    """Accept the k best candidates of every anchor, without a threshold (Table 7).
+
+    Args:
+        score: (m, M), any score that grows with similarity.
+        candidates: (m, M) bool, True for the views of other images.
+        k: pairs per anchor; an anchor with fewer candidates accepts all it has.
+    """
+    mean = _candidate_mean(score, candidates)
+    masked = score.masked_fill(~candidates, -torch.inf)
+    best, partner = masked.max(dim=1, keepdim=True) if k == 1 else masked.topk(min(k, score.shape[1]), dim=1)
+    threshold = score.new_full((), -torch.inf)
+    return Calibration(partner, best > threshold, best, threshold, mean, best.max())
+
+
+@torch.no_grad()
+def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | Tensor) -> Calibration:
+    """Propose the best candidate of every anchor and accept it if its score is at least T (Algorithm 1).
+
+    Args:
+        score: (m, M), pair alignment or cosine.
+        candidates: (m, M) bool, True for the views of other images.
+        threshold: T, a number or a scalar tensor.
+    """
+    best = top_k_calibration(score, candidates, k=1)
+    limit = score.new_full((), threshold) if isinstance(threshold, int | float) else threshold.to(score)
+    return best._replace(accepted=best.accepted & (best.score >= limit), threshold=limit)
+
+
+@torch.no_grad()
+def no_calibration(score: Tensor, candidates: Tensor) -> Calibration:
+    """Propose nothing (k = 0): plain contrastive learning. ``score`` (m, M) only feeds the mean and the maximum."""
+    empty = score.new_empty((len(score), 0))
+    return Calibration(
+        partner=empty.long(),
+        accepted=empty.bool(),
+        score=empty,
+        threshold=score.new_full((), torch.inf),
+        mean=_candidate_mean(score, candidates),
+        maximum=row_maxima(score, candidates).max(),
+    )
+
+
+@torch.no_grad()
+def adaptive_threshold(maxima: Tensor, statistic: Statistic = "mean", quantile: float = 0.9) -> Tensor:
+    """T from the distribution of the batch's row maxima (section 4.5.4): their mean or a quantile.
+
+    Args:
+        maxima: (M,) from :func:`row_maxima`, of the global batch.
+        statistic: ``mean`` or ``quantile``.
+        quantile: in [0, 1]; the share of anchors that stay uncalibrated.
+
+    Returns:
+        Scalar; +inf (accepts nothing) if no anchor has a candidate.
+
+    Raises:
+        ValueError: for an unknown ``statistic``.
+    """
+    finite = maxima.isfinite()
+    if statistic == "mean":
+        value = torch.where(finite, maxima, 0.0).sum() / finite.sum()
+    elif statistic == "quantile":
+        value = torch.nanquantile(torch.where(finite, maxima, torch.nan), quantile)
+    else:
+        raise ValueError(f"statistic must be 'mean' or 'quantile', got {statistic!r}")
+    return torch.where(finite.any(), value, torch.inf)

@@ -1,0 +1,108 @@
+"""The contrastive loss of Eq. 6: a positive pair against a masked set of negatives."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.functional.calibration import Calibration
+from pcfrl_lightning.functional.precision import full_precision
+
+Denominator = Literal["negatives", "all"]
+
+
+class _MaskedLogSumExp(torch.autograd.Function):
+    """Row-wise ``log sum over mask of exp(S / tau)`` that saves S and the mask and needs one (m, M) buffer."""
+
+    @staticmethod
+    def forward(ctx: Any, similarity: Tensor, mask: Tensor, temperature: float) -> Tensor:
+        logits = similarity.masked_fill(~mask, -torch.inf)
+        peak = logits.amax(dim=1, keepdim=True)
+        peak = torch.where(peak.isfinite(), peak, 0.0)  # an empty row: exp(-inf - 0) = 0, log 0 = -inf
+        total = logits.sub_(peak).mul_(1 / temperature).exp_().sum(dim=1)
+        result = total.log() + peak.squeeze(1) / temperature
+        ctx.save_for_backward(similarity, mask, result)
+        ctx.temperature = temperature
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        similarity, mask, result = ctx.saved_tensors
+        softmax = (similarity * (1 / ctx.temperature)).sub_(result.unsqueeze(1)).exp_().masked_fill_(~mask, 0.0)
+        return softmax.mul_(grads[0].unsqueeze(1) / ctx.temperature), None, None
+
+
+@full_precision
+def log_negatives(similarity: Tensor, negatives: Tensor, temperature: float = 0.07) -> Tensor:
+    """``log sum_{k in N(i)} exp(cos(i, k) / tau)`` for each anchor, (m, M) -> (m,).
+
+    Args:
+        similarity: (m, M) cosines.
+        negatives: (m, M) bool, N(i) of each anchor.
+        temperature: tau.
+
+    An anchor without negatives gives -inf (the log of an empty sum) and a zero gradient;
+    :func:`contrastive_term` turns it into a zero loss.
+    """
+    result: Tensor = _MaskedLogSumExp.apply(similarity, negatives, temperature)
+    return result
+
+
+@full_precision
+def contrastive_term(positive: Tensor, log_negative: Tensor, denominator: Denominator = "negatives") -> Tensor:
+    """``-positive + log denominator``, elementwise; 0 with zero gradient where there are no negatives.
+
+    Args:
+        positive: logits of the positive pairs, cosine / tau, any shape.
+        log_negative: result of :func:`log_negatives`, broadcastable to ``positive``.
+        denominator: ``negatives`` as Eq. 6 is printed (the loss can be negative), ``all`` adds the positive (SimCLR).
+
+    Raises:
+        ValueError: for an unknown ``denominator``.
+    """
+    if denominator == "negatives":
+        return torch.where(log_negative > -torch.inf, log_negative - positive, 0.0)
+    if denominator == "all":
+        return torch.logaddexp(log_negative, positive) - positive
+    raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
+
+
+@full_precision
+def contrastive_loss(
+    similarity: Tensor,
+    twin: Tensor,
+    negatives: Tensor,
+    temperature: float = 0.07,
+    denominator: Denominator = "negatives",
+) -> Tensor:
+    """Eq. 6 for each anchor: ``-cos(i, p(i)) / tau + log sum_{k in N(i)} exp(cos(i, k) / tau)``.
+
+    Args:
+        similarity: (m, M) cosines of the anchors with the batch.
+        twin: (m,) long, column of p(i), the other view of the anchor's image.
+        negatives: (m, M) bool, N(i).
+        temperature: tau > 0.
+        denominator: see :func:`contrastive_term`.
+
+    Returns:
+        (m,) per-anchor losses; the caller averages over the anchors of all ranks.
+    """
+    positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1) / temperature
+    return contrastive_term(positive, log_negatives(similarity, negatives, temperature), denominator)
+
+
+def remove_calibrated(candidates: Tensor, calibration: Calibration) -> Tensor:
+    """Negatives after calibration (Algorithm 1): the candidates (m, M) without each anchor's accepted partners."""
+    partner, accepted, *_ = calibration
+    return candidates.scatter(1, partner, candidates.gather(1, partner) & ~accepted)
+
+
+@torch.no_grad()
+def random_negatives(negatives: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """Keep k random negatives of each anchor, (m, M) bool -> (m, M) bool (Algorithm 1 read literally: k = 1).
+
+    Anchors with at most k negatives keep all of them.
+    """
+    rank = torch.rand(negatives.shape, device=negatives.device, generator=generator).masked_fill_(~negatives, -1.0)
+    chosen = rank.topk(min(k, negatives.shape[1]), dim=1).indices
+    return torch.zeros_like(negatives).scatter_(1, chosen, True) & negatives

@@ -1,0 +1,99 @@
+"""Hand-made features as measured references: LBP, HoG and the pixels themselves, all on grey images.
+
+They look at images in their own size where that is below the evaluation size (48 px for FER-2013).
+"""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class GreyFeatures(ABC):
+    """Base: one feature vector, called ``pixels``, ``lbp`` or ``hog``, computed from each grey image alone."""
+
+    enlarges = False
+    name: str
+
+    @abstractmethod
+    def describe(self, grey: np.ndarray) -> np.ndarray:
+        """(S, S) uint8 to (D,) float."""
+
+    def dim(self, image_size: int) -> dict[str, int]:
+        """Length of the feature, found on a black image."""
+        return {self.name: len(self.describe(np.zeros((image_size, image_size), np.uint8)))}
+
+    def fingerprint(self) -> str:
+        """Name and settings."""
+        settings = " ".join(f"{key}={value}" for key, value in sorted(vars(self).items()))
+        return f"{self.name} {settings}"
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """uint8 (B, 3, S, S) to float32 (B, D)."""
+        rows = [self.describe(grey) for grey in to_grey(images).numpy()]
+        return {self.name: torch.from_numpy(np.stack(rows).astype(np.float32))}
+
+
+class PixelFeatures(GreyFeatures):
+    """The grey values in [0, 1]."""
+
+    name = "pixels"
+
+    def describe(self, grey: np.ndarray) -> np.ndarray:
+        return grey.reshape(-1) / 255.0
+
+
+class LBPFeatures(GreyFeatures):
+    """Histograms of uniform local binary patterns (59 bins for 8 points), one per cell of a regular grid.
+
+    Args:
+        points: neighbours on the circle.
+        radius: of the circle, pixels.
+        cells: cells along each side; a histogram sums to one.
+    """
+
+    name = "lbp"
+
+    def __init__(self, points: int = 8, radius: int = 2, cells: int = 4) -> None:
+        self.points, self.radius, self.cells = points, radius, cells
+
+    def describe(self, grey: np.ndarray) -> np.ndarray:
+        from skimage.feature import local_binary_pattern
+
+        bins = self.points * (self.points - 1) + 3
+        codes = local_binary_pattern(grey, self.points, self.radius, method="nri_uniform").astype(np.int64)
+        row, column = (np.arange(side) * self.cells // side for side in grey.shape)
+        cell = row[:, None] * self.cells + column
+        counts = np.bincount((cell * bins + codes).reshape(-1), minlength=self.cells**2 * bins)
+        histograms = counts.reshape(-1, bins)
+        return (histograms / histograms.sum(1, keepdims=True)).reshape(-1)
+
+
+class HoGFeatures(GreyFeatures):
+    """Histograms of oriented gradients, L2-Hys normalised.
+
+    Args:
+        orientations: bins over 180 degrees.
+        cell: side of a cell, pixels.
+        block: side of a block, cells.
+    """
+
+    name = "hog"
+
+    def __init__(self, orientations: int = 9, cell: int = 8, block: int = 2) -> None:
+        self.orientations, self.cell, self.block = orientations, cell, block
+
+    def describe(self, grey: np.ndarray) -> np.ndarray:
+        from skimage.feature import hog
+
+        cell, block = (self.cell, self.cell), (self.block, self.block)
+        return hog(grey, self.orientations, pixels_per_cell=cell, cells_per_block=block, block_norm="L2-Hys")
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """uint8 (B, 3, S, S) RGB to uint8 (B, S, S); equal channels stay as they are."""
+    weights = torch.tensor(GREY_WEIGHTS, dtype=torch.float64).view(1, 3, 1, 1)
+    return (images.cpu() * weights).sum(1).round().to(torch.uint8)

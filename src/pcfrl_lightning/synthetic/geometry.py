@@ -1,0 +1,152 @@
+"""The head as a surface: cross-sections swept from crown to chin, with Gaussian bumps for the features.
+
+Head coordinates: x to the right of a frontal image, y up, z out of the face; chin at y = -1, crown at y = +1.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from pcfrl_lightning.synthetic import canvas
+from pcfrl_lightning.synthetic.layout import ARC, HAIR_THICKNESS, Layout, hairline
+from pcfrl_lightning.synthetic.mesh import Mesh, grid_mesh
+from pcfrl_lightning.synthetic.parameters import HeadShape, Identity
+
+Array = npt.NDArray[np.float32]
+
+# Average head: height, half width, depth in front of and behind the axis.
+_PROFILE = np.array(
+    [
+        (1.00, 0.00, 0.00, 0.00),
+        (0.97, 0.21, 0.22, 0.26),
+        (0.90, 0.37, 0.40, 0.46),
+        (0.78, 0.52, 0.55, 0.66),
+        (0.60, 0.63, 0.66, 0.80),
+        (0.40, 0.69, 0.72, 0.86),
+        (0.20, 0.71, 0.735, 0.86),
+        (0.00, 0.71, 0.73, 0.80),
+        (-0.20, 0.69, 0.73, 0.70),
+        (-0.40, 0.635, 0.73, 0.58),
+        (-0.60, 0.555, 0.73, 0.45),
+        (-0.75, 0.475, 0.725, 0.36),
+        (-0.88, 0.375, 0.70, 0.30),
+        (-0.96, 0.28, 0.64, 0.26),
+        (-1.00, 0.19, 0.54, 0.22),
+    ]
+)
+
+
+def _heights() -> Array:
+    """Canonical height of each row: dense over the features, three rows under the chin."""
+    crown = 1 - 0.4 * np.linspace(0, 1, 9) ** 1.7
+    face = np.linspace(0.6, -0.92, 36)[1:]
+    return np.concatenate([crown, face, [-0.955, -0.98, -1.0]]).astype(np.float32)
+
+
+def _azimuths() -> Array:
+    """Azimuth of each column in radians, dense over the face, from the back round to the back."""
+    front = np.linspace(0, np.radians(100), 26)
+    back = np.linspace(np.radians(100), np.pi, 8)[1:]
+    half = np.concatenate([front, back])
+    return np.concatenate([-half[:0:-1], half]).astype(np.float32)
+
+
+HEIGHT = _heights()
+AZIMUTH = _azimuths()
+X = ARC * AZIMUTH
+"""Arc length of each column."""
+_SECTIONS = np.stack([np.interp(-HEIGHT, -_PROFILE[:, 0], column) for column in _PROFILE.T[1:]]).astype(np.float32)
+_SINE, _COSINE = np.sin(AZIMUTH), np.cos(AZIMUTH)
+_COORDINATES = np.stack(
+    np.broadcast_arrays(canvas.horizontal(X)[None, :], np.maximum(HEIGHT, -1.03)[:, None]), axis=-1
+).astype(np.float32)
+
+
+def _bell(values: Array, center: float, width: float) -> Array:
+    """Gaussian of height 1."""
+    result: Array = np.exp(-0.5 * ((values - np.float32(center)) / np.float32(width)) ** 2)
+    return result
+
+
+def _step(values: npt.NDArray[np.floating], start: float, end: float) -> npt.NDArray[np.floating]:
+    """Smooth step from 0 at ``start`` to 1 at ``end``; ``end`` may be the smaller one."""
+    t = np.clip((values - start) / (end - start), 0, 1)
+    result: npt.NDArray[np.floating] = t * t * (3 - 2 * t)
+    return result
+
+
+def head_mesh(identity: Identity, layout: Layout) -> Mesh:
+    """Surface of the head with hair volume, without ears and neck."""
+    shape = identity.shape
+    width, front, back = _sections(shape)
+    x = width[:, None] * _SINE
+    z = np.where(_COSINE > 0, front[:, None], back[:, None]) * _COSINE
+    z = z + _relief(shape, layout)
+    y = np.repeat(HEIGHT[:, None], len(X), axis=1)
+    cover = _hair_cover(identity)
+    swell = 1 + HAIR_THICKNESS[identity.hair_style] * cover
+    x, z = x * swell, z * swell
+    y = y + np.maximum(y, 0) * (swell - 1)
+    lower = _step(HEIGHT, -0.55, -0.9)[:, None]
+    y = y - (0.07 * shape.chin_length + 0.2 * layout.units.jaw_drop) * lower
+    z = z - 0.05 * layout.units.jaw_drop * lower
+    grid = np.stack([x, y, z], axis=-1).astype(np.float32)
+    occlusion = np.where(HEIGHT < -0.95, 0.75, 1.0).astype(np.float32)[:, None]
+    gloss = (1 - cover) * 0.22 + cover * 0.12
+    return grid_mesh(grid, _COORDINATES, occlusion, gloss.astype(np.float32))
+
+
+def _sections(shape: HeadShape) -> tuple[Array, Array, Array]:
+    """Half width, front depth and back depth of each row."""
+    width, front, back = _SECTIONS
+    jaw = 0.16 * shape.jaw_width * _step(HEIGHT, -0.2, -0.75) + 0.07 * shape.cheek_fat * _bell(HEIGHT, -0.45, 0.2)
+    width = width * (1 + 0.09 * shape.face_width + jaw).astype(np.float32)
+    depth = np.float32(1 + 0.07 * shape.head_depth)
+    return width, front * depth, back * depth
+
+
+def _relief(shape: HeadShape, layout: Layout) -> Array:
+    """How far each vertex stands out along z because of the features, (rows, columns)."""
+    units = layout.units
+    both = np.abs(X)
+    mouth_y = layout.mouth_y + 0.3 * layout.mouth_lift
+    cheek = 0.03 + 0.025 * shape.cheekbone + 0.06 * units.cheek_up + 0.025 * units.smile
+    bumps = [  # (X centre, X width, Y centre, Y width, height); two-sided features use |X|
+        (layout.eye_x, 0.16, layout.eye_y + 0.03, 0.095, -0.075 - 0.015 * shape.brow_ridge),
+        (layout.eye_x, 0.085, layout.eye_y, 0.065, 0.04),
+        (0.24, 0.2, 0.19, 0.06, 0.03 + 0.025 * shape.brow_ridge + 0.015 * units.brow_down),
+        (0.42, 0.15, -0.17 + 0.05 * units.cheek_up, 0.13, cheek),
+        (0.45, 0.16, -0.45, 0.15, -0.03 + 0.05 * shape.cheek_fat),
+        (0.0, 0.26, -0.56, 0.2, 0.05),
+        (0.0, 0.17, mouth_y + 0.045 + layout.open_up, 0.035, 0.035 + 0.012 * shape.lip_thickness),
+        (0.0, 0.15, mouth_y - 0.05 - layout.open_down, 0.04, 0.04 + 0.012 * shape.lip_thickness),
+        (0.0, 0.16, mouth_y - 0.16 - 0.5 * layout.open_down, 0.045, -0.035),
+        (0.0, 0.15, -0.9, 0.1, 0.06 + 0.05 * shape.chin_depth),
+        (layout.mouth_width + 0.04, 0.05, mouth_y + layout.mouth_lift, 0.06, -0.025 * (0.4 + units.smile)),
+        (layout.nose_width * 0.85, 0.045, layout.nose_base_y + 0.045, 0.055, 0.085),
+        (0.0, 0.075, layout.nose_tip_y, 0.065, 0.06),
+    ]
+    across = np.stack([_bell(both, x, width) for x, width, _, _, _ in bumps])
+    down = np.stack([height * _bell(HEIGHT, y, width) for _, _, y, width, height in bumps])
+    relief = (down.T @ across) + _nose_ridge(shape, layout)
+    result: Array = relief.astype(np.float32)
+    return result
+
+
+def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
+    """The nose from its root between the eyes to the tip."""
+    tip, base = layout.nose_tip_y, layout.nose_base_y
+    depth = 0.23 * (1 + 0.28 * shape.nose_depth)
+    stops = np.array([base - 0.04, base, tip, 0.5 * (tip + 0.12), 0.12, 0.26])
+    middle = depth * (0.55 + 0.16 * shape.nose_hook)
+    heights = np.array([0.0, 0.55 * depth, depth, middle, 0.03, 0.0])
+    ridge = np.interp(HEIGHT, stops, heights)
+    width = np.interp(HEIGHT, stops, np.array([0.1, 0.1, 0.085, 0.065, 0.06, 0.08])) * (1 + 0.2 * shape.nose_width)
+    result: Array = ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
+    return result
+
+
+def _hair_cover(identity: Identity) -> Array:
+    """1 where hair grows, 0 on bare skin, (rows, columns)."""
+    line = hairline(identity, X)
+    cover: Array = _step(HEIGHT[:, None] - line[None, :], 0.0, 0.1).astype(np.float32)
+    return cover

@@ -1,0 +1,134 @@
+"""Where the features of a face lie, given shape and action units.
+
+Canonical face plane: ``X`` is arc length around the head (0 = middle of the face, positive to the right of a frontal
+image), ``Y`` height (chin -1, crown +1). Geometry and texture read the same layout, so that bumps and drawing agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, MAX_INTENSITY
+from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
+
+Array = npt.NDArray[np.float32]
+
+ARC = 0.72
+"""Arc length per radian of azimuth."""
+
+# Hairline of the average short cut: height over |X|, from the forehead over temple, sideburn and ear to the nape.
+_HAIR_X = np.array([0.0, 0.3, 0.5, 0.68, 0.8, 0.95, 1.05, 1.2, 1.4, 2.3])
+_HAIR_Y = np.array([0.66, 0.66, 0.62, 0.48, 0.22, 0.02, -0.08, -0.02, -0.45, -0.6])
+_RECEDING_Y = np.array([0.82, 0.9, 0.82, 0.6, 0.3, 0.05, -0.08, -0.02, -0.45, -0.6])
+
+HAIR_THICKNESS = {
+    "bald": 0.0,
+    "receding": 0.03,
+    "short": 0.06,
+    "parted": 0.1,
+    "fringe": 0.1,
+    "long": 0.1,
+    "long_fringe": 0.11,
+    "round": 0.26,
+}
+"""How far hair stands off the skull, by style."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Strength of each action unit, 0 to 1."""
+
+    inner_brow_up: float
+    outer_brow_up: float
+    brow_down: float
+    cheek_up: float
+    nose_wrinkle: float
+    smile: float
+    lips_part: float
+    jaw_drop: float
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Positions and sizes in the canonical plane; features are symmetric, x is given for the right side of the image."""
+
+    units: Units
+    eye_x: float
+    eye_y: float
+    eye_width: float
+    eye_upper: float
+    eye_lower: float
+    eye_tilt: float
+    brow: Array
+    brow_thickness: float
+    nose_tip_y: float
+    nose_base_y: float
+    nose_width: float
+    mouth_y: float
+    mouth_width: float
+    mouth_lift: float
+    open_up: float
+    open_down: float
+    lip_upper: float
+    lip_lower: float
+
+
+def layout_of(parameters: FaceParameters) -> Layout:
+    """Place the features of one face."""
+    units = Units(*(value / MAX_INTENSITY for value in parameters.action_units))
+    shape = parameters.identity.shape
+    squeeze = (1 - 0.22 * units.brow_down) * (1 - 0.3 * units.nose_wrinkle)
+    raised = 1 + 0.14 * (units.inner_brow_up + units.outer_brow_up) * (1 - units.brow_down)
+    openness = 1 + 0.2 * shape.eye_openness
+    nose_base = -0.37 - 0.05 * shape.nose_length
+    return Layout(
+        units=units,
+        eye_x=0.3 + 0.03 * shape.eye_spacing,
+        eye_y=0.02,
+        eye_width=0.15 * (1 + 0.13 * shape.eye_size),
+        eye_upper=0.08 * openness * squeeze * raised * (1 - 0.3 * units.cheek_up),
+        eye_lower=0.05 * openness * squeeze * (1 - 0.8 * units.cheek_up),
+        eye_tilt=0.18 * shape.eye_tilt,
+        brow=_brow(parameters, units),
+        brow_thickness=0.05 * (1 + 0.45 * shape.brow_thickness),
+        nose_tip_y=nose_base + 0.08,
+        nose_base_y=nose_base + 0.035 * units.nose_wrinkle,
+        nose_width=0.105 * (1 + 0.28 * shape.nose_width) * (1 + 0.15 * units.nose_wrinkle),
+        mouth_y=-0.62 + 0.03 * shape.mouth_height,
+        mouth_width=0.22 * (1 + 0.15 * shape.mouth_width) * (1 + 0.36 * units.smile) * (1 - 0.14 * units.jaw_drop),
+        mouth_lift=0.12 * units.smile - 0.008,
+        open_up=0.03 * units.lips_part + 0.035 * units.nose_wrinkle * (units.lips_part > 0),
+        open_down=0.065 * units.lips_part + 0.12 * units.jaw_drop,
+        lip_upper=0.052 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.3 * units.smile),
+        lip_lower=0.07 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.2 * units.smile),
+    )
+
+
+def _brow(parameters: FaceParameters, units: Units) -> Array:
+    """Middle line of the brow from its inner to its outer end, (5, 2)."""
+    shape = parameters.identity.shape
+    x = np.array([0.1, 0.19, 0.29, 0.39, 0.48])
+    outward = np.linspace(0, 1, 5)
+    y = 0.2 + 0.03 * shape.brow_height + np.array([-0.005, 0.015, 0.035, 0.025, -0.025])
+    y += 0.02 * shape.brow_arch * np.array([0, 0.5, 1, 0.7, 0])
+    y += 0.12 * units.inner_brow_up * (1 - outward) ** 1.2 + 0.11 * units.outer_brow_up * outward**0.7
+    y -= units.brow_down * (0.045 + 0.06 * (1 - outward)) + 0.025 * units.nose_wrinkle * (1 - outward)
+    x = x - 0.04 * units.brow_down * (1 - outward)
+    return np.stack([x, y], axis=1).astype(np.float32)
+
+
+def hairline(identity: Identity, x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Lowest height that is covered by hair at each signed arc length ``x``; above the crown for a bald head."""
+    style = identity.hair_style
+    if style == "bald":
+        return np.full(x.shape, 2.0)
+    table = _RECEDING_Y if style == "receding" else _HAIR_Y.copy()
+    height = np.interp(np.abs(x), _HAIR_X, table)
+    front = np.clip((0.75 - np.abs(x)) / 0.2, 0, 1)
+    height += 0.06 * identity.hairline * front
+    if style.endswith("fringe"):
+        height -= 0.26 * front
+    if style == "parted":
+        height += front * np.clip(0.14 * (x + 0.12) / 0.3, -0.16, 0.1)
+    return height

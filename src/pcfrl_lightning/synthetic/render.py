@@ -1,0 +1,141 @@
+"""From parameters to pixels: pose, light, z-buffer, background, sensor."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pcfrl_lightning.synthetic import canvas, parts
+from pcfrl_lightning.synthetic.geometry import head_mesh
+from pcfrl_lightning.synthetic.layout import layout_of
+from pcfrl_lightning.synthetic.mesh import Mesh, join
+from pcfrl_lightning.synthetic.parameters import FaceParameters, Scene
+from pcfrl_lightning.synthetic.pose import rotation_matrix
+from pcfrl_lightning.synthetic.raster import rasterise
+from pcfrl_lightning.synthetic.texture import draw_texture
+
+Array = npt.NDArray[np.float32]
+
+SIZES = (32, 256)
+"""Smallest and largest side of a picture in pixels."""
+
+_SUPERSAMPLING = 2
+_HEAD_SCALE = 0.38  # side of the image per head unit (half a head's height)
+_CAMERA_DISTANCE = 7.0  # head units
+_PIVOT = np.array([0.0, -0.1, -0.12])
+
+
+def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
+    """Render one face; the same parameters and size always give the same picture.
+
+    Args:
+        parameters: the face and its scene.
+        size: side of the picture in pixels, 32 to 256.
+
+    Returns:
+        ``(size, size, 3)`` RGB.
+
+    Raises:
+        ValueError: if the size is out of range.
+    """
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise ValueError(f"size must be between {SIZES[0]} and {SIZES[1]} pixels, not {size}")
+    scene = parameters.scene
+    fine = size * _SUPERSAMPLING
+    resolution = 0.62 * fine
+    layout = layout_of(parameters)
+    mesh = _posed_mesh(parameters)
+    texture = draw_texture(parameters, layout, resolution)
+    points, depth = _project(mesh.points, scene, fine)
+    fragments = rasterise(points, depth, mesh.triangles, mesh.two_sided, fine)
+
+    attributes = np.concatenate(
+        [canvas.to_pixels(mesh.coordinates, resolution).astype(np.float32), _radiance(mesh, scene)], axis=1
+    )
+    corners = mesh.triangles[fragments.triangle]
+    first = attributes[corners[:, 0]]
+    values = first + fragments.weight_1[:, None] * (attributes[corners[:, 1]] - first)
+    values += fragments.weight_2[:, None] * (attributes[corners[:, 2]] - first)
+
+    rng = np.random.default_rng(scene.seed)
+    image = _background(scene, fine, rng).reshape(-1, 3)
+    image[fragments.pixel] = _sample(texture, values[:, :2]) * values[:, 2:5] + values[:, 5:] * np.float32(255)
+    image = cv2.resize(image.reshape(fine, fine, 3), (size, size), interpolation=cv2.INTER_AREA)
+    image *= np.float32(scene.exposure)
+    if scene.noise > 0:
+        image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(scene.noise)
+    return (np.clip(image, 0, 255) + np.float32(0.5)).astype(np.uint8)
+
+
+def _posed_mesh(parameters: FaceParameters) -> Mesh:
+    """Head and everything attached to it in camera coordinates, the pivot of the neck at the origin."""
+    identity = parameters.identity
+    layout = layout_of(parameters)
+    attached = [head_mesh(identity, layout), *parts.ear_meshes(identity)]
+    if identity.hair_style.startswith("long"):
+        attached.append(parts.long_hair_mesh(identity))
+    if identity.glasses:
+        attached.extend(parts.glasses_meshes(layout))
+    turn = rotation_matrix(*parameters.pose).astype(np.float32)
+    body = rotation_matrix(0.3 * parameters.yaw, 0.0, 0.15 * parameters.roll).astype(np.float32)
+    neck = parts.neck_mesh(identity)
+    head = _turn(join(attached), turn)
+    trunk = _turn(join([neck, parts.torso_mesh()]), body)
+    # the neck follows the head at its upper end and the body at its lower end
+    share = np.clip((neck.points[:, 1:2] + 1.5) / 0.8, 0, 1).astype(np.float32)
+    bent = share * _turn(neck, turn).points + (1 - share) * trunk.points[: len(neck.points)]
+    trunk.points[: len(neck.points)] = bent
+    return join([head, trunk])
+
+
+def _turn(mesh: Mesh, rotation: Array) -> Mesh:
+    points = (mesh.points - _PIVOT.astype(np.float32)) @ rotation.T
+    return mesh._replace(points=points, normals=mesh.normals @ rotation.T)
+
+
+def _project(points: Array, scene: Scene, size: int) -> tuple[Array, Array]:
+    """Image positions (x right, y down) and nearness under a mild perspective."""
+    scale = np.float32(_HEAD_SCALE * scene.zoom * size)
+    factor = scale * np.float32(_CAMERA_DISTANCE) / (np.float32(_CAMERA_DISTANCE) - points[:, 2])
+    x = np.float32(size * (0.5 + scene.shift[0])) + factor * points[:, 0]
+    y = np.float32(size * (0.5 - scene.shift[1])) - factor * points[:, 1]
+    return np.stack([x, y], axis=1), points[:, 2]
+
+
+def _radiance(mesh: Mesh, scene: Scene) -> Array:
+    """Light on each vertex: RGB factor of the albedo and RGB highlight, (V, 6)."""
+    light = np.asarray(scene.light, np.float32)
+    facing = np.where(mesh.normals[:, 2:] < -0.2, -mesh.normals, mesh.normals)
+    diffuse = np.clip(facing @ light * np.float32(0.85) + np.float32(0.15), 0, None)
+    sky = scene.ambient * (0.8 + 0.2 * facing[:, 1])
+    color = np.asarray(scene.light_color, np.float32)
+    strength = np.float32(1.25 * (1 - 0.55 * scene.ambient))
+    factor = mesh.occlusion[:, None] * (sky[:, None] + strength * diffuse[:, None] * color)
+    half = light + np.array([0, 0, 1], np.float32)
+    half /= np.linalg.norm(half)
+    highlight = mesh.gloss * mesh.occlusion * np.clip(facing @ half, 0, None) ** 18
+    return np.concatenate([factor, highlight[:, None] * color], axis=1).astype(np.float32)
+
+
+def _sample(texture: npt.NDArray[np.uint8], positions: Array) -> Array:
+    """Bilinear look-up, (P, 3) in 0 to 255."""
+    count = len(positions)
+    columns = 256  # OpenCV wants a picture-shaped map no longer than 32767 on a side
+    rows = -(-count // columns)
+    padded = np.zeros((rows * columns, 2), np.float32)
+    padded[:count] = positions
+    grid = padded.reshape(rows, columns, 2)
+    looked_up = cv2.remap(texture, grid, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return looked_up.reshape(-1, 3)[:count].astype(np.float32)
+
+
+def _background(scene: Scene, size: int, rng: np.random.Generator) -> Array:
+    """Backdrop, (size, size, 3) in 0 to 255."""
+    base = rng.uniform(40, 215, 3)
+    if scene.background == "plain":
+        return np.full((size, size, 3), 128, np.float32)
+    cells = {"gradient": 2, "blobs": 5, "noise": 12}[scene.background]
+    spread = {"gradient": 55.0, "blobs": 50.0, "noise": 28.0}[scene.background]
+    coarse = (base + spread * rng.uniform(-1, 1, (cells, cells, 3))).astype(np.float32)
+    if scene.mirrored:
+        coarse = np.ascontiguousarray(coarse[:, ::-1])
+    return np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), 0, 255)

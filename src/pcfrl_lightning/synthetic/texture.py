@@ -1,0 +1,189 @@
+"""The skin, hair and features of one face, drawn on the unrolled canvas."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pcfrl_lightning.synthetic import canvas
+from pcfrl_lightning.synthetic.features import draw_brows, draw_eyes, draw_mouth, draw_nostrils
+from pcfrl_lightning.synthetic.layout import Layout, hairline
+from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
+from pcfrl_lightning.synthetic.pen import Pen
+
+Array = npt.NDArray[np.float32]
+
+
+def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) -> npt.NDArray[np.uint8]:
+    """Draw one face.
+
+    Args:
+        parameters: the face.
+        layout: where its features lie.
+        resolution: pixels per unit of the head (the head is 2 units high).
+
+    Returns:
+        ``(rows, columns, 3)`` RGB, positions as in ``canvas.to_pixels``.
+    """
+    identity = parameters.identity
+    rng = np.random.default_rng(identity.texture_seed)
+    skin = np.asarray(identity.skin, np.float32)
+    image = skin * _soft_shading(identity, layout, resolution)
+    image *= 1 + _mottle(rng, identity.freckles, image.shape[:2])[..., None]
+    hair = np.asarray(identity.hair, np.float32) * _strands(rng, image.shape[:2])[..., None]
+    for cover in (_beard_cover(identity, layout, resolution), _hair_cover(identity, resolution)):
+        if cover is not None:
+            image += cover[..., None] * (hair - image)
+    _fill_tiles(image, parameters, hair, resolution)
+    drawing = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    pen = Pen(drawing, resolution)
+    draw_nostrils(pen, identity, layout)
+    draw_mouth(pen, identity, layout)
+    draw_eyes(pen, parameters, layout)
+    draw_brows(pen, identity, layout)
+    return drawing
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A soft change of the skin's colour; mirrored to both sides by |X|."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    change: tuple[float, float, float]
+
+
+def _grey(x: float, y: float, width: float, height: float, change: float) -> _Spot:
+    return _Spot(x, y, width, height, (change, change, change))
+
+
+def _spots(identity: Identity, layout: Layout) -> list[_Spot]:
+    """Permanent shading of a face and the wrinkles of its action units."""
+    units = layout.units
+    mouth = layout.mouth_y + 0.3 * layout.mouth_lift
+    brow = float(layout.brow[0, 1])
+    return [
+        _Spot(0.42, -0.24, 0.17, 0.13, (0.02, -0.07, -0.06)),
+        _Spot(0.0, layout.nose_tip_y, 0.1, 0.06, (0.01, -0.04, -0.04)),
+        _grey(layout.eye_x - 0.03, layout.eye_y + 0.09, 0.15, 0.05, -0.12),
+        _grey(layout.eye_x, layout.eye_y - 0.1, 0.12, 0.03, -0.08 - 0.14 * units.cheek_up),
+        _grey(0.12, -0.08, 0.035, 0.16, -0.1),
+        _grey(0.0, layout.nose_base_y - 0.025, 0.12, 0.02, -0.25),
+        _grey(0.0, mouth - layout.open_down - layout.lip_lower - 0.045, 0.13, 0.03, -0.18),
+        _grey(0.0, 0.4, 0.25, 0.12, 0.04),
+        _grey(0.36, -0.13 + 0.04 * units.cheek_up, 0.11, 0.05, 0.12 * units.cheek_up + 0.06 * units.smile),
+        # brow lowerer: two vertical furrows; brow raisers: lines across the forehead
+        _grey(0.045, brow + 0.03, 0.016, 0.075, -0.5 * units.brow_down),
+        _grey(0.0, brow - 0.02, 0.09, 0.05, -0.12 * units.brow_down),
+        _grey(0.0, 0.39, 0.16, 0.014, -0.4 * units.inner_brow_up),
+        _grey(0.0, 0.46, 0.13, 0.014, -0.35 * units.inner_brow_up),
+        _grey(0.33, 0.4, 0.1, 0.014, -0.4 * units.outer_brow_up),
+        _grey(0.32, 0.46, 0.08, 0.014, -0.3 * units.outer_brow_up),
+        # nose wrinkler: lines across the root and beside the ridge
+        _grey(0.0, 0.075, 0.06, 0.014, -0.5 * units.nose_wrinkle),
+        _grey(0.0, 0.02, 0.07, 0.014, -0.5 * units.nose_wrinkle),
+        _grey(0.09, -0.06, 0.045, 0.016, -0.45 * units.nose_wrinkle),
+        _grey(0.1, -0.13, 0.045, 0.016, -0.4 * units.nose_wrinkle),
+        # cheek raiser: crow's feet
+        _grey(layout.eye_x + 0.22, layout.eye_y + 0.035, 0.045, 0.011, -0.4 * units.cheek_up),
+        _grey(layout.eye_x + 0.22, layout.eye_y - 0.03, 0.045, 0.011, -0.4 * units.cheek_up),
+        _grey(layout.mouth_width + 0.035, mouth + 0.8 * layout.mouth_lift, 0.025, 0.04, -0.1 - 0.3 * units.smile),
+    ]
+
+
+def _soft_shading(identity: Identity, layout: Layout, resolution: float) -> Array:
+    """Factor on the skin colour, (rows, columns, 3)."""
+    rows, columns = canvas.shape(resolution)
+    u = canvas.LEFT + (np.arange(columns, dtype=np.float32) + 0.5) / np.float32(resolution)
+    x = np.abs(canvas.arc_length(u)).astype(np.float32)
+    y = np.float32(canvas.TOP) - (np.arange(rows, dtype=np.float32) + 0.5) / np.float32(resolution)
+    spots = _spots(identity, layout)
+    table = np.array([(s.x, s.width, s.y, s.height) for s in spots], dtype=np.float32)[..., None]
+    change = np.array([s.change for s in spots], dtype=np.float32)
+    across = np.exp(-0.5 * ((x[None, :] - table[:, 0]) / table[:, 1]) ** 2)
+    down = np.exp(-0.5 * ((y[None, :] - table[:, 2]) / table[:, 3]) ** 2)
+    colored = (across[:, :, None] * change[:, None, :]).reshape(len(spots), -1)
+    shading: Array = 1 + (down.T @ colored).reshape(rows, columns, 3)
+    _smile_folds(shading, layout, resolution)
+    return shading
+
+
+def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
+    """Darken the folds from the nose to the corners of the mouth: smile and nose wrinkler."""
+    strength = 0.05 + 0.3 * layout.units.smile + 0.3 * layout.units.nose_wrinkle
+    folds = np.zeros(shading.shape[:2], np.uint8)
+    pen = Pen(folds, resolution)
+    end = (layout.mouth_width + 0.075, layout.mouth_y + layout.mouth_lift + 0.02)
+    start = (layout.nose_width + 0.045, layout.nose_base_y + 0.05)
+    middle = (0.5 * (start[0] + end[0]) + 0.03, 0.5 * (start[1] + end[1]) + 0.01)
+    for side in (-1, 1):
+        pen.line(np.array([(side * x, y) for x, y in (start, middle, end)]), 255, 0.028)
+    rows, columns = pen.region(0.5, -0.1, -0.8)
+    soft = cv2.blur(folds[rows, columns], (3, 3))
+    shading[rows, columns] *= 1 - np.float32(strength / 255) * soft[..., None]
+
+
+def _mottle(rng: np.random.Generator, freckles: float, shape: tuple[int, int]) -> Array:
+    """Unevenness of the skin."""
+    coarse = rng.standard_normal((21, 30), dtype=np.float32)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR) * np.float32(0.012 + 0.03 * freckles)
+
+
+def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Brightness of hair: fine vertical streaks on slow waves."""
+    fine = rng.standard_normal((6, 110), dtype=np.float32)
+    coarse = rng.standard_normal((4, 16), dtype=np.float32)
+    streaks = cv2.resize(fine, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    waves = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return 1 + np.float32(0.13) * streaks + np.float32(0.12) * waves
+
+
+def _hair_cover(identity: Identity, resolution: float) -> Array | None:
+    """How much hair hides the skin, 0 to 1; None for a bald head."""
+    if identity.hair_style == "bald":
+        return None
+    x = np.linspace(-2.26, 2.26, 121)
+    line = np.stack([canvas.horizontal(x), hairline(identity, x)], axis=1)
+    outline = np.concatenate([line, [[canvas.RIGHT, 1.2], [canvas.LEFT, 1.2]]])
+    cover = np.zeros(canvas.shape(resolution), np.uint8)
+    Pen(cover, resolution).fill(outline, 255)
+    return cv2.blur(cover, (3, 3)).astype(np.float32) / np.float32(255)
+
+
+def _beard_cover(identity: Identity, layout: Layout, resolution: float) -> Array | None:
+    """How much beard and moustache hide the skin; None without any."""
+    if not (identity.beard or identity.moustache):
+        return None
+    cover = np.zeros(canvas.shape(resolution), np.uint8)
+    pen = Pen(cover, resolution)
+    if identity.beard:
+        edge = [(0.98, 0.0), (0.86, -0.2), (0.66, -0.45), (layout.mouth_width + 0.1, -0.58), (0.2, -0.72), (0.0, -0.74)]
+        rim = [(0.0, -1.06), (1.0, -1.06)]
+        outline = np.array(edge + rim)
+        for side in (-1, 1):
+            pen.fill(outline * [side, 1], int(230 * identity.beard))
+    if identity.moustache:
+        y = layout.mouth_y + layout.open_up + layout.lip_upper
+        top = layout.nose_base_y - 0.03
+        wide = layout.mouth_width * 0.95
+        moustache = [(-wide, y - 0.03), (-0.1, top), (0.1, top), (wide, y - 0.03), (0.0, y - 0.01)]
+        pen.fill(np.array(moustache), int(230 * identity.moustache))
+    blur = max(3, 2 * round(0.04 * resolution) + 1)
+    return cv2.blur(cover, (blur, blur)).astype(np.float32) / np.float32(255)
+
+
+def _fill_tiles(image: Array, parameters: FaceParameters, hair: Array, resolution: float) -> None:
+    """Paint the material tiles below the head."""
+    top = round((canvas.TOP - canvas.BOTTOM) * resolution)
+    edges = np.linspace(0, image.shape[1], len(canvas.TILES) + 1).astype(int)
+    materials = {
+        "hair": hair[top:, edges[0] : edges[1]],
+        "skin": np.asarray(parameters.identity.skin, np.float32),
+        "shirt": np.asarray(parameters.scene.shirt, np.float32),
+        "glasses": np.array([0.08, 0.07, 0.07], np.float32),
+    }
+    for number, name in enumerate(canvas.TILES):
+        image[top:, edges[number] : edges[number + 1]] = materials[name]

@@ -1,0 +1,90 @@
+"""Weights of the two contrastive tasks in Eq. 8."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from pcfrl_lightning.distributed import all_reduce_sum
+from pcfrl_lightning.functional import dwa_ratios, dwa_weights
+
+TASKS = ("face", "pose")
+
+
+class TaskWeights(nn.Module, ABC):
+    """Gives ``weights`` ``(2,)`` in the order (face, pose); may learn them from the epoch means of the losses."""
+
+    weights: Tensor
+
+    @abstractmethod
+    def observe(self, losses: Tensor) -> None:
+        """Take note of one step's unweighted task losses ``(2,)``."""
+
+    @abstractmethod
+    def end_epoch(self) -> Tensor:
+        """Close an epoch on all ranks; returns ``(2,)`` bool: where a bound had to act."""
+
+
+class FixedWeights(TaskWeights):
+    """Constant weights.
+
+    Args:
+        face: ``alpha_face`` of Eq. 8, at least 0.
+        pose: ``alpha_pose`` of Eq. 8, at least 0.
+    """
+
+    def __init__(self, face: float = 1.0, pose: float = 1.0) -> None:
+        super().__init__()
+        if face < 0 or pose < 0:
+            raise ValueError(f"face and pose must be at least 0, got face={face}, pose={pose}")
+        self.face, self.pose = face, pose
+        self.register_buffer("weights", torch.tensor([face, pose]))
+
+    def observe(self, losses: Tensor) -> None:  # noqa: D102
+        return
+
+    def end_epoch(self) -> Tensor:  # noqa: D102
+        return torch.zeros(len(TASKS), dtype=torch.bool)
+
+
+class DWA(TaskWeights):
+    """Dynamic weight average (Liu et al. 2019; Eq. 8): weights follow how fast each task's loss falls.
+
+    The epoch means are buffers, hence part of the checkpoint: a resumed run continues with the same weights. The first
+    two epochs use weight 1.
+
+    Args:
+        temperature: softness of the weighting, above 0 (paper: 2).
+    """
+
+    total: Tensor
+    steps: Tensor
+    history: Tensor
+    epochs: Tensor
+
+    def __init__(self, temperature: float = 2.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature must be above 0, got {temperature}")
+        self.temperature = temperature
+        self.register_buffer("weights", torch.ones(len(TASKS)))
+        self.register_buffer("total", torch.zeros(len(TASKS)))
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("history", torch.zeros(2, len(TASKS)))  # epoch means: t - 2, t - 1
+        self.register_buffer("epochs", torch.zeros((), dtype=torch.long))
+
+    def observe(self, losses: Tensor) -> None:  # noqa: D102
+        self.total += losses.detach().float()
+        self.steps += 1
+
+    def end_epoch(self) -> Tensor:  # noqa: D102
+        mean = all_reduce_sum(self.total) / all_reduce_sum(self.steps).clamp_min(1)
+        self.history.copy_(torch.stack([self.history[1], mean]))
+        self.total.zero_()
+        self.steps.zero_()
+        self.epochs += 1
+        if int(self.epochs) < 2:
+            return torch.zeros_like(mean, dtype=torch.bool)
+        before_previous, previous = self.history
+        self.weights.copy_(dwa_weights(previous, before_previous, self.temperature))
+        return dwa_ratios(previous, before_previous)[1]
