@@ -54,7 +54,9 @@ def test_fixed_weights_never_move():
     assert torch.equal(in_force, torch.tensor([[0.5, 2.0]]).expand(3, 2))
 
 
-@pytest.mark.parametrize(("cls", "kwargs", "key"), [(DWA, {"temperature": 0}, "temperature"), (FixedWeights, {"face": -1}, "face")])
+@pytest.mark.parametrize(
+    ("cls", "kwargs", "key"), [(DWA, {"temperature": 0}, "temperature"), (FixedWeights, {"face": -1}, "face")]
+)
 def test_bad_values_are_named(cls, kwargs, key):
     with pytest.raises(ValueError, match=key):
         cls(**kwargs)

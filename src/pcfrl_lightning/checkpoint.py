@@ -31,14 +31,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist; give the path of a .ckpt file that `pcfrl fit` wrote")
+        raise FileNotFoundError(
+            f"checkpoint {path} does not exist; give the path of a .ckpt file that `pcfrl fit` wrote"
+        )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
         first_line = str(error).split("\n")[0]
         raise ValueError(f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint: {first_line}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first")
+        raise ValueError(
+            f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first"
+        )
     return checkpoint
 
 

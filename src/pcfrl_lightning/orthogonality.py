@@ -19,12 +19,12 @@ class Orthogonality(ABC):
 class PerSampleOrthogonality(Orthogonality):
     """Eq. 2: the squared dot product of each image's L2-normalised face and pose features, averaged over images."""
 
-    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:  # noqa: D102
+    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         return orthogonality_loss(f_f, f_p)
 
 
 class CrossCovariance(Orthogonality):
     """The public PCL code's variant: squared cross-covariance of the batch-centred features (method 3)."""
 
-    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:  # noqa: D102
+    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         return cross_covariance_loss(all_gather_with_grad(f_f), all_gather_with_grad(f_p))

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from pcfrl_lightning.contrast import CalibratedContrast, ContrastOutput, Eq7, NPAThreshold
 from pcfrl_lightning.functional import reconstruction_loss
+from pcfrl_lightning.hparams import save_described_hyperparameters
 from pcfrl_lightning.nn import FaceBackbone, PCFRLNetwork
 from pcfrl_lightning.nn.sync_batch_norm import sync_batch_norm
 from pcfrl_lightning.orthogonality import Orthogonality, PerSampleOrthogonality
 from pcfrl_lightning.rng import restore_rng, rng_state
-from pcfrl_lightning.hparams import save_described_hyperparameters
 from pcfrl_lightning.task_weights import DWA, TaskWeights
 from pcfrl_lightning.training import scheduled
 
@@ -77,9 +77,14 @@ class PCFRL(L.LightningModule):
         """Share batch statistics over ranks, choose the memory format, compile if asked."""
         if self.trainer.world_size > 1:
             sync_batch_norm(self.network, self.trainer.strategy.root_device.type)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=torch.channels_last)
         if self.compile_network and stage == "fit":
-            for part in (self.network.backbone, self.network.face_subnet, self.network.pose_subnet, self.network.decoder):
+            for part in (
+                self.network.backbone,
+                self.network.face_subnet,
+                self.network.pose_subnet,
+                self.network.decoder,
+            ):
                 part.compile()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,7 +97,9 @@ class PCFRL(L.LightningModule):
         tasks = torch.stack([face.loss + face.calibrated_loss, pose.loss + pose.calibrated_loss])
         self.task_weights.observe(tasks)
         loss = pdd + (self.task_weights.weights * tasks).sum()
-        stats.update(loss=loss.detach(), alpha_face=self.task_weights.weights[0], alpha_pose=self.task_weights.weights[1])
+        stats.update(
+            loss=loss.detach(), alpha_face=self.task_weights.weights[0], alpha_pose=self.task_weights.weights[1]
+        )
         stats.update(head_stats("face", face), **head_stats("pose", pose))
         named = {f"train/{name}": value.detach() for name, value in stats.items()}
         self.log_dict(named, on_step=True, on_epoch=True, batch_size=len(batch["source"]))
@@ -112,7 +119,12 @@ class PCFRL(L.LightningModule):
         )
         face = self.face_contrast(*network.project_face(f_f_views).chunk(2))
         pose = self.pose_contrast(*network.project_pose(f_p_views).chunk(2))
-        return reconstruction + orthogonality, face, pose, {"reconstruction": reconstruction, "orthogonality": orthogonality}
+        return (
+            reconstruction + orthogonality,
+            face,
+            pose,
+            {"reconstruction": reconstruction, "orthogonality": orthogonality},
+        )
 
     def encode_views(self, batch: dict[str, Tensor]) -> Tensor:
         """Backbone maps ``(6 N, C, h, w)`` of all views in the order of ``VIEW_ORDER``, in one pass."""

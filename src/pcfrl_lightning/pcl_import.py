@@ -1,8 +1,6 @@
 """Reading checkpoints of the public PCL code (DreamMr/PCL) into this package's layout."""
 
-import hashlib
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.checkpoint import file_sha256
 from pcfrl_lightning.nn import FaceBackbone, PCFRLNetwork
 
 _CONVOLUTION = ("weight", "bias")
@@ -120,7 +119,7 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
     checkpoint = {
         "state_dict": {f"network.{key}": value for key, value in network.items()},
         "hyper_parameters": HYPER_PARAMETERS,
-        "pcfrl_import": {"source": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "pcfrl_import": {"source": source.name, "sha256": file_sha256(source)},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
         "global_step": 0,
@@ -134,7 +133,7 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
 def _read_state(source: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a foreign file can fail anywhere in the unpickler, with KeyError for instance
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"not a file of plain tensors that torch.load(weights_only=True) reads ({reason})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content

@@ -40,10 +40,10 @@ class FixedWeights(TaskWeights):
         self.face, self.pose = face, pose
         self.register_buffer("weights", torch.tensor([face, pose]))
 
-    def observe(self, losses: Tensor) -> None:  # noqa: D102
+    def observe(self, losses: Tensor) -> None:
         return
 
-    def end_epoch(self) -> Tensor:  # noqa: D102
+    def end_epoch(self) -> Tensor:
         return torch.zeros(len(TASKS), dtype=torch.bool)
 
 
@@ -73,11 +73,11 @@ class DWA(TaskWeights):
         self.register_buffer("history", torch.zeros(2, len(TASKS)))  # epoch means: t - 2, t - 1
         self.register_buffer("epochs", torch.zeros((), dtype=torch.long))
 
-    def observe(self, losses: Tensor) -> None:  # noqa: D102
+    def observe(self, losses: Tensor) -> None:
         self.total += losses.detach().float()
         self.steps += 1
 
-    def end_epoch(self) -> Tensor:  # noqa: D102
+    def end_epoch(self) -> Tensor:
         mean = all_reduce_sum(self.total) / all_reduce_sum(self.steps).clamp_min(1)
         self.history.copy_(torch.stack([self.history[1], mean]))
         self.total.zero_()

@@ -23,7 +23,7 @@ def knn_predict(train: Tensor, labels: Tensor, queries: Tensor, neighbors: int =
     return votes.argmax(1)
 
 
-def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: float = 1.0) -> Tensor:
+def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: float = 0.03) -> Tensor:
     """Ridge regression of standardised features on one-hot labels, solved exactly.
 
     The smaller of the primal ``(D, D)`` and the dual ``(n, n)`` system is solved, in float64.
@@ -43,7 +43,9 @@ def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: floa
     y = y - y.mean(0) if len(y) > 1 else y
     count, dim = x.shape
     if dim <= count:
-        weight = torch.linalg.solve(x.T @ x + strength * count * torch.eye(dim, dtype=x.dtype, device=x.device), x.T @ y)
+        weight = torch.linalg.solve(
+            x.T @ x + strength * count * torch.eye(dim, dtype=x.dtype, device=x.device), x.T @ y
+        )
     else:
         dual = torch.linalg.solve(x @ x.T + strength * count * torch.eye(count, dtype=x.dtype, device=x.device), y)
         weight = x.T @ dual

@@ -17,7 +17,8 @@ class OnlineMonitor(L.Callback):
     backbone. The linear one is a ridge regression on one-hot labels: a quick indicator, not the evaluation protocol.
 
     Args:
-        data: a labelled data set, e.g. ``FER2013`` (its views are not used).
+        data: a labelled data set, e.g. ``FER2013`` (its views are not used); default: the run's own data module, whose
+            labels pretraining never sees.
         label: name of the label, e.g. ``expression``.
         every_n_epochs: how often, at least 1; the last epoch is always judged.
         max_images: at most so many images of each split, evenly spaced, at least 2.
@@ -26,7 +27,7 @@ class OnlineMonitor(L.Callback):
 
     def __init__(
         self,
-        data: FaceData,
+        data: FaceData | None = None,
         label: str = "expression",
         every_n_epochs: int = 5,
         max_images: int = 4000,
@@ -47,7 +48,8 @@ class OnlineMonitor(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Read the labelled images once, before training starts."""
         if stage == "fit" and trainer.is_global_zero and not self.images:
-            self.images = {split: self._read(split) for split in ("train", "val")}
+            data = self.data or trainer.datamodule  # type: ignore[attr-defined]
+            self.images = {split: self._read(data, split) for split in ("train", "val")}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Judge the features when it is due."""
@@ -63,12 +65,14 @@ class OnlineMonitor(L.Callback):
         ):
             pl_module.log(f"monitor/{name}_accuracy", (predicted == val_labels).float().mean(), rank_zero_only=True)
 
-    def _read(self, split: str) -> tuple[Tensor, Tensor]:
-        faces = self.data.splits[split]
+    def _read(self, data: FaceData, split: str) -> tuple[Tensor, Tensor]:
+        if split not in data.splits:
+            raise ValueError(f"OnlineMonitor: {data.name} has no split '{split}', it has {sorted(data.splits)}")
+        faces = data.splits[split]
         if self.label not in faces.labels:
             raise ValueError(f"OnlineMonitor: {faces.name} has no label '{self.label}'; it has {sorted(faces.labels)}")
         chosen = torch.linspace(0, len(faces) - 1, min(self.max_images, len(faces))).round().long()
-        images = ImageBatches(faces.subset(chosen), self.data.image_size)
+        images = ImageBatches(faces.subset(chosen), data.image_size)
         loader = DataLoader(images, batch_size=256, collate_fn=whole_batch)
         return torch.cat([batch["image"] for batch in loader]), faces.labels[self.label][chosen]
 

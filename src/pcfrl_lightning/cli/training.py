@@ -1,15 +1,18 @@
 """``pcfrl fit|validate|test|predict``: LightningCLI with this project's defaults."""
 
 import os
+import sys
 from typing import Any
 
 import lightning as L
 import torch
+from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.training import scheduled
 
 ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}
@@ -31,9 +34,28 @@ class SaveConfig(SaveConfigCallback):
 class TrainingCLI(LightningCLI):
     """LightningCLI: any LightningModule and LightningDataModule by class path."""
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """The same parser as LightningCLI's, with errors of one line."""
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={L.__version__}"])
+        parser = OneLineParser(**kwargs)
+        parser.add_argument(
+            "-c",
+            "--config",
+            action=ActionConfigFile,
+            help="Path to a configuration file in yaml format; may be repeated.",
+        )
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
         parser.link_arguments("model.init_args.image_size", "data.init_args.image_size")
+
+    def instantiate_classes(self) -> None:
+        """Build everything; a value that a class refuses ends in one line, before any data is read."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            sys.exit(f"pcfrl: {summary(str(error))}")
 
     @staticmethod
     def configure_optimizers(

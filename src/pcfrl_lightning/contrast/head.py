@@ -151,7 +151,7 @@ def _statistics(
 ) -> dict[str, Tensor]:
     """Detached scalars of the global batch, from one small gather and no (m, M) temporary."""
     accepted = calibration.accepted.sum()
-    candidates_count = len(anchors) * (len(views.context) - 2)
+    pairs = len(anchors) * (len(views.context) - 2)
     # every cosine of an anchor minus itself, its twin and its calibrated partners leaves its negatives
     others = anchors @ views.context.sum(dim=0) - anchors.square().sum(dim=1) - positive
     negative = others - torch.where(calibration.accepted, cosine, 0.0).sum(dim=1)
@@ -161,7 +161,7 @@ def _statistics(
         calibration.maximum,
         positive.mean(),
         negative.sum(),
-        candidates_count - accepted,
+        pairs - accepted,
     ]
     # (W, 6)
     ranks = all_gather(torch.stack([value.to(anchors.dtype) for value in local]).unsqueeze(0))

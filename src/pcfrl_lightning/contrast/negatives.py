@@ -12,8 +12,8 @@ from pcfrl_lightning import functional as F
 class Views(NamedTuple):
     """The views of the global batch as the head sees them.
 
-    ``features`` (M, d) as the projector gave them; ``context`` (M, d) their unit rows; ``anchor_index`` (m,) long, which
-    of them are the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context.
+    ``features`` (M, d) as the projector gave them; ``context`` (M, d) their unit rows; ``anchor_index`` (m,) long,
+    which of them are the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context.
     """
 
     features: Tensor

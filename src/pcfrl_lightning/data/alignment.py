@@ -1,10 +1,11 @@
 """How a face is cut out of its image: not at all, by the landmarks of the release, or by the YuNet detector.
 
-One object of this file is the `alignment` option of every downstream data module.  None of them rotates: roll is a label of
-the head-pose data.
+One object of this file is the `alignment` option of every downstream data module.  None of them rotates: roll is a
+label of the head-pose data.
 """
 
 import hashlib
+import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ class YuNetCrop(Alignment):
 
     Args:
         model_path: the ONNX file `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo (not part of this package).
-        margin: added on every side, as a share of the longer side of the detected box (which reaches from the chin to the
-            forehead), at least 0.
+        margin: added on every side, as a share of the longer side of the detected box (which reaches from the chin to
+            the forehead), at least 0.
         score: least confidence of a detection, in (0, 1).
 
     Raises:
@@ -126,7 +127,7 @@ class CroppedSource(ImageSource):
         return cut(self.source.read(index), self.crops[index], self.name(index))
 
     def fingerprint(self) -> str:
-        return digest([self.source.fingerprint(), hashlib.sha256(np.ascontiguousarray(self.crops)).hexdigest()])
+        return digest([self.source.fingerprint(), hashlib.sha256(self.crops.tobytes()).hexdigest()])
 
 
 class DetectedSource(ImageSource):
@@ -139,7 +140,7 @@ class DetectedSource(ImageSource):
 
     def __init__(self, source: ImageSource, alignment: YuNetCrop) -> None:
         self.source, self.alignment = source, alignment
-        self._detector: Any = None
+        self._local = threading.local()
 
     def __len__(self) -> int:
         return len(self.source)
@@ -160,15 +161,29 @@ class DetectedSource(ImageSource):
         return digest([self.source.fingerprint(), setting, model])
 
     def _largest_face(self, image: np.ndarray) -> np.ndarray | None:
-        """Box x0, y0, x1, y1 of the largest face, or None.  A detector is made per call where threads share the source."""
+        """Box x0, y0, x1, y1 of the largest face, or None."""
         import cv2
 
-        height, width = image.shape[:2]
-        detector = cv2.FaceDetectorYN.create(
-            str(self.alignment.model_path), "", (width, height), self.alignment.score
-        )
+        detector = self._thread_detector()
+        detector.setInputSize((image.shape[1], image.shape[0]))
         _, faces = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if faces is None or len(faces) == 0:
             return None
         x, y, w, h = max(faces[:, :4], key=lambda box: float(box[2] * box[3]))
         return np.array([x, y, x + w - 1, y + h - 1], np.float32)
+
+    def _thread_detector(self) -> Any:
+        """One detector per thread: it holds the size of its input."""
+        import cv2
+
+        if not hasattr(self._local, "detector"):
+            self._local.detector = cv2.FaceDetectorYN.create(
+                str(self.alignment.model_path), "", (320, 320), self.alignment.score
+            )
+        return self._local.detector
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self.source, "alignment": self.alignment}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

@@ -32,7 +32,7 @@ class AlbumentationsViews(Views):
     Images that are not square lose the ends of their longer side, except in the random crops.
 
     Args:
-        image_size: side S of the views in pixels, at least 8.
+        image_size: side S of the views in pixels, at least 8; default: that of the data module.
         appearance: colour, blur and edges of face and pose views; default: those of the public PCL code.
         crop_scale: range of the area of a random crop, as a share of the image in (0, 1].
         crop_ratio: range of width / height of a random crop.
@@ -45,14 +45,14 @@ class AlbumentationsViews(Views):
 
     def __init__(
         self,
-        image_size: int = 64,
+        image_size: int | None = None,
         appearance: Appearance | None = None,
         crop_scale: tuple[float, float] = (0.4, 1.0),
         crop_ratio: tuple[float, float] = (0.75, 4 / 3),
         flip_p: float = 0.5,
         rotation: float = 0.0,
     ) -> None:
-        if image_size < 8:
+        if image_size is not None and image_size < 8:
             raise ValueError(f"views.image_size must be at least 8, got {image_size}")
         if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
             raise ValueError(f"views.crop_scale must be two rising numbers in (0, 1], got {crop_scale}")
@@ -72,8 +72,8 @@ class AlbumentationsViews(Views):
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The six views, each (S, S, 3) uint8."""
         uniform = iter(rng.random(self._draws()).tolist())
-        image = _as_grey(image)
-        whole = fit_square(image, self.image_size)
+        image = as_grey(image)
+        whole = fit_square(image, self.side)
         target = self._move(whole, Geometry(True, self._angle(uniform)))
         face_1, face_2 = self._face_crops(image, uniform)
         pose_1, pose_2 = self._pose_geometry(uniform)
@@ -111,7 +111,7 @@ class AlbumentationsViews(Views):
         return self._resize(image[top : top + h, left : left + w])
 
     def _resize(self, crop: np.ndarray) -> np.ndarray:
-        size = self.image_size
+        size = self.side
         shrinks = min(crop.shape[:2]) > size
         return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
 
@@ -139,8 +139,8 @@ class LiteralPoseViews(AlbumentationsViews):
         return Geometry(False, 0.0), Geometry(next(uniform) < self.flip_p, self._angle(uniform))
 
 
-def _as_grey(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) to (H, W) where the three channels are equal, which is the case for grey files and a third of the work."""
+def as_grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) to (H, W) where the three channels are equal: grey files are frequent, and a third of the work."""
     for part in (image[::_GREY_STEP, ::_GREY_STEP], image):  # a coarse look first: it settles nearly all colour images
         if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 1], part[..., 2])):
             return image

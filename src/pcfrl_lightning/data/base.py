@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning as L
 import torch
@@ -39,7 +39,7 @@ class FaceData(L.LightningDataModule, ABC):
         ValueError: an argument out of range; names it.
     """
 
-    name: ClassVar[str] = "faces"
+    name: str = "faces"
 
     def __init__(
         self,
@@ -61,8 +61,8 @@ class FaceData(L.LightningDataModule, ABC):
             raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
-        if views is not None and views.image_size not in (None, image_size):
-            raise ValueError(f"image_size is {image_size} but views.image_size is {views.image_size}; make them equal")
+        if views is not None:
+            views.use_size(image_size)
         self.root = Path(root)
         self.views = views
         self.image_size = image_size
@@ -122,6 +122,8 @@ class FaceData(L.LightningDataModule, ABC):
             return self._loader("train")
         faces = self._split("train")
         sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
+        if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch
+            sampler.set_epoch(self.trainer.current_epoch)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 

@@ -54,7 +54,9 @@ def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
     height, width = image.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if x0 >= x1 or y0 >= y1 or side > _LARGEST * max(height, width):
-        raise CorruptImage(name, f"its landmarks (crop at {left}, {top}, side {side}) do not fit a {width}x{height} image")
+        raise CorruptImage(
+            name, f"its landmarks (crop at {left}, {top}, side {side}) do not fit a {width}x{height} image"
+        )
     if (x1 - x0, y1 - y0) == (side, side):
         return image[y0:y1, x0:x1]
     result = np.zeros((side, side, 3), np.uint8)

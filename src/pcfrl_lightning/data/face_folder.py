@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -26,7 +25,7 @@ class FaceFolder(FaceData):
         views, image_size, batch_size, num_workers, seed: see `FaceData`.
     """
 
-    name: ClassVar[str] = "faces"
+    name = "faces"
 
     def __init__(
         self,

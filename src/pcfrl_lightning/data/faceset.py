@@ -50,9 +50,9 @@ class FaceSet(Dataset[np.ndarray]):
     Args:
         source: n images.
         labels: tensors with n rows.  Conventional keys: `expression`, `identity`, `subject`, `fold`, `class`,
-            `pose_class` (n,) long; `action_units` (n, A) float 0/1; `au_intensity` (n, A); `pose` (n, 3) float32 degrees
-            in the order yaw, pitch, roll; `attributes` (n, 40); `landmarks` (n, L, 2) float32 in [0, 1] of the final
-            crop.
+            `pose_class` (n,) long; `action_units` (n, A) float 0/1; `au_intensity` (n, A); `pose` (n, 3) float32
+            degrees in the order yaw, pitch, roll; `attributes` (n, 40); `landmarks` (n, L, 2) float32 in [0, 1] of the
+            final crop.
         crop: applied to each image after reading.
         pairs: pairs of rows for verification.
         name: for messages, such as `fer2013/test`.

@@ -5,7 +5,6 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +23,13 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Names in the order of the official codes 0..6, which is not the alphabetical order of the class folders."""
 
 SPLIT_OF_USAGE = {"training": "train", "publictest": "val", "privatetest": "test"}
-_SPLIT_OF_FOLDER = {**SPLIT_OF_USAGE, "train": "train", "validation": "val", "val": "val", "valid": "val", "test": "test"}
+_SPLIT_OF_FOLDER = SPLIT_OF_USAGE | {
+    "train": "train",
+    "validation": "val",
+    "val": "val",
+    "valid": "val",
+    "test": "test",
+}
 _OTHER_SPELLINGS = {
     "anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy", "sadness": "sad",
     "surprised": "surprise",
@@ -51,7 +56,7 @@ class FER2013(FaceData):
         views, image_size, batch_size, num_workers, seed: see `FaceData`.
     """
 
-    name: ClassVar[str] = "fer2013"
+    name = "fer2013"
 
     def __init__(
         self,
@@ -71,11 +76,14 @@ class FER2013(FaceData):
     def build(self) -> dict[str, FaceSet]:
         """The official splits that are present."""
         roots = _resolve(self.roots)
+        source: ImageSource
         if roots[0].suffix.lower() == ".csv":
             source, labels, splits = read_csv(roots[0], SPLIT_OF_USAGE, len(CLASSES), self._report_folder())
         else:
             source, labels, splits = _read_tree(roots)
-        return {split: self._select(source, labels, splits, split) for split in ("train", "val", "test") if split in splits}
+        return {
+            split: self._select(source, labels, splits, split) for split in ("train", "val", "test") if split in splits
+        }
 
     def duplicates_of_train(self, split: str = "test") -> Tensor:
         """Which images of a split have the pixels of a training image.

@@ -101,7 +101,7 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
         rows: Iterable[int] = [int(row) for row in json.loads(cache.read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         rows = range(len(source))
-    found = _scan(source, list(rows), name)
+    found = scan_images(source, list(rows), name)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         cache.write_text(json.dumps(sorted(found)), encoding="utf-8")
@@ -110,7 +110,7 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
     return found
 
 
-def _scan(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
+def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
     from tqdm import tqdm
 
     def check(chunk: list[int]) -> list[tuple[int, str]]:

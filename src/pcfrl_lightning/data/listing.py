@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pcfrl_lightning.data.sources import FileSource, ImageSource, is_image_name, safe_join
+from pcfrl_lightning.data.sources import IMAGE_SUFFIXES, FileSource, ImageSource, is_image_name, safe_join
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError
 
@@ -39,7 +39,7 @@ def open_images(roots: str | Path | Sequence[str | Path], keep: Callable[[str], 
 
 
 def walk(root: Path) -> list[str]:
-    """Names of all files below a folder, relative to it, with forward slashes, sorted; links to folders are followed."""
+    """Names of all files below a folder, relative to it, with forward slashes, sorted; links are followed."""
     names = []
     seen: set[str] = set()
     for folder, subfolders, files in os.walk(root, followlinks=True):
@@ -83,6 +83,6 @@ def read_list(list_file: str | Path, root: str | Path) -> list[str]:
 def _first_image(text: str) -> str | None:
     """The shortest beginning of a line, up to a separator, that is the name of an image."""
     for position, character in enumerate(f"{text} "):
-        if character in " \t," and is_image_name(text[:position].replace("\\", "/")):
+        if character in " \t," and text[:position].lower().endswith(IMAGE_SUFFIXES):
             return text[:position]
     return None

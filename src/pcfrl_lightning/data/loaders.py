@@ -59,7 +59,9 @@ class ViewBatches(Dataset[dict[str, Any]]):
                 continue
             return self.views.sample(image, rng)
         name, reason = unreadable[0]
-        raise DataError(f"{self.faces.name}: {_MOST_REPLACEMENTS} images in a row cannot be read, first {name} ({reason})")
+        raise DataError(
+            f"{self.faces.name}: {_MOST_REPLACEMENTS} images in a row cannot be read, first {name} ({reason})"
+        )
 
 
 class ImageBatches(Dataset[dict[str, Tensor]]):
@@ -108,7 +110,7 @@ def fit_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
 
 
-def whole_batch(batch: dict[str, Any]) -> dict[str, Any]:
+def whole_batch(batch: Any) -> Any:
     """Collate function for data sets whose `__getitems__` already made the batch."""
     return batch
 

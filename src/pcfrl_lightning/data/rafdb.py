@@ -1,5 +1,6 @@
 """RAF-DB: facial expressions in the wild, basic (7 classes) and compound (11 classes)."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -10,8 +11,9 @@ from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.lists import first_existing, read_rows
 from pcfrl_lightning.data.release import open_images
+from pcfrl_lightning.data.rows import first_existing, read_rows
+from pcfrl_lightning.errors import DataError
 
 
 class RAFDB(FaceData):
@@ -32,7 +34,7 @@ class RAFDB(FaceData):
         ValueError: `LandmarkCrop` with the aligned images.
     """
 
-    name: ClassVar[str] = "rafdb"
+    name = "rafdb"
     folder: ClassVar[str] = "basic"
     class_names: ClassVar[tuple[str, ...]] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 
@@ -58,10 +60,11 @@ class RAFDB(FaceData):
         labels: dict[str, list[int]] = {"train": [], "test": []}
         for row in read_rows(listing):
             row.expect(2)
-            split = row.text(0).partition("_")[0]
+            image = row.relative(0)
+            split = image.partition("_")[0]
             if split not in names:
-                row.fail(f"{row.text(0)!r} begins neither with train_ nor with test_")
-            names[split].append(row.text(0))
+                row.fail(f"{image!r} begins neither with train_ nor with test_")
+            names[split].append(image)
             labels[split].append(row.integer(1, 1, len(self.class_names)) - 1)
         release = open_images(base, [f"Image/{self.images}"], [f"Image/{self.images}.zip"])
         return {
@@ -86,9 +89,9 @@ class RAFDB(FaceData):
         boxes = np.empty((len(names), 4), np.float32)
         for i, name in enumerate(names):
             path = base / "Annotation" / "manual" / f"{Path(name).stem}_manu_attri.txt"
-            rows = [row for _, row in zip(range(5), read_rows(path), strict=False)]
+            rows = list(islice(read_rows(path), 5))
             if len(rows) < 5:
-                rows[-1].fail("expected five landmarks") if rows else read_rows(path)
+                raise DataError(f"{path}: expected five landmarks in the first lines, found {len(rows)}")
             boxes[i] = five_point_bounds(np.array([[row.number_at(0), row.number_at(1)] for row in rows]))
         return boxes
 
@@ -96,7 +99,7 @@ class RAFDB(FaceData):
 class RAFDBCompound(RAFDB):
     """RAF-DB compound: 3,954 images of 11 compound expressions, in the same layout under `compound`."""
 
-    name: ClassVar[str] = "rafdb-compound"
+    name = "rafdb-compound"
     folder: ClassVar[str] = "compound"
     class_names: ClassVar[tuple[str, ...]] = (
         "happily surprised", "happily disgusted", "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from pcfrl_lightning.data.lists import Row
+from pcfrl_lightning.data.rows import Row
 from pcfrl_lightning.data.sources import FileSource, ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError

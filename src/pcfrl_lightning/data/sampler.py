@@ -8,10 +8,10 @@ from torch.utils.data import DistributedSampler
 class EpochSampler(DistributedSampler[tuple[int, int]]):
     """Shuffled indices of one rank, each with the number of the epoch.
 
-    An item seeds its generator with `[seed, epoch, index]`, so the augmentation of an image depends neither on the number
-    of workers nor on the rank, and never repeats in another epoch.  Lightning calls `set_epoch` (also after a resume) and
-    leaves a DistributedSampler alone, so the same class serves one process and many.  Ranks see different images and
-    equally many; up to `replicas - 1` images are left out in an epoch, others in the next.
+    An item seeds its generator with `[seed, epoch, index]`, so the augmentation of an image depends neither on the
+    number of workers nor on the rank, and never repeats in another epoch.  Lightning calls `set_epoch` (also after a
+    resume) and leaves a DistributedSampler alone, so the same class serves one process and many.  Ranks see different
+    images and equally many; up to `replicas - 1` images are left out in an epoch, others in the next.
 
     Args:
         data: anything with a length.

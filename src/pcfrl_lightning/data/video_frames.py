@@ -13,8 +13,8 @@ from pcfrl_lightning.data.sources import ImageSource, digest, is_image_name
 class VideoFrames(ImageSource):
     """Directories of frames.  A directory holds frames, or clips (sub-directories) that hold frames.
 
-    `draw` takes a random clip and then a random frame of it, as the public PCL code does; `read` takes the middle frame of
-    the first clip.  Directories are listed when they are used, since a full listing of VoxCeleb takes long.
+    `draw` takes a random clip and then a random frame of it, as the public PCL code does; `read` takes the middle frame
+    of the first clip.  Directories are listed when they are used, since a full listing of VoxCeleb takes long.
 
     Args:
         root: folder of the data set.

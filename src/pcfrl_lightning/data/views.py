@@ -21,6 +21,23 @@ class Views(ABC):
 
     image_size: int | None = None
 
+    def use_size(self, image_size: int) -> None:
+        """Called by the data module: views that fix no size of their own take the data module's.
+
+        Raises:
+            ValueError: the object was made for another size.
+        """
+        if self.image_size not in (None, image_size):
+            raise ValueError(f"image_size is {image_size} but views.image_size is {self.image_size}; make them equal")
+        self.image_size = image_size
+
+    @property
+    def side(self) -> int:
+        """Side S in pixels; raises ValueError while neither the yaml nor a data module has set it."""
+        if self.image_size is None:
+            raise ValueError("views.image_size is not set; give it, or put the views into a data module")
+        return self.image_size
+
     @abstractmethod
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Worker side, one image.

@@ -3,7 +3,7 @@
 import logging
 import re
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -34,7 +34,7 @@ class Speaker(NamedTuple):
 
 
 class VoxCeleb(FaceData):
-    """Face frames of VoxCeleb for pre-training; one item is one video of one person, seen by one random frame per epoch.
+    """Face frames of VoxCeleb for pre-training; one item is one video of one person, one random frame per epoch.
 
     Layouts below `root`: VoxCeleb1 `unzippedFaces/<name>/1.6/<video>/<frame>.jpg` and
     `unzippedIntervalFaces/data/<name>/1.6/<video>/<track>/<frame>.jpg`; extracted frames
@@ -42,13 +42,13 @@ class VoxCeleb(FaceData):
 
     Args:
         root: folder of the data set.
-        meta: `vox1_meta.csv` or `vox2_meta.csv`; with it, speakers of the official test set form split `test` and folders
-            that it does not know are left out.  Without it everything is `train`.
+        meta: `vox1_meta.csv` or `vox2_meta.csv`; with it, speakers of the official test set form split `test` and
+            folders that it does not know are left out.  Without it everything is `train`.
         list_file: one video directory per line, relative to `root`, instead of all (first column, comma or tab).
         views, image_size, batch_size, num_workers, seed: see `FaceData`.
     """
 
-    name: ClassVar[str] = "voxceleb"
+    name = "voxceleb"
 
     def __init__(
         self,
@@ -79,7 +79,9 @@ class VoxCeleb(FaceData):
         if not known:
             raise DataError(f"{self.root}: none of its folders, such as {videos[0]}, is a speaker of {self.meta}")
         if len(known) < len(videos):
-            log.warning("%s: %d videos of speakers unknown to %s left out", self.root, len(videos) - len(known), self.meta)
+            log.warning(
+                "%s: %d videos of speakers unknown to %s left out", self.root, len(videos) - len(known), self.meta
+            )
         parts = {"train": "dev", "test": "test"}
         chosen = {split: [(v, s.id) for v, s in known if s.part == part] for split, part in parts.items()}
         return {split: self._set(split, rows) for split, rows in chosen.items() if rows}
@@ -137,7 +139,9 @@ def read_meta(path: str | Path) -> list[Speaker]:
             continue
         part = fields[-1].lower()
         if len(fields) < 3 or not _SPEAKER_ID.match(fields[0]) or part not in ("dev", "test"):
-            raise DataError(f"{path} line {number}: expected 'id<number>, <name>, ..., dev|test', found '{line.strip()}'")
+            raise DataError(
+                f"{path} line {number}: expected 'id<number>, <name>, ..., dev|test', found '{line.strip()}'"
+            )
         speakers.append(Speaker(fields[0], fields[1], part))
     if not speakers:
         raise DataError(f"{path}: no speakers; expected lines 'id<number>, <name>, ..., dev|test'")

@@ -4,6 +4,7 @@ With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consist
 diagonal, so pair alignment is one bilinear form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
@@ -13,7 +14,7 @@ from pcfrl_lightning.functional.precision import full_precision
 
 Neighborhood = Literal["mean", "sum"]
 _TINY_SQUARE = 1e-24  # a row shorter than 1e-12 counts as zero
-_CHUNK = 512  # rows at a time in _RowProducts.backward
+_CHUNK = 256  # rows at a time in _RowProducts
 
 
 @full_precision
@@ -141,26 +142,33 @@ def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighbor
     return alignment_scores(unit, unit, gram(unit), weight)
 
 
+def _row_blocks(partner: Tensor) -> Iterator[tuple[int, slice]]:
+    """A few rows of one column of ``partner`` (M, k) at a time, so that temporaries stay small beside S."""
+    for column in range(partner.shape[1]):
+        for start in range(0, len(partner), _CHUNK):
+            yield column, slice(start, start + _CHUNK)
+
+
 class _RowProducts(torch.autograd.Function):
     """``q_ic = <S_i, S_partner(i, c)>`` that keeps S only, instead of two (M, M) factors per column c."""
 
     @staticmethod
     def forward(ctx: Any, similarity: Tensor, partner: Tensor) -> Tensor:
         ctx.save_for_backward(similarity, partner)
-        columns = [torch.linalg.vecdot(similarity, similarity.index_select(0, column)) for column in partner.T]
-        return torch.stack(columns, dim=1)
+        products = torch.empty(partner.shape, dtype=similarity.dtype, device=similarity.device)
+        for column, part in _row_blocks(partner):
+            rows = similarity.index_select(0, partner[part, column])
+            products[part, column] = rows.mul_(similarity[part]).sum(dim=1)
+        return products
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         similarity, partner = ctx.saved_tensors
         total = torch.zeros_like(similarity)
-        for column, scale in zip(partner.T, grads[0].T, strict=True):
-            # a few rows at a time, so that the temporaries are small beside S
-            for rows in range(0, len(similarity), _CHUNK):
-                part = slice(rows, rows + _CHUNK)
-                factor = scale[part].unsqueeze(1)
-                total[part].addcmul_(similarity.index_select(0, column[part]), factor)
-                total.index_add_(0, column[part], similarity[part] * factor)
+        for column, part in _row_blocks(partner):
+            chosen, factor = partner[part, column], grads[0][part, column].unsqueeze(1)
+            total[part].addcmul_(similarity.index_select(0, chosen), factor)
+            total.index_add_(0, chosen, similarity[part] * factor)
         return total, None
 
 

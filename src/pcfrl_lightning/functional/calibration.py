@@ -13,7 +13,8 @@ class Calibration(NamedTuple):
 
     ``partner`` (m, k) long: column of the proposed view; ``accepted`` (m, k) bool; ``score`` (m, k): its score, -inf
     where an anchor has fewer than k candidates; ``threshold``: scalar, the T in force (-inf: none); ``mean`` and
-    ``maximum``: scalars, the scores of all candidates of these anchors (for monitoring). k = 0 means that nothing is calibrated.
+    ``maximum``: scalars, the scores of all candidates of these anchors (for monitoring). k = 0: nothing is
+    calibrated.
     """
 
     partner: Tensor
@@ -31,7 +32,7 @@ def _candidate_mean(score: Tensor, candidates: Tensor) -> Tensor:
 @torch.no_grad()
 def row_maxima(score: Tensor, candidates: Tensor) -> Tensor:
     """Highest score of each anchor over its candidates, (m, M) -> (m,); -inf for an anchor without candidates."""
-    return score.masked_fill(~candidates, -torch.inf).amax(dim=1)
+    return torch.where(candidates, score, -torch.inf).amax(dim=1)
 
 
 @torch.no_grad()
@@ -44,7 +45,7 @@ def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
         k: pairs per anchor; an anchor with fewer candidates accepts all it has.
     """
     mean = _candidate_mean(score, candidates)
-    masked = score.masked_fill(~candidates, -torch.inf)
+    masked = torch.where(candidates, score, -torch.inf)
     best, partner = masked.max(dim=1, keepdim=True) if k == 1 else masked.topk(min(k, score.shape[1]), dim=1)
     threshold = score.new_full((), -torch.inf)
     return Calibration(partner, best > threshold, best, threshold, mean, best.max())

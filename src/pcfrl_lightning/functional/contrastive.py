@@ -12,23 +12,24 @@ Denominator = Literal["negatives", "all"]
 
 
 class _MaskedLogSumExp(torch.autograd.Function):
-    """Row-wise ``log sum over mask of exp(S / tau)`` that saves S and the mask and needs one (m, M) buffer."""
+    """Row-wise ``log sum over mask of exp(S / tau)`` that saves S and ~mask and needs one (m, M) buffer."""
 
     @staticmethod
     def forward(ctx: Any, similarity: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        logits = similarity.masked_fill(~mask, -torch.inf)
+        blocked = ~mask  # kept for the backward in place of the mask, which the caller can free
+        logits = similarity.masked_fill(blocked, -torch.inf)
         peak = logits.amax(dim=1, keepdim=True)
         peak = torch.where(peak.isfinite(), peak, 0.0)  # an empty row: exp(-inf - 0) = 0, log 0 = -inf
         total = logits.sub_(peak).mul_(1 / temperature).exp_().sum(dim=1)
         result = total.log() + peak.squeeze(1) / temperature
-        ctx.save_for_backward(similarity, mask, result)
+        ctx.save_for_backward(similarity, blocked, result)
         ctx.temperature = temperature
         return result
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        similarity, mask, result = ctx.saved_tensors
-        softmax = (similarity * (1 / ctx.temperature)).sub_(result.unsqueeze(1)).exp_().masked_fill_(~mask, 0.0)
+        similarity, blocked, result = ctx.saved_tensors
+        softmax = (similarity * (1 / ctx.temperature)).sub_(result.unsqueeze(1)).exp_().masked_fill_(blocked, 0.0)
         return softmax.mul_(grads[0].unsqueeze(1) / ctx.temperature), None, None
 
 

@@ -23,8 +23,10 @@ class ChannelAttention(nn.Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        gather = F.softmax(_positions_first(self.gather(x)), dim=2, dtype=torch.float32)
-        attend = F.softmax(_positions_first(self.attend(x)), dim=1, dtype=torch.float32)
+        """(B, C, H, W) -> (B, C, H, W)."""
+        precise = torch.promote_types(x.dtype, torch.float32)
+        gather = F.softmax(_positions_first(self.gather(x)), dim=2, dtype=precise)
+        attend = F.softmax(_positions_first(self.attend(x)), dim=1, dtype=precise)
         project = _positions_first(self.project(x))
         # (B, C, N) (B, N, C) -> (B, C, C), here transposed so that the product with (B, N, C) needs no copy
         mixing = torch.bmm(attend.to(project.dtype).transpose(1, 2), project)

@@ -29,6 +29,7 @@ class ResidualBlock(nn.Module):
         self.conv2 = conv(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         hidden = F.leaky_relu(self.conv1(x), SLOPE, inplace=True)
         return F.leaky_relu(self.conv2(hidden) + x, SLOPE, inplace=True)
 
@@ -43,14 +44,16 @@ class FaceBackbone(nn.Module):
     width 1.0.
 
     Raises:
-        ValueError: ``width`` is not a positive number.
+        ValueError: ``width`` is not a positive number, or an image has a side under ``stride`` pixels.
     """
+
+    stride = 16
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        self.width = width
         if not (math.isfinite(width) and width > 0):
             raise ValueError(f"width must be a positive number (1.0 = the paper), got {width}")
+        self.width = width
         c64, c128, c256 = (_scaled(channels, width) for channels in (64, 128, 256))
         self.out_channels = c128
         self.stem = nn.Sequential(conv_block(3, c64, 7, stride=2), conv_block(c64, c64))
@@ -64,6 +67,11 @@ class FaceBackbone(nn.Module):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) images to the map F_s."""
+        if min(images.shape[2:]) < self.stride:
+            raise ValueError(
+                f"images of {images.shape[2]} x {images.shape[3]} px: sides must be {self.stride} px or more"
+            )
         x = self.layer2(self.layer1(self.stem(images)))
         return self.layer4(self.layer3(self.residual(x)))
 

@@ -3,13 +3,11 @@
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pcfrl_lightning.functional.alignment import normalize
 from pcfrl_lightning.nn.decoder import Decoder
 from pcfrl_lightning.nn.heads import Projector, Subnet
-
-NORM_FLOOR = 1e-6
 
 
 class Features(NamedTuple):
@@ -26,8 +24,8 @@ class PCFRLNetwork(nn.Module):
     Args:
         backbone: maps (B, 3, H, W) images to a (B, C, h, w) map; subnets, projectors and decoder follow its shape,
             found with one forward pass on zeros.
-        image_size: side of the images of pretraining, pixels; `encode` takes any size the backbone takes, projectors and
-            decoder exist for this size only.
+        image_size: side of the images of pretraining, pixels; `encode` takes any size the backbone takes, projectors
+            and decoder exist for this size only.
         projection_dim: length of z_f and z_p (paper: 512).
 
     Raises:
@@ -67,7 +65,7 @@ class PCFRLNetwork(nn.Module):
 
     def reconstruct(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         """D(F_f, F_p) of Eq. 1: flat features of ``image_size`` images to (B, 3, S, S) in [-1, 1]."""
-        return self.decoder(_unit(f_f.float() + f_p.float()))
+        return self.decoder(normalize(f_f + f_p))
 
     def forward(self, images: Tensor) -> Features:
         """The same as `encode`."""
@@ -107,9 +105,3 @@ def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
             "Raise image_size"
         )
     return result.shape[1], result.shape[2], result.shape[3]
-
-
-def _unit(x: Tensor) -> Tensor:
-    """Rows of length one; a row shorter than `NORM_FLOOR` is zero and gets no gradient."""
-    norm = x.norm(dim=1, keepdim=True)
-    return x * torch.where(norm > NORM_FLOOR, norm.clamp_min(NORM_FLOOR).reciprocal(), 0.0)

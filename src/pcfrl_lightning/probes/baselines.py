@@ -43,6 +43,7 @@ class PixelFeatures(GreyFeatures):
     name = "pixels"
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
+        """(S, S) uint8 to (S S,)."""
         return grey.reshape(-1) / 255.0
 
 
@@ -61,6 +62,7 @@ class LBPFeatures(GreyFeatures):
         self.points, self.radius, self.cells = points, radius, cells
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
+        """(S, S) uint8 to (cells^2 bins,)."""
         from skimage.feature import local_binary_pattern
 
         bins = self.points * (self.points - 1) + 3
@@ -87,6 +89,7 @@ class HoGFeatures(GreyFeatures):
         self.orientations, self.cell, self.block = orientations, cell, block
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
+        """(S, S) uint8 to (blocks^2 block^2 orientations,)."""
         from skimage.feature import hog
 
         cell, block = (self.cell, self.cell), (self.block, self.block)

@@ -49,6 +49,12 @@ class FeatureTable:
         self.dims = [array.shape[1] for array in first]
         self.dtype = torch.from_numpy(np.empty(0, first[0].dtype)).dtype
 
+    @classmethod
+    def side_by_side(cls, tables: "Sequence[FeatureTable]") -> "FeatureTable":
+        """Several features of the same images as one table."""
+        lengths = np.diff(tables[0].starts).tolist()
+        return cls([paths for table in tables for paths in table.columns], lengths)
+
     def __len__(self) -> int:
         return int(self.starts[-1])
 
@@ -97,8 +103,8 @@ class FeatureTable:
 class ShardStore:
     """The shards of one feature of one split, in one folder, with a manifest of checksums.
 
-    A shard counts only when the manifest lists it and its SHA-256 fits.  Files appear under their final name by a rename
-    after everything is on disk, so a process killed at any moment leaves nothing that a later one believes.
+    A shard counts only when the manifest lists it and its SHA-256 fits.  Files get their final name by a rename after
+    everything is on disk, so a process killed at any moment leaves nothing that a later one believes.
 
     Args:
         folder: of the shards; created.
@@ -198,9 +204,7 @@ def cached_features(
     common |= {"dtype": dtype, "shard_rows": shard_rows, "code": CODE_VERSION}
     stores = {name: ShardStore(*_place(Path(cache_dir), faces.name, {**common, "feature": name})) for name in names}
     lengths = [min(shard_rows, len(faces) - start) for start in range(0, len(faces), shard_rows)]
-    missing = [
-        shard for shard in range(len(lengths)) if not all([store.intact(shard) for store in stores.values()])
-    ]
+    missing = [shard for shard in range(len(lengths)) if not all(store.intact(shard) for store in stores.values())]
     if missing:
         _check_space(Path(cache_dir), sum(lengths[i] for i in missing), extractor.dim(images.size), names, dtype)
         batches = _shard_batches(missing, lengths, shard_rows, batch_size)

@@ -1,4 +1,4 @@
-"""Faces the project renders itself: a parametric 3D head with true labels (identity, expression, action units, pose)."""
+"""Faces the project renders itself: a parametric 3D head whose labels are true."""
 
 from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, EXPRESSIONS
 from pcfrl_lightning.synthetic.parameters import (

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-LEFT, RIGHT = -1.52, 1.52
+LEFT, RIGHT = -1.5, 1.5
 TOP, BOTTOM = 1.06, -1.06
 TILE_HEIGHT = 0.24
 _FRONT = 1.25  # arc length up to which the canvas is not compressed
-_BACK_FACTOR = 0.25
+_BACK_FACTOR = 0.245
 
 TILES: tuple[str, ...] = ("hair", "skin", "shirt", "glasses")
 TILE_WIDTH = (RIGHT - LEFT) / len(TILES)
@@ -42,12 +42,13 @@ def tile(name: str, across: npt.ArrayLike = 0.5, down: npt.ArrayLike = 0.5) -> A
 
 
 def shape(resolution: float) -> tuple[int, int]:
-    """Rows and columns of a canvas with ``resolution`` pixels per unit."""
+    """Rows and columns of a canvas with ``resolution`` pixels per unit; an even resolution keeps it symmetric."""
     return round((TOP - BOTTOM + TILE_HEIGHT) * resolution), round((RIGHT - LEFT) * resolution)
 
 
 def to_pixels(coordinates: npt.NDArray[np.floating], resolution: float) -> npt.NDArray[np.floating]:
     """Pixel positions (column, row) of canvas coordinates (u, v), pixel centres at integers."""
-    column = (coordinates[..., 0] - LEFT) * resolution - 0.5
-    row = (TOP - coordinates[..., 1]) * resolution - 0.5
-    return np.stack([column, row], axis=-1)
+    scale = np.array([resolution, -resolution], coordinates.dtype)
+    origin = np.array([-LEFT * resolution - 0.5, TOP * resolution - 0.5], coordinates.dtype)
+    result: npt.NDArray[np.floating] = coordinates * scale + origin
+    return result

@@ -14,6 +14,9 @@ lips part, jaw drop."""
 
 MAX_INTENSITY = 5
 
+PRESENT_FROM = 2
+"""A unit counts as present from this intensity on (the usual rule on DISFA)."""
+
 EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Index = FER-2013 code."""
 

@@ -61,12 +61,12 @@ def draw_eyes(pen: Pen, parameters: FaceParameters, layout: Layout) -> None:
         y = layout.eye_y + 0.012 + 0.025 * parameters.gaze[1]
         inner, coverage = pen.inside(outline)
         inner.image[:] = (_WHITE * 255).astype(np.uint8)
-        inner.disc(x, y, 0.068, iris * 0.45)
-        inner.disc(x, y, 0.058, iris)
-        inner.disc(x, y, 0.028, np.full(3, 0.03))
+        inner.disc(x, y, 0.072, iris * 0.45)
+        inner.disc(x, y, 0.062, iris)
+        inner.disc(x, y, 0.03, np.full(3, 0.03))
         inner.disc(x + 0.02, y + 0.025, 0.012, np.ones(3))
         pen.put_back(inner, coverage)
-        crease = upper[2:-2] + [0, 0.035 * (1 - 0.5 * layout.units.brow_down)]
+        crease = upper[2:-2] + np.array([0, 0.035 * (1 - 0.5 * layout.units.brow_down)])
         pen.line(crease, skin * 0.68, 0.014)
         pen.line(upper, skin * 0.2, 0.022)
         pen.line(lower, skin * 0.62, 0.014)
@@ -85,8 +85,8 @@ def draw_mouth(pen: Pen, identity: Identity, layout: Layout) -> None:
     lips = skin * (1 - 0.55 * identity.lip_redness) * [0.95, 0.78, 0.78] + red * 0.5 * identity.lip_redness
     x = layout.mouth_width * _T
     middle = layout.mouth_y + layout.mouth_lift * np.abs(_T) ** 1.8
-    upper_inner = middle + _bow(layout.open_up, 2)
-    lower_inner = middle - _bow(layout.open_down, 2)
+    upper_inner = middle + _bow(layout.open_up, 2.5)
+    lower_inner = middle - _bow(layout.open_down, 3.5)
     cupid = 1 - 0.22 * np.exp(-((_T / 0.16) ** 2))
     upper_outer = upper_inner + _bow(layout.lip_upper, 1.6) * cupid
     lower_outer = lower_inner - _bow(layout.lip_lower, 2.4)
@@ -119,8 +119,8 @@ def _draw_opening(
     inner.image[:] = (_CAVITY * 255).astype(np.uint8)
     if layout.units.jaw_drop > 0.3:
         inner.disc(0.0, float(bottom.min()) - 0.02, 0.1, _TONGUE)
-    teeth = min(0.055, 0.75 * gap)
-    inner.fill(_band(x * 0.9, top + 0.02, top - teeth), _TEETH)
+    teeth = min(0.055, 0.6 * gap)
+    inner.fill(_band(x * 0.8, top + 0.02, top - _bow(teeth, 6)), _TEETH)
     if layout.units.jaw_drop <= 0.3 and layout.units.smile > 0.3:
         inner.fill(_band(x * 0.7, bottom + 0.02, bottom - 0.02), _TEETH * 0.9)
     pen.put_back(inner, coverage)

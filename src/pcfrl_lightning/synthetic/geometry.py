@@ -24,13 +24,13 @@ _PROFILE = np.array(
         (0.40, 0.69, 0.72, 0.86),
         (0.20, 0.71, 0.735, 0.86),
         (0.00, 0.71, 0.73, 0.80),
-        (-0.20, 0.69, 0.73, 0.70),
-        (-0.40, 0.635, 0.73, 0.58),
-        (-0.60, 0.555, 0.73, 0.45),
-        (-0.75, 0.475, 0.725, 0.36),
-        (-0.88, 0.375, 0.70, 0.30),
-        (-0.96, 0.28, 0.64, 0.26),
-        (-1.00, 0.19, 0.54, 0.22),
+        (-0.20, 0.70, 0.73, 0.70),
+        (-0.40, 0.675, 0.73, 0.58),
+        (-0.60, 0.62, 0.73, 0.45),
+        (-0.75, 0.545, 0.725, 0.36),
+        (-0.88, 0.43, 0.70, 0.30),
+        (-0.96, 0.31, 0.64, 0.26),
+        (-1.00, 0.20, 0.54, 0.22),
     ]
 )
 
@@ -98,7 +98,7 @@ def head_mesh(identity: Identity, layout: Layout) -> Mesh:
 def _sections(shape: HeadShape) -> tuple[Array, Array, Array]:
     """Half width, front depth and back depth of each row."""
     width, front, back = _SECTIONS
-    jaw = 0.16 * shape.jaw_width * _step(HEIGHT, -0.2, -0.75) + 0.07 * shape.cheek_fat * _bell(HEIGHT, -0.45, 0.2)
+    jaw = 0.14 * shape.jaw_width * _step(HEIGHT, -0.2, -0.75) + 0.07 * shape.cheek_fat * _bell(HEIGHT, -0.45, 0.2)
     width = width * (1 + 0.09 * shape.face_width + jaw).astype(np.float32)
     depth = np.float32(1 + 0.07 * shape.head_depth)
     return width, front * depth, back * depth
@@ -127,7 +127,7 @@ def _relief(shape: HeadShape, layout: Layout) -> Array:
     ]
     across = np.stack([_bell(both, x, width) for x, width, _, _, _ in bumps])
     down = np.stack([height * _bell(HEIGHT, y, width) for _, _, y, width, height in bumps])
-    relief = (down.T @ across) + _nose_ridge(shape, layout)
+    relief = np.einsum("br,bc->rc", down, across) + _nose_ridge(shape, layout)
     result: Array = relief.astype(np.float32)
     return result
 

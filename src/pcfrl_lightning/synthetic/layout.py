@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, MAX_INTENSITY
+from pcfrl_lightning.synthetic.expressions import MAX_INTENSITY
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
 
 Array = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class Units:
 
 @dataclass(frozen=True)
 class Layout:
-    """Positions and sizes in the canonical plane; features are symmetric, x is given for the right side of the image."""
+    """Positions and sizes in the canonical plane; features are symmetric, x is that of the right side of the image."""
 
     units: Units
     eye_x: float
@@ -84,24 +84,24 @@ def layout_of(parameters: FaceParameters) -> Layout:
     nose_base = -0.37 - 0.05 * shape.nose_length
     return Layout(
         units=units,
-        eye_x=0.3 + 0.03 * shape.eye_spacing,
+        eye_x=0.31 + 0.03 * shape.eye_spacing,
         eye_y=0.02,
-        eye_width=0.15 * (1 + 0.13 * shape.eye_size),
-        eye_upper=0.08 * openness * squeeze * raised * (1 - 0.3 * units.cheek_up),
-        eye_lower=0.05 * openness * squeeze * (1 - 0.8 * units.cheek_up),
+        eye_width=0.165 * (1 + 0.13 * shape.eye_size),
+        eye_upper=0.09 * openness * squeeze * raised * (1 - 0.3 * units.cheek_up),
+        eye_lower=0.055 * openness * squeeze * (1 - 0.8 * units.cheek_up),
         eye_tilt=0.18 * shape.eye_tilt,
         brow=_brow(parameters, units),
-        brow_thickness=0.05 * (1 + 0.45 * shape.brow_thickness),
+        brow_thickness=0.056 * (1 + 0.45 * shape.brow_thickness),
         nose_tip_y=nose_base + 0.08,
         nose_base_y=nose_base + 0.035 * units.nose_wrinkle,
         nose_width=0.105 * (1 + 0.28 * shape.nose_width) * (1 + 0.15 * units.nose_wrinkle),
         mouth_y=-0.62 + 0.03 * shape.mouth_height,
-        mouth_width=0.22 * (1 + 0.15 * shape.mouth_width) * (1 + 0.36 * units.smile) * (1 - 0.14 * units.jaw_drop),
+        mouth_width=0.25 * (1 + 0.15 * shape.mouth_width) * (1 + 0.36 * units.smile) * (1 - 0.14 * units.jaw_drop),
         mouth_lift=0.12 * units.smile - 0.008,
         open_up=0.03 * units.lips_part + 0.035 * units.nose_wrinkle * (units.lips_part > 0),
-        open_down=0.065 * units.lips_part + 0.12 * units.jaw_drop,
-        lip_upper=0.052 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.3 * units.smile),
-        lip_lower=0.07 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.2 * units.smile),
+        open_down=0.07 * units.lips_part + 0.12 * units.jaw_drop,
+        lip_upper=0.056 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.3 * units.smile),
+        lip_lower=0.074 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.2 * units.smile),
     )
 
 

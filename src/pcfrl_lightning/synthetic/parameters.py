@@ -15,10 +15,11 @@ HAIR_STYLES: tuple[str, ...] = ("bald", "short", "parted", "fringe", "long", "lo
 # First number of every seed sequence, so that identities, faces and pairs never share random numbers.
 _IDENTITY, _FACE, _SAME_POSE, _SAME_IDENTITY = range(4)
 
-_SKIN = np.array([[250, 218, 195], [236, 190, 160], [214, 164, 126], [178, 124, 88], [128, 84, 58], [88, 58, 42]]) / 255
-_HAIR = np.array(
-    [[28, 22, 20], [58, 38, 26], [96, 62, 36], [142, 92, 48], [206, 168, 102], [158, 70, 32], [150, 148, 146]]
-) / 255
+_SKIN = np.array([[240, 203, 180], [228, 180, 150], [214, 164, 126], [178, 124, 88], [128, 84, 58], [88, 58, 42]]) / 255
+_HAIR = (
+    np.array([[28, 22, 20], [58, 38, 26], [96, 62, 36], [142, 92, 48], [206, 168, 102], [158, 70, 32], [150, 148, 146]])
+    / 255
+)
 _IRIS = np.array([[62, 38, 22], [96, 64, 34], [88, 112, 58], [74, 122, 160], [110, 124, 132]]) / 255
 
 Color = tuple[float, float, float]

@@ -28,15 +28,17 @@ def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) 
     """
     identity = parameters.identity
     rng = np.random.default_rng(identity.texture_seed)
-    skin = np.asarray(identity.skin, np.float32)
-    image = skin * _soft_shading(identity, layout, resolution)
-    image *= 1 + _mottle(rng, identity.freckles, image.shape[:2])[..., None]
+    image = _soft_shading(identity, layout, resolution)
+    image *= np.asarray(identity.skin, np.float32)
+    image *= _mottle(rng, identity.freckles, image.shape[:2])[..., None]
     hair = np.asarray(identity.hair, np.float32) * _strands(rng, image.shape[:2])[..., None]
     for cover in (_beard_cover(identity, layout, resolution), _hair_cover(identity, resolution)):
         if cover is not None:
-            image += cover[..., None] * (hair - image)
+            change = hair - image
+            change *= cover[..., None]
+            image += change
     _fill_tiles(image, parameters, hair, resolution)
-    drawing = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    drawing = np.asarray(cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255), dtype=np.uint8)
     pen = Pen(drawing, resolution)
     draw_nostrils(pen, identity, layout)
     draw_mouth(pen, identity, layout)
@@ -97,18 +99,26 @@ def _spots(identity: Identity, layout: Layout) -> list[_Spot]:
 def _soft_shading(identity: Identity, layout: Layout, resolution: float) -> Array:
     """Factor on the skin colour, (rows, columns, 3)."""
     rows, columns = canvas.shape(resolution)
-    u = canvas.LEFT + (np.arange(columns, dtype=np.float32) + 0.5) / np.float32(resolution)
-    x = np.abs(canvas.arc_length(u)).astype(np.float32)
-    y = np.float32(canvas.TOP) - (np.arange(rows, dtype=np.float32) + 0.5) / np.float32(resolution)
-    spots = _spots(identity, layout)
-    table = np.array([(s.x, s.width, s.y, s.height) for s in spots], dtype=np.float32)[..., None]
-    change = np.array([s.change for s in spots], dtype=np.float32)
-    across = np.exp(-0.5 * ((x[None, :] - table[:, 0]) / table[:, 1]) ** 2)
-    down = np.exp(-0.5 * ((y[None, :] - table[:, 2]) / table[:, 3]) ** 2)
-    colored = (across[:, :, None] * change[:, None, :]).reshape(len(spots), -1)
-    shading: Array = 1 + (down.T @ colored).reshape(rows, columns, 3)
+    # the canvas is symmetric: shade the right half and mirror it
+    x = canvas.arc_length((np.arange(columns // 2, dtype=np.float32) + 0.5) / np.float32(resolution))
+    y = canvas.TOP - (np.arange(rows, dtype=np.float32) + 0.5) / np.float32(resolution)
+    half = np.ones((rows, columns // 2, 3), np.float32)
+    for spot in _spots(identity, layout):
+        if any(spot.change):
+            across, near = _bell(x, spot.x, spot.width)
+            down, level = _bell(y, spot.y, spot.height)
+            half[level, near] += (down[:, None] * across)[..., None] * np.array(spot.change, np.float32)
+    shading = np.concatenate([half[:, ::-1], half], axis=1)
     _smile_folds(shading, layout, resolution)
     return shading
+
+
+def _bell(values: npt.NDArray[np.floating], center: float, width: float) -> tuple[Array, slice]:
+    """Gaussian of height 1 within three widths of its centre, and where that is; ``values`` are monotonic."""
+    offset = (values - center) / width
+    near = np.flatnonzero(np.abs(offset) < 3)
+    where = slice(int(near[0]), int(near[-1]) + 1) if len(near) else slice(0)
+    return np.exp(-0.5 * offset[where] ** 2).astype(np.float32), where
 
 
 def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
@@ -127,18 +137,22 @@ def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
 
 
 def _mottle(rng: np.random.Generator, freckles: float, shape: tuple[int, int]) -> Array:
-    """Unevenness of the skin."""
-    coarse = rng.standard_normal((21, 30), dtype=np.float32)
-    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR) * np.float32(0.012 + 0.03 * freckles)
+    """Factor for the unevenness of the skin."""
+    coarse = 1 + np.float32(0.012 + 0.03 * freckles) * rng.standard_normal((21, 30), dtype=np.float32)
+    return _enlarged(coarse, shape)
 
 
 def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Brightness of hair: fine vertical streaks on slow waves."""
-    fine = rng.standard_normal((6, 110), dtype=np.float32)
-    coarse = rng.standard_normal((4, 16), dtype=np.float32)
-    streaks = cv2.resize(fine, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    waves = cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return 1 + np.float32(0.13) * streaks + np.float32(0.12) * waves
+    streaks = np.float32(0.13) * rng.standard_normal((6, 110), dtype=np.float32)
+    waves = 1 + np.float32(0.12) * rng.standard_normal((4, 16), dtype=np.float32)
+    brightness = _enlarged(waves, shape)
+    brightness += _enlarged(streaks, shape)
+    return brightness
+
+
+def _enlarged(values: Array, shape: tuple[int, int]) -> Array:
+    return np.asarray(cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _hair_cover(identity: Identity, resolution: float) -> Array | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from pcfrl_lightning.data.sources import safe_join
 from pcfrl_lightning.errors import DataError
 
 
@@ -50,6 +51,14 @@ class Row:
         if not math.isfinite(value):
             self.fail(f"{text!r} is not a finite number")
         return value
+
+    def relative(self, column: int) -> str:
+        """Field `column` as a path with forward slashes; raises DataError where it is absolute or leaves its root."""
+        return self.inside(self.text(column))
+
+    def inside(self, relative: str) -> str:
+        """A path made of fields of this line, checked like `relative`."""
+        return safe_join(Path(), relative, where=f"{self.path}:{self.number}").as_posix()
 
     def expect(self, *lengths: int) -> None:
         """Raises DataError unless the line has one of these numbers of fields."""

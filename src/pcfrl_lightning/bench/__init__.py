@@ -1,0 +1,1 @@
+"""Measurements of speed and memory behind ``pcfrl bench``; see ``benchmarks/README.md`` for the recorded figures."""

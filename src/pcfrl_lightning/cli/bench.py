@@ -1,0 +1,108 @@
+"""``pcfrl bench step|npa``: measure a training step, or pair alignment and the calibrated losses."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pcfrl_lightning.bench.npa import measure_npa
+from pcfrl_lightning.bench.report import environment, npa_text, step_text, write_json
+from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
+
+
+def main(arguments: list[str]) -> None:
+    """Read the command line, measure, print a table, write JSON if asked."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    device = _device(parser, options.device)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    facts = environment(device)
+    print("  ".join(f"{key} {value}" for key, value in facts.items()))
+    measure = _step if options.what == "step" else _npa
+    result = measure(parser, options, device)
+    if options.json is not None:
+        asked = {key: value for key, value in vars(options).items() if key not in ("json", "what")}
+        write_json(options.json, {"benchmark": options.what, "options": asked, "environment": facts, "result": result})
+
+
+def _step(parser: argparse.ArgumentParser, options: argparse.Namespace, device: torch.device) -> Any:
+    if options.width <= 0:
+        parser.error(f"--width must be above 0, got {options.width}")
+    if options.batch_size < 2:
+        parser.error(f"--batch-size must be at least 2 (negatives come from another image), got {options.batch_size}")
+    result = measure_step(
+        StepOptions(
+            device,
+            options.batch_size,
+            options.width,
+            options.image_size,
+            options.precision,
+            options.steps,
+            options.compile,
+        )
+    )
+    print(step_text(result))
+    return result
+
+
+def _npa(parser: argparse.ArgumentParser, options: argparse.Namespace, device: torch.device) -> Any:
+    wrong = [size for size in options.sizes if size < 8 or size % 2]
+    if wrong:
+        parser.error(f"--sizes are numbers of views: even and at least 8, got {wrong[0]}")
+    rows = measure_npa(options.sizes, options.dim, device, options.budget)
+    print(npa_text(rows))
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pcfrl bench", description="Measure speed and memory.")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa")
+    step = kinds.add_parser("step", help="a whole training step, in parts")
+    step.add_argument("--batch-size", type=_positive, default=32, help="images per step (default 32)")
+    step.add_argument("--width", type=float, default=1.0, help="channels, 1.0 = the paper's (default)")
+    step.add_argument("--image-size", type=_positive, default=64, help="side in pixels, 32 to 256 (default 64)")
+    step.add_argument("--precision", choices=PRECISIONS, default="bf16", help="default bf16")
+    step.add_argument("--steps", type=_positive, default=10, help="timed steps (default 10)")
+    step.add_argument("--compile", action="store_true", help="compile the network")
+    npa = kinds.add_parser("npa", help="pair alignment and both losses against InfoNCE")
+    npa.add_argument(
+        "--sizes",
+        type=_sizes,
+        default=[128, 256, 512, 1024, 2048, 4096, 8192],
+        metavar="M,M,...",
+        help="numbers of views (default 128,256,...,8192)",
+    )
+    npa.add_argument("--dim", type=_positive, default=512, help="length of the features (default 512)")
+    npa.add_argument("--budget", type=float, default=10.0, help="seconds of timing per size (default 10)")
+    for kind in (step, npa):
+        kind.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
+        kind.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: PyTorch's choice)")
+        kind.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to FILE too")
+    return parser
+
+
+def _device(parser: argparse.ArgumentParser, name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        parser.error(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type not in ("cpu", "cuda"):
+        parser.error(f"--device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda, but PyTorch sees no CUDA device here; use --device cpu")
+    return device
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _sizes(text: str) -> list[int]:
+    return [_positive(part) for part in text.split(",")]

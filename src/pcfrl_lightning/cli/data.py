@@ -1,0 +1,21 @@
+"""``pcfrl data check NAME ROOT``: is a data set on disk complete and readable?"""
+
+import argparse
+from pathlib import Path
+
+from pcfrl_lightning.data.check import check
+from pcfrl_lightning.data.registry import DATA_SETS
+
+
+def main(arguments: list[str]) -> int:
+    """Print the report of a data set; exit status 0 if it is as its authors published it, else 1."""
+    parser = argparse.ArgumentParser(prog="pcfrl data", description="Look at data sets on disk.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    checker = actions.add_parser("check", help="verify counts, labels and images against the official release")
+    checker.add_argument("name", choices=sorted(DATA_SETS), metavar="NAME", help=", ".join(sorted(DATA_SETS)))
+    checker.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
+    checker.add_argument("--no-decode", action="store_true", help="do not read every image")
+    options = parser.parse_args(arguments)
+    report = check(options.name, options.root, decode=not options.no_decode)
+    print(report)
+    return 0 if report.ok else 1

@@ -1,0 +1,113 @@
+"""``pcfrl demo``: pretrain on synthetic faces, probe, write results.json and report.html."""
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pcfrl demo`; returns the exit status."""
+    parser = argparse.ArgumentParser("pcfrl demo", description=__doc__.split(": ")[1] if __doc__ else None)
+    parser.add_argument("--config", default="configs/demo.yaml", help="the run (default: %(default)s)")
+    parser.add_argument("--out", default="runs/demo", help="folder of the results (default: %(default)s)")
+    options, overrides = parser.parse_known_args(arguments)
+    if not Path(options.config).is_file():
+        parser.error(f"--config {options.config} does not exist; run from the root of the repository or give its path")
+    run_demo(Path(options.config), Path(options.out), overrides)
+    return 0
+
+
+def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epochs: int | None = None) -> dict[str, Any]:
+    """The whole demo; returns the content of results.json.
+
+    Args:
+        config: a LightningCLI config that pretrains PCFRL on `SyntheticFaces`.
+        out: folder of everything that is written; what an earlier demo left there is replaced.
+        overrides: more arguments of `pcfrl fit`, such as ``--trainer.max_epochs=2``.
+        probe_epochs: of the linear probes; default: `evaluation.demo.PROBE_EPOCHS`.
+    """
+    from pcfrl_lightning.evaluation import demo
+    from pcfrl_lightning.evaluation.demo_report import demo_page
+    from pcfrl_lightning.evaluation.report import write_page
+    from pcfrl_lightning.evaluation.run import Settings
+    from pcfrl_lightning.evaluation.table import results_table
+    from pcfrl_lightning.probes.results import command, hardware, versions, write_results
+
+    console, clock = Console(), Stopwatch()
+    cli = pretrain(config, out, overrides)
+    clock.lap("rendering and pretraining")
+    module, data, seed = cli.model.eval(), cli.datamodule, int(cli.config["fit"]["seed_everything"])
+    epochs = probe_epochs or demo.PROBE_EPOCHS
+    checkpoint = cli.trainer.checkpoint_callback.last_model_path
+    settings = Settings(checkpoint, out / "probes" / "f_s", epochs=epochs, seed=seed, cache_dir=out / "features")
+    say = lambda text: console.print(f"probe {text}", style="dim")  # noqa: E731
+    rows = demo.measure_probes(data, settings, say)
+    results: dict[str, Any] = dict(demo.results_of(rows))
+    features = demo.measure_disentanglement(data, settings, say)
+    clock.lap("probes")
+    calibration = demo.measure_calibration(module, data, seed)
+    clock.lap("calibration")
+    results |= {"calibration": calibration.results(), "features": features}
+    results |= {"probe_epochs": epochs, "seed": seed, "hardware": hardware(), "versions": versions()}
+    results |= {"command": command(sys.argv), "seconds": clock.seconds()}
+    history = demo.read_history(out / "metrics.csv")
+    train, test = data.splits["train"], data.splits["test"]
+    page = demo_page(results, module, test, train, data.views, calibration, history)
+    report = write_page(out / "report.html", page)
+    results["seconds"] = clock.seconds()
+    path = write_results(out / "results.json", results)
+    console.print(results_table(rows, "frozen F_s on synthetic faces, last epoch"))
+    console.print(*calibration_lines(results["calibration"]), sep="\n", highlight=False)
+    console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False)
+    return results
+
+
+def pretrain(config: Path, out: Path, overrides: Sequence[str]) -> Any:
+    """Run `pcfrl fit` in this process, logging into ``out``; returns the CLI object."""
+    from pcfrl_lightning.cli.training import run
+
+    place = [f"--trainer.logger.save_dir={out.parent}", f"--trainer.logger.name={out.name}"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LightningCLI's args parameter.*")
+        warnings.filterwarnings("ignore", message=".*[Dd]irectory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        return run(["fit", "--config", str(config), *place, *overrides])
+
+
+def calibration_lines(found: dict[str, Any]) -> list[str]:
+    """What was calibrated and how often it was right, a line per branch."""
+    lines = []
+    for name in ("pose", "face"):
+        pairs, anchors = found[f"{name}_pairs"], found[f"{name}_anchors"]
+        base = f"among all pairs {100 * found[f'{name}_base_rate']:.1f} % are"
+        if not pairs:
+            lines.append(f"{name}: no pair of {anchors} anchors reached T; {base} right")
+            continue
+        right = f"{100 * found[f'{name}_precision']:.1f} % of {pairs} calibrated pairs are right"
+        lines.append(f"{name}: {right} ({found[f'{name}_agrees']}), {base}; {anchors} anchors")
+    return lines
+
+
+class Stopwatch:
+    """Wall-clock seconds of named parts."""
+
+    def __init__(self) -> None:
+        self.started = self.last = time.perf_counter()
+        self.laps: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Everything since the last lap was ``name``."""
+        now = time.perf_counter()
+        self.laps[name] = now - self.last
+        self.last = now
+
+    def seconds(self) -> dict[str, float]:
+        """All laps and the total until now."""
+        parts = {name: round(value, 1) for name, value in self.laps.items()}
+        return parts | {"total": round(time.perf_counter() - self.started, 1)}

@@ -1,0 +1,61 @@
+"""``pcfrl evaluate``: every downstream probe for one checkpoint, in one table."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+EPILOG = """data sets are looked for in ROOT/<folder>:
+{folders}
+
+An absent data set is listed as absent. Each task writes OUT/<task>/<weights>/results.json, all together
+OUT/summary.json. Exit status 1 if a data set that is there could not be evaluated."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pcfrl evaluate`; returns the exit status."""
+    from pcfrl_lightning.evaluation.run import Settings, Weights, folders_of, run_tasks, write_summary
+    from pcfrl_lightning.evaluation.table import results_table
+    from pcfrl_lightning.evaluation.tasks import tasks_named
+
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    root = Path(options.data_root)
+    if not root.is_dir():
+        parser.error(f"--data-root {root} is not a folder")
+    out = Path(options.out or f"runs/evaluate/{Path(options.checkpoint).stem}")
+    console = Console()
+    try:
+        tasks = tasks_named(options.tasks)
+        settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+    weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
+    rows = run_tasks(tasks, weights, settings, folders_of(root), lambda text: console.print(text, style="dim"))
+    title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
+    console.print(results_table(rows, title))
+    console.print(f"summary: {write_summary(out / 'summary.json', rows, settings)}", soft_wrap=True, highlight=False)
+    return 1 if any(row.status == "failed" for row in rows) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from pcfrl_lightning.evaluation.run import EPOCHS
+    from pcfrl_lightning.evaluation.tasks import TASKS
+
+    folders = "\n".join(f"  {task.name:<13} ROOT/{task.folder}" for task in TASKS)
+    parser = argparse.ArgumentParser(
+        "pcfrl evaluate",
+        description="Run the downstream probes of the paper on frozen features and print one table.",
+        epilog=EPILOG.format(folders=folders),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", help="file written by `pcfrl fit` or `pcfrl import-pcl`")
+    parser.add_argument("--data-root", required=True, metavar="ROOT", help="folder of the data sets")
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks to run (default: all)")
+    parser.add_argument("--feature", default="f_s", choices=("f_s", "f_f", "f_p", "concat"), help="default: f_s")
+    parser.add_argument("--with-random", action="store_true", help="add the untrained network of the same architecture")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
+    parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")
+    parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name of the checkpoint>)")
+    return parser

@@ -1,0 +1,54 @@
+"""One line out of jsonargparse's nested account of everything it tried."""
+
+import re
+import sys
+from typing import NoReturn
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+_GENERIC = (
+    "Expected a <class 'NoneType'>",
+    "Does not validate against any",
+    "Problem with given class_path",
+    "Parser key",
+)
+
+
+class OneLineParser(LightningArgumentParser):
+    """A parser whose errors are one line: the key, what is wrong with it, and where to look."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the summary on standard error and leave with status 2."""
+        if not self.exit_on_error:  # a nested parser: the outer one adds its key
+            super().error(message, ex)
+        print(f"pcfrl: {summary(message)} (see `{self.prog} --help`)", file=sys.stderr)
+        sys.exit(2)
+
+
+def summary(message: str) -> str:
+    """Shorten a nested jsonargparse message to ``key.sub_key: reason``.
+
+    Example:
+        >>> print(summary('Parser key "model":\\n  Errors:\\n    - Parser key "size":\\n        Expected a number'))
+        model.size: Expected a number
+    """
+    keys: list[str] = []
+    accepts = ""
+    for line in message.splitlines():
+        text = line.strip().removeprefix("- ")
+        if key := re.match(r'Parser key "([^"]+)":', text):
+            keys.append(key[1])
+        if cls := re.match(r"Problem with given class_path '([^']+)'", text):
+            accepts = cls[1].rpartition(".")[2]
+    reason = _reason(message)
+    if accepts and "is not accepted" in reason:
+        reason += f" by {accepts}"
+    return ": ".join([".".join(keys), reason]) if keys and reason != message else reason
+
+
+def _reason(message: str) -> str:
+    """The first line that says something about the value itself."""
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    skipped = ("Subtypes:", "Errors:", "Given value", *_GENERIC)
+    reasons = [line for line in lines if line and not line.startswith(skipped)]
+    return reasons[0] if reasons else message

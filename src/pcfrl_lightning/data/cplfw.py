@@ -1,0 +1,88 @@
+"""CPLFW: cross-pose LFW, 6,000 pairs in ten folds."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.crops import five_point_bounds
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
+from pcfrl_lightning.data.release import open_images
+from pcfrl_lightning.data.rows import first_existing, read_rows
+from pcfrl_lightning.errors import DataError
+
+
+class CPLFW(FaceData):
+    """CPLFW, one split `test` with the images of `pairs_CPLFW.txt`, `pairs` and the label `identity`.
+
+    Args:
+        root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip).
+        alignment: how to cut out the face.  `LandmarkCrop` reads `images/<name>_5loc_attri.txt` and needs
+            `folder: images`.
+        folder: `images` or `aligned images`.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+
+    Raises:
+        ValueError: `LandmarkCrop` with another folder than `images`.
+    """
+
+    name = "cplfw"
+
+    def __init__(
+        self,
+        root: str | Path,
+        alignment: Alignment | None = None,
+        folder: str = "aligned images",
+        image_size: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or NoAlignment()
+        self.folder = folder
+        if self.alignment.needs_boxes and folder != "images":
+            raise ValueError(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
+
+    def build(self) -> dict[str, FaceSet]:
+        """The split `test`."""
+        listing = first_existing(self.root, ["pairs_CPLFW.txt"], "pair list of CPLFW")
+        release = open_images(self.root, [self.folder], [f"{self.folder}.zip"])
+        boxes = self._boxes if self.alignment.needs_boxes else None
+        return {"test": pair_set(read_two_line_pairs(listing), release, self.alignment, f"{self.name}/test", boxes)}
+
+    def _boxes(self, names: list[str]) -> np.ndarray:
+        """Face boxes (n, 4) from the five points of each image."""
+        boxes = np.empty((len(names), 4), np.float32)
+        for i, name in enumerate(names):
+            path = self.root / self.folder / f"{Path(name).stem}_5loc_attri.txt"
+            points = [[row.number_at(0), row.number_at(1)] for row in read_rows(path)]
+            if len(points) != 5:
+                raise DataError(f"{path}: expected five lines `x y`, found {len(points)}")
+            boxes[i] = five_point_bounds(np.array(points))
+        return boxes
+
+
+def read_two_line_pairs(path: Path) -> list[NamedPair]:
+    """Pairs of two lines `<image> <label>` each, without header; label 1 = same person, 0 = different.
+
+    Folds are not contiguous: fold k holds the k-th tenth of the same-person pairs and the k-th tenth of the others.
+
+    Raises:
+        DataError: an odd number of lines, two labels in one pair, or kinds that do not split into ten; names the line.
+    """
+    rows = list(read_rows(path))
+    if len(rows) % 2:
+        rows[-1].fail("a pair has two lines, but the last one stands alone")
+    pairs: list[NamedPair] = []
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        labels = [row.integer(1, 0, 1) for row in (first, second)]
+        if labels[0] != labels[1]:
+            second.fail(f"label {labels[1]} differs from {labels[0]} in the first line of the pair")
+        pairs.append(NamedPair(first.relative(0), second.relative(0), labels[0] == 1, 0, first))
+    same = sum(pair.same for pair in pairs)
+    if same % FOLDS or (len(pairs) - same) % FOLDS or not 0 < same < len(pairs):
+        raise DataError(f"{path}: {same} of {len(pairs)} pairs are of one person; expected two multiples of {FOLDS}")
+    return spread_over_folds(pairs)

@@ -1,0 +1,73 @@
+"""Subjects, folds and label files of DISFA."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from pcfrl_lightning.data.matfile import read_mat
+from pcfrl_lightning.data.rows import read_rows
+from pcfrl_lightning.errors import DataError
+
+ACTION_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
+"""The eight units of the common protocol (the release also labels 5, 15, 17 and 20)."""
+
+PARTS = (
+    ("SN001", "SN002", "SN009", "SN010", "SN016", "SN026", "SN027", "SN030", "SN032"),
+    ("SN006", "SN011", "SN012", "SN013", "SN018", "SN021", "SN024", "SN028", "SN031"),
+    ("SN003", "SN004", "SN005", "SN007", "SN008", "SN017", "SN023", "SN025", "SN029"),
+)
+"""The three subject-exclusive parts that JAA-Net and ME-GraphAU share."""
+
+MOST_INTENSE = 5
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+
+def read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
+    """Frame (from 0) to its eight intensities 0..5, from `<subject>/<subject>_au<k>.txt`, lines `<frame>,<intensity>`.
+
+    The files count frames from 1 (or from 0, told by their first line).  A frame counts as labelled when all eight
+    files have it.
+
+    Raises:
+        FileNotFoundError: a label file is missing.
+        DataError: an intensity out of range or a repeated frame; names file and line.
+    """
+    columns = [_read_unit(folder / subject / f"{subject}_au{unit}.txt") for unit in ACTION_UNITS]
+    common = set(columns[0]).intersection(*columns[1:])
+    return {frame: np.array([column[frame] for column in columns], np.int64) for frame in sorted(common)}
+
+
+def _read_unit(path: Path) -> dict[int, int]:
+    result: dict[int, int] = {}
+    first: int | None = None
+    for row in read_rows(path, ","):
+        row.expect(2)
+        number = row.integer(0, 0, 10**7)
+        if first is None:
+            first = min(number, 1)
+        if number - first in result or number < first:
+            row.fail(f"frame {number} stands twice or out of order")
+        result[number - first] = row.integer(1, 0, MOST_INTENSE)
+    return result
+
+
+def read_boxes(folder: Path, subject: str) -> list[np.ndarray]:
+    """Face boxes x0, y0, x1, y1 per frame from the 66 points of the `.mat` files of a subject, in order of their
+    numbers.
+
+    Raises:
+        FileNotFoundError: no such files.
+        DataError: a damaged file, or points that are not 66 finite ones.
+    """
+    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in (folder / subject).rglob("*.mat")]
+    numbered = sorted((int(match.group(1)), path) for path, match in paths if match)
+    if not numbered:
+        raise FileNotFoundError(f"no landmark files under {folder / subject}; use another alignment")
+    boxes = []
+    for _, path in numbered:
+        points = read_mat(path, ["pts"])["pts"]
+        if points.shape != (66, 2) or not np.isfinite(points).all():
+            raise DataError(f"{path}: expected 66 finite points, found {points.shape}")
+        boxes.append(np.concatenate([points.min(0), points.max(0)]).astype(np.float32))
+    return boxes

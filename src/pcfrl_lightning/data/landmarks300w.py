@@ -1,0 +1,95 @@
+"""300-W: 68 landmarks of faces in the wild."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.crops import bounds, in_crop
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.rows import read_rows
+from pcfrl_lightning.data.sources import FileSource
+from pcfrl_lightning.errors import DataError
+
+POINTS = 68
+EYE_CORNERS = (36, 45)
+"""Outer eye corners: their distance is the inter-ocular distance of the usual error."""
+
+_FOLDERS = {
+    "train": ("afw", "helen/trainset", "lfpw/trainset"),
+    "test": ("helen/testset", "lfpw/testset", "ibug"),
+}
+
+
+class Landmarks300W(FaceData):
+    """300-W: 3,148 train and 689 test images; labels `landmarks` (n, 68, 2) in [0, 1] of the crop and `subset` (0
+    common, 1 challenging = ibug).
+
+    Reads images with `.pts` files beside them.  Mirrored copies (`*_mirror.*`), which one common re-packed copy holds,
+    are left out.
+
+    Args:
+        root: folder that holds `afw`, `helen`, `lfpw` and `ibug`.
+        alignment: square around the annotated landmarks, so scale and place of the face are given to the method, also
+            in the test; state the margin with a result.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    name = "300w"
+
+    def __init__(
+        self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or LandmarkCrop()
+
+    def build(self) -> dict[str, FaceSet]:
+        """Splits `train` and `test` (common and challenging)."""
+        return {split: self._split_of(split, folders) for split, folders in _FOLDERS.items()}
+
+    def _split_of(self, split: str, folders: tuple[str, ...]) -> FaceSet:
+        images = [path for folder in folders for path in _images(self.root / folder)]
+        if not images:
+            raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
+        points = np.stack([read_pts(path.with_suffix(".pts")) for path in images])
+        source = FileSource(self.root, [path.relative_to(self.root) for path in images])
+        boxes = bounds(points)
+        return FaceSet(
+            self.alignment.apply(source, boxes),
+            {
+                "landmarks": torch.from_numpy(in_crop(points, self.alignment.squares(boxes))),
+                "subset": torch.tensor([int("ibug" in path.parent.parts) for path in images], dtype=torch.long),
+            },
+            name=f"{self.name}/{split}",
+        )
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    images = (path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".png"))
+    return sorted(path for path in images if not path.stem.endswith("_mirror"))
+
+
+def read_pts(path: Path) -> np.ndarray:
+    """Landmarks (68, 2) of a `.pts` file, in pixels counted from 0 (the file counts from 1).
+
+    Raises:
+        FileNotFoundError: no such file.
+        DataError: not 68 finite points; names file and line.
+    """
+    points = []
+    inside = False
+    for row in read_rows(path):
+        if row.fields[0] in "{}":
+            inside = row.fields[0] == "{"
+        elif inside:
+            row.expect(2)
+            points.append((row.number_at(0) - 1, row.number_at(1) - 1))
+    if len(points) != POINTS:
+        raise DataError(f"{path}: expected {POINTS} points, found {len(points)}")
+    return np.array(points)

@@ -1,0 +1,87 @@
+"""LFW, View 2: 6,000 pairs of faces in ten folds."""
+
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set
+from pcfrl_lightning.data.release import open_images
+from pcfrl_lightning.data.rows import Row, first_existing, read_rows
+from pcfrl_lightning.errors import DataError
+
+
+class LFW(FaceData):
+    """LFW View 2, one split `test` with the images of the pair list, `pairs` and the label `identity`.
+
+    Colour, funneled, deep-funneled and LFW-a images have the same layout `<Name>/<Name>_<nnnn>.jpg`.
+
+    Args:
+        root: folder that holds the image folder (or zip archives of it) and the pair list.
+        alignment: how to cut out the face; the release has no landmarks, so `NoAlignment` or `YuNetCrop`.
+        images: image folder or pattern of zip archives relative to the root; default: the first that exists of `lfw`,
+            `lfw_funneled`, `lfw-deepfunneled`, `lfw2`, then `lfw.zip`, `lfw_a_*.zip`, `lfw_funneled*.zip`.
+        pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    name = "lfw"
+
+    def __init__(
+        self,
+        root: str | Path,
+        alignment: Alignment | None = None,
+        images: str | None = None,
+        pairs: str | None = None,
+        image_size: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or NoAlignment()
+        self.images, self.pairs = images, pairs
+
+    def build(self) -> dict[str, FaceSet]:
+        """The split `test`."""
+        folders = ["lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2"]
+        archives = ["lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zip"]
+        if self.images is not None:
+            folders, archives = [self.images, *folders], [self.images]
+            if not (self.root / self.images).is_dir() and not list(self.root.glob(self.images)):
+                raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
+        listing = first_existing(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
+        release = open_images(self.root, folders, archives)
+        return {"test": pair_set(read_view2(listing), release, self.alignment, f"{self.name}/test")}
+
+
+def read_view2(path: Path) -> list[NamedPair]:
+    """Pairs of an LFW `pairs.txt`: ten folds, each with its same-person lines first.
+
+    A line of three fields (name, i, j) is a pair of one person, a line of four (name, i, name, j) of two; a header of
+    two numbers may be missing.  The fold is known by position only: a new one begins where a same-person line follows a
+    different-person line.
+
+    Raises:
+        DataError: a line of another form, a View 1 list, or other than ten folds of equal size; names file and line.
+    """
+    pairs: list[NamedPair] = []
+    fold = 0
+    for row in read_rows(path):
+        if len(row) == 2 and not pairs and row.text(0).isdigit():
+            row.integer(0, FOLDS, FOLDS)
+            continue
+        row.expect(3, 4)
+        same = len(row) == 3
+        if pairs and same and not pairs[-1].same:
+            fold += 1
+        second = (row.text(0), 2) if same else (row.text(2), 3)
+        pairs.append(NamedPair(_file(row, row.text(0), 1), _file(row, *second), same, fold, row))
+    sizes = [sum(pair.fold == number for pair in pairs) for number in range(fold + 1)]
+    if fold + 1 != FOLDS or len(set(sizes)) != 1:
+        raise DataError(f"{path}: expected {FOLDS} folds of equal size, found {sizes}; is this the View 2 list?")
+    return pairs
+
+
+def _file(row: Row, person: str, column: int) -> str:
+    return row.inside(f"{person}/{person}_{row.integer(column, 1, 9999):04d}.jpg")

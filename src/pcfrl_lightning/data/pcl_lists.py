@@ -1,0 +1,141 @@
+"""The derived list forms that the public PCL code reads, for users who already have such lists."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from pcfrl_lightning.data.alignment import NoAlignment
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.pairs import NamedPair, pair_set, spread_over_folds
+from pcfrl_lightning.data.release import FolderImages, require_images
+from pcfrl_lightning.data.rows import Row, read_rows
+
+_MOST_CLASSES = 10**4
+
+
+class _TwoLists(FaceData):
+    """Splits `train` and `test` from one list file each; a subclass says what a line holds."""
+
+    separator: ClassVar[str | None] = None
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_list: str | Path = "train_list.txt",
+        test_list: str | Path = "test_list.txt",
+        image_size: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.lists = {"train": Path(train_list), "test": Path(test_list)}
+
+    def build(self) -> dict[str, FaceSet]:
+        """Splits `train` and `test`."""
+        images = FolderImages(self.root)
+        splits = {}
+        for split, listing in self.lists.items():
+            rows = list(read_rows(listing if listing.is_file() else self.root / listing, self.separator))
+            names = [row.relative(0) for row in rows]
+            require_images(images, zip(rows, names, strict=True))
+            splits[split] = FaceSet(images.source(names), self._labels(rows), name=f"{self.name}/{split}")
+        return splits
+
+    @abstractmethod
+    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        """Labels by name, one row per line."""
+
+
+class ListedExpressions(_TwoLists):
+    """`<path> <label>` per line (RAF-DB, FER-2013); label `expression`.
+
+    Args:
+        root: folder that the paths are relative to.
+        train_list: list of the train split, absolute or relative to the root.
+        test_list: list of the test split.
+        image_size: side of the images in pixels.
+        classes: number of classes.
+        first_label: number of the first class in the lists: 0, or 1 for lists in RAF-DB's own numbers.
+        kwargs: see `FaceData`.
+    """
+
+    name = "listed-expressions"
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_list: str | Path = "train_list.txt",
+        test_list: str | Path = "test_list.txt",
+        image_size: int = 100,
+        classes: int = 7,
+        first_label: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, train_list, test_list, image_size, **kwargs)
+        self.classes, self.first_label = classes, first_label
+
+    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        first, last = self.first_label, self.first_label + self.classes - 1
+        return {"expression": torch.tensor([row.integer(1, first, last) - first for row in rows], dtype=torch.long)}
+
+
+class ListedActionUnits(_TwoLists):
+    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D); label `action_units`.  Arguments: see `ListedExpressions`."""
+
+    name = "listed-action-units"
+    separator: ClassVar[str | None] = ","
+
+    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        for row in rows:
+            row.expect(len(rows[0]))
+        values = [[row.integer(column, 0, 1) for column in range(1, len(row))] for row in rows]
+        return {"action_units": torch.tensor(values, dtype=torch.float32)}
+
+
+class BU3DFERendered(_TwoLists):
+    """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` and
+    `pose_class`.
+
+    The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `ListedExpressions`.
+    """
+
+    name = "bu3dfe-rendered"
+    separator: ClassVar[str | None] = ","
+
+    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        for row in rows:
+            row.expect(3)
+        return {
+            "expression": torch.tensor([row.integer(1, 0, _MOST_CLASSES) for row in rows], dtype=torch.long),
+            "pose_class": torch.tensor([row.integer(2, 0, _MOST_CLASSES) for row in rows], dtype=torch.long),
+        }
+
+
+class ListedPairs(FaceData):
+    """`<image A> <image B> <label>` per line (LFW, CPLFW); label above 0 = same person; split `test` with ten folds.
+
+    The list has no folds: fold k takes the k-th tenth of the same-person pairs and the k-th tenth of the others.
+
+    Args:
+        root: folder that the paths are relative to.
+        pairs: list file, absolute or relative to the root.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    name = "listed-pairs"
+
+    def __init__(self, root: str | Path, pairs: str | Path = "pairs.txt", image_size: int = 128, **kwargs: Any) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.pairs = Path(pairs)
+
+    def build(self) -> dict[str, FaceSet]:
+        """The split `test`."""
+        rows = list(read_rows(self.pairs if self.pairs.is_file() else self.root / self.pairs))
+        for row in rows:
+            row.expect(3)
+        pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row) for row in rows]
+        return {"test": pair_set(spread_over_folds(pairs), FolderImages(self.root), NoAlignment(), f"{self.name}/test")}

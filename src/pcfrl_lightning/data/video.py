@@ -1,0 +1,64 @@
+"""Frames of a video as JPEG files, extracted once."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_QUALITY = 95
+
+
+def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
+    """Write the frames of videos as `<folder>/<n>.jpg`, n from 0.
+
+    A folder that exists is taken as complete: frames are written to `<folder>.part` and the folder is renamed at the
+    end, so that a killed run leaves nothing a later one believes.
+
+    Args:
+        videos: video file and folder of its frames.
+        title: of the progress bar.
+
+    Raises:
+        DataError: a video that cannot be opened or has no frame.
+    """
+    from tqdm import tqdm
+
+    waiting = [(video, folder) for video, folder in videos if not folder.is_dir()]
+    if not waiting:
+        return
+    with tqdm(waiting, desc=title, unit="video") as bar:
+        for video, folder in bar:
+            bar.set_postfix_str(video.name)
+            part = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            count = _write_frames(video, part)
+            part.rename(folder)
+            log.info("%s: %d frames in %s", video, count, folder)
+
+
+def _write_frames(video: Path, folder: Path) -> int:
+    import cv2
+
+    capture: Any = cv2.VideoCapture(str(video))
+    if not capture.isOpened():
+        raise DataError(f"{video}: cannot be opened as a video; copy it again or install a codec for it")
+    count = 0
+    try:
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            if not cv2.imwrite(str(folder / f"{count}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+                raise DataError(f"{folder / f'{count}.jpg'}: frame cannot be written; is the disk full?")
+            count += 1
+    finally:
+        capture.release()
+    if count == 0:
+        raise DataError(f"{video}: holds no readable frame")
+    return count

@@ -1,0 +1,79 @@
+"""WFLW: 98 landmarks of faces in the wild."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.crops import bounds, in_crop
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.release import open_images, require_images
+from pcfrl_lightning.data.rows import first_existing, read_rows
+
+POINTS = 98
+EYE_CORNERS = (60, 72)
+"""Outer eye corners: their distance is the inter-ocular distance of the usual error."""
+
+CONDITIONS = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
+_FIELDS = 2 * POINTS + 4 + len(CONDITIONS)
+
+
+class WFLW(FaceData):
+    """WFLW: 7,500 train and 2,500 test faces; labels `landmarks` (n, 98, 2) in [0, 1] of the crop and `conditions`
+    (n, 6) float 0/1 in the order of `class_names` (the test subsets of the paper).
+
+    Args:
+        root: folder that holds `WFLW_images` and `WFLW_annotations`.
+        alignment: square around the annotated landmarks, so scale and place of the face are given to the method, also
+            in the test; state the margin with a result.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    name = "wflw"
+
+    def __init__(
+        self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or LandmarkCrop()
+
+    def build(self) -> dict[str, FaceSet]:
+        """Splits `train` and `test`."""
+        return {split: self._split_of(split) for split in ("train", "test")}
+
+    def _split_of(self, split: str) -> FaceSet:
+        file = f"list_98pt_rect_attr_{split}.txt"
+        listing = first_existing(
+            self.root,
+            [
+                f"WFLW_annotations/list_98pt_rect_attr_train_test/{file}",
+                f"WFLW_annotations/WFLW_annotations/list_98pt_rect_attr_train_test/{file}",
+                f"list_98pt_rect_attr_train_test/{file}",
+            ],
+            "WFLW annotations",
+        )
+        rows = list(read_rows(listing))
+        points = np.empty((len(rows), POINTS, 2))
+        conditions = np.empty((len(rows), len(CONDITIONS)), np.float32)
+        names = []
+        for i, row in enumerate(rows):
+            row.expect(_FIELDS + 1)
+            points[i] = np.array([row.number_at(k) for k in range(2 * POINTS)]).reshape(POINTS, 2)
+            conditions[i] = [row.integer(k, 0, 1) for k in range(2 * POINTS + 4, _FIELDS)]
+            names.append(row.relative(_FIELDS))
+        release = open_images(self.root, ["WFLW_images", "WFLW_images/WFLW_images"], ["WFLW_images.zip"])
+        require_images(release, zip(rows, names, strict=True))
+        boxes = bounds(points)
+        return FaceSet(
+            self.alignment.apply(release.source(names), boxes),
+            {
+                "landmarks": torch.from_numpy(in_crop(points, self.alignment.squares(boxes))),
+                "conditions": torch.from_numpy(conditions),
+            },
+            name=f"{self.name}/{split}",
+            class_names=CONDITIONS,
+        )

@@ -1,0 +1,235 @@
+"""Run probes for a checkpoint over a table of tasks; an absent data set is a row of the result, not a gap."""
+
+import contextlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+
+from pcfrl_lightning.checkpoint import file_sha256, read_checkpoint
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.registry import data_class
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.evaluation.tasks import Task
+from pcfrl_lightning.probes import LinearProbe
+from pcfrl_lightning.probes.extractors import FeatureChoice
+from pcfrl_lightning.probes.results import command, hardware, versions, write_results
+
+EPOCHS = 300
+"""Of every linear probe (method section 9)."""
+
+Weights = Literal["pretrained", "random_init"]
+Status = Literal["measured", "absent", "failed"]
+Announce = Callable[[str], None]
+
+
+@dataclass
+class Row:
+    """One task under one set of weights.
+
+    Attributes:
+        task: the row of the table.
+        weights: of the checkpoint, or untrained in the same architecture.
+        status: ``absent``: no such folder; ``failed``: ``message`` says why.
+        results: what the probe wrote to results.json; empty unless measured.
+        message: why there is no figure.
+        seconds: wall-clock time.
+    """
+
+    task: Task
+    weights: Weights
+    status: Status
+    results: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def value(self) -> float | None:
+        """The task's figure after the last epoch; None where there is none."""
+        return float(self.results["metrics"]["last"][self.task.metric]) if self.results else None
+
+    def summary(self) -> dict[str, Any]:
+        """Primitives for the summary file."""
+        shown: dict[str, Any] = {
+            "task": self.task.name,
+            "dataset": self.task.data,
+            "weights": self.weights,
+            "status": self.status,
+        }
+        shown |= {"metric": self.task.metric, "value": self.value, "lower_is_better": self.task.lower_is_better}
+        return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all tasks share.
+
+    Attributes:
+        checkpoint: file of the pretrained network; gives the architecture of the untrained one, too.
+        out: folder; each task writes ``<out>/<task>/<weights>/results.json`` there.
+        feature: feature of the network.
+        epochs: of the linear probes, at least 1.
+        seed: of heads, order and the untrained network.
+        cache_dir: folder of the cached features; default ``<out>/features``.
+        progress: show progress on standard error.
+        accelerator: of the Lightning trainer.
+    """
+
+    checkpoint: str
+    out: Path
+    feature: FeatureChoice = "f_s"
+    epochs: int = EPOCHS
+    seed: int = 0
+    cache_dir: Path | None = None
+    progress: bool = True
+    accelerator: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        read_checkpoint(self.checkpoint)
+
+
+class ExtractionOnly(ProgressBar):
+    """Shows the progress of feature extraction, which looks for a progress bar, and is silent in training."""
+
+    def disable(self) -> None:
+        """Nothing to switch off."""
+
+    def enable(self) -> None:
+        """Nothing to switch on."""
+
+
+def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -> dict[str, Any]:
+    """Fit (where there is something to fit) and test one probe; its report goes to ``report.txt`` beside the results.
+
+    Args:
+        task: what to measure.
+        data: its data set; can be shared by several calls.
+        weights: pretrained or untrained.
+        settings: the rest.
+
+    Returns:
+        The content of results.json.
+    """
+    folder = settings.out / task.name / weights
+    folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"lr": list(task.lr)} if task.lr else {}
+    probe = task.probe(
+        checkpoint=settings.checkpoint,
+        baseline="random" if weights == "random_init" else None,
+        feature=settings.feature,
+        image_size=task.image_size,
+        cache_dir=str(settings.cache_dir or settings.out / "features"),
+        seed=settings.seed,
+        **options,
+    )
+    trainer = L.Trainer(
+        max_epochs=settings.epochs,
+        accelerator=settings.accelerator,
+        devices=1,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[ExtractionOnly()] if settings.progress else [],
+        enable_progress_bar=settings.progress,
+    )
+    with (folder / "report.txt").open("w") as report, contextlib.redirect_stdout(report), _quiet():
+        if isinstance(probe, LinearProbe):
+            L.seed_everything(settings.seed, verbose=False)
+            trainer.fit(probe, datamodule=data)
+        trainer.test(probe, datamodule=data, verbose=False)
+    return probe.results
+
+
+def silent(_: str) -> None:
+    """Announce nothing."""
+
+
+def run_tasks(
+    tasks: Sequence[Task],
+    weights: Sequence[Weights],
+    settings: Settings,
+    open_data: Callable[[Task], FaceData | str],
+    announce: Announce = silent,
+) -> list[Row]:
+    """All tasks for all sets of weights; one that fails does not stop the others.
+
+    Args:
+        tasks: the table.
+        weights: which columns to measure.
+        settings: the rest.
+        open_data: the data set of a task, or, where it is absent, what is missing.
+        announce: told what begins.
+    """
+    rows = []
+    for task in tasks:
+        data = open_data(task)
+        for each in weights:
+            if isinstance(data, str):
+                rows.append(Row(task, each, "absent", message=data))
+                continue
+            announce(f"{task.name}: {settings.feature}, {each.replace('_', ' ')}")
+            rows.append(_measured(task, data, each, settings))
+    return rows
+
+
+def folders_of(root: Path) -> Callable[[Task], FaceData | str]:
+    """Data sets under a root folder, each opened once."""
+    opened: dict[tuple[str, str], FaceData] = {}
+
+    def open_data(task: Task) -> FaceData | str:
+        folder = root / task.folder
+        if not folder.exists():
+            return f"no folder {folder}"
+        key = task.data, task.folder
+        if key not in opened:
+            opened[key] = data_class(task.data)(folder)
+        return opened[key]
+
+    return open_data
+
+
+def write_summary(path: Path, rows: Sequence[Row], settings: Settings) -> Path:
+    """One JSON file with a line per task and set of weights."""
+    facts = {
+        "checkpoint": Path(settings.checkpoint).name,
+        "checkpoint_sha256": file_sha256(settings.checkpoint),
+        "feature": settings.feature,
+        "epochs": settings.epochs,
+        "seed": settings.seed,
+        "rows": [row.summary() for row in rows],
+    }
+    return write_results(path, facts | {"hardware": hardware(), "versions": versions(), "command": command(sys.argv)})
+
+
+def _measured(task: Task, data: FaceData, weights: Weights, settings: Settings) -> Row:
+    started = time.perf_counter()
+    try:
+        row = Row(task, weights, "measured", run_task(task, data, weights, settings))
+    except (DataError, FileNotFoundError, ValueError) as error:
+        row = Row(task, weights, "failed", message=str(error).split("\n")[0])
+    row.seconds = time.perf_counter() - started
+    return row
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's remarks about hardware and workers do not belong into a table of fifteen probes."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            yield
+    finally:
+        logger.setLevel(level)

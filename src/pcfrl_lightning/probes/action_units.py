@@ -1,0 +1,98 @@
+"""Action unit detection on subject-exclusive folds (method section 9, AU)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes.labels import need
+from pcfrl_lightning.probes.multilabel import Imbalance, MultiLabelProbe
+from pcfrl_lightning.probes.parts import Part, Plan, fold_members, hold_out, whole
+
+PAPER_THRESHOLD = 0.0005
+
+
+class ActionUnitProbe(MultiLabelProbe):
+    """BN + linear, binary cross-entropy, F1 per action unit and mean, label ``action_units``.
+
+    A data set with ``fold`` and ``subject`` labels (DISFA) is evaluated on each fold after training on the others, all
+    folds in one pass over the features, and the folds are averaged.  Other data sets are evaluated on their splits.
+    ``protocol: paper`` uses the public code's threshold 0.0005 and its unshuffled samples.
+
+    Args:
+        image_size: evaluation size, pixels.
+        lr: one or several learning rates; several are compared on held-out training subjects.
+        imbalance: see `MultiLabelProbe`.
+        threshold: decision threshold; fixed at 0.0005 by ``protocol: paper``.
+        **kwargs: see `LinearProbe`.
+    """
+
+    task = "action units"
+    label = "action_units"
+    monitor = "f1"
+    paper_shuffles = False
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        lr: float | list[float] = 1e-3,
+        imbalance: Imbalance = "none",
+        threshold: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_size=image_size, lr=lr, imbalance=imbalance, threshold=threshold, **kwargs)
+        if self.protocol == "paper":
+            self.threshold = PAPER_THRESHOLD
+
+    def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
+        """Folds where the data set has them, splits otherwise."""
+        folded = [faces for faces in splits.values() if "fold" in faces.labels]
+        if not folded:
+            return super().plan(splits, stage)
+        return self._cross_validation(folded[0])
+
+    def _cross_validation(self, faces: FaceSet) -> Plan:
+        fold, subject = need(faces, "fold").long(), need(faces, "subject").long()
+        check_exclusive(faces.name, fold, subject)
+        every = whole(faces, self.targets(faces))
+        test = fold_members(fold, fold[fold >= 0].unique().tolist())
+        train = ~test & (fold >= 0)
+        choice = torch.zeros_like(test)
+        name = ""
+        if self.protocol == "paper":
+            choice, name = test, "test"
+        elif len(self.rates) > 1:
+            choice = torch.stack([self._held_out(subject, mine) for mine in train])
+            train, name = train & ~choice, "held-out training subjects"
+        return Plan(every.restrict(train), self._used(every, choice), name, every.restrict(test), len(test))
+
+    def _held_out(self, subject: Tensor, train: Tensor) -> Tensor:
+        held = torch.zeros_like(train)
+        held[train] = hold_out(subject[train], self.val_fraction, self.seed)
+        return held
+
+    def _used(self, every: Part, members: Tensor) -> Part | None:
+        return every.restrict(members) if bool(members.any()) else None
+
+
+def check_exclusive(name: str, fold: Tensor, subject: Tensor) -> None:
+    """Refuse folds that share a subject, or a single fold.
+
+    Args:
+        name: of the data set.
+        fold: (n,) long; negative values belong to no fold.
+        subject: (n,) long.
+
+    Raises:
+        DataError: a subject lies in two folds, or there is only one fold.
+    """
+    pairs = torch.stack([subject, fold])[:, fold >= 0].unique(dim=1)
+    subjects, counts = pairs[0].unique(return_counts=True)
+    if bool((counts > 1).any()):
+        raise DataError(
+            f"{name}: subject {int(subjects[counts > 1][0])} occurs in more than one fold; results would leak"
+        )
+    if len(pairs[1].unique()) < 2:
+        raise DataError(f"{name}: cross-validation needs at least two folds, label 'fold' has one")

@@ -1,0 +1,273 @@
+"""Linear evaluation: linear heads on frozen features, several learning rates and folds in one pass."""
+
+import math
+import time
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.probes.features import EVALUATION_BATCH, FeatureProbe
+from pcfrl_lightning.probes.heads import InputNorm, StackedHead
+from pcfrl_lightning.probes.loaders import FeatureBatch
+from pcfrl_lightning.probes.moments import training_moments
+from pcfrl_lightning.probes.parts import Part, Plan, hold_out, whole
+from pcfrl_lightning.probes.source import HAND_MADE
+from pcfrl_lightning.training import scheduled
+
+Protocol = Literal["default", "paper"]
+
+
+class LinearProbe(FeatureProbe):
+    """One linear layer on frozen features (method section 9).
+
+    The default protocol fits on the training split, chooses the learning rate (and labels a best epoch) on validation
+    data, and reports the last epoch on the test split; no test label is read before `test`.  ``protocol: paper`` does
+    what the public code does: test metrics in every epoch, the best test epoch beside the last one, and no shuffling
+    where the public code had none; results say so.
+
+    Args:
+        lr: learning rate, or several: all are trained in one pass over the features, and validation data chooses.
+        input_norm: ``none``, ``standardize`` (with training statistics) or ``batchnorm``; default: what the protocol of
+            the task has for networks, ``standardize`` for LBP, HoG and pixels.
+        protocol: ``default`` or ``paper``.
+        batch_size: samples per step.
+        weight_decay: of AdamW; 0 makes it Adam.
+        val_fraction: share of the training subjects (or samples) held out to choose among several learning rates where
+            the data set has no validation split.
+        **kwargs: see `FeatureProbe`.
+
+    Raises:
+        ValueError: a value out of range, or several learning rates under ``protocol: paper``; names the key.
+    """
+
+    monitor: ClassVar[str]
+    """Metric by which learning rate and best epoch are chosen."""
+    higher_is_better: ClassVar[bool] = True
+    default_norm: ClassVar[InputNorm] = "batchnorm"
+    paper_shuffles: ClassVar[bool] = True
+
+    head: StackedHead
+    best: StackedHead
+    choice_scores: Tensor
+    best_scores: Tensor
+    best_epochs: Tensor
+    best_candidates: Tensor
+    epochs_done: Tensor
+
+    def __init__(
+        self,
+        lr: float | list[float] = 1e-2,
+        input_norm: InputNorm | None = None,
+        protocol: Protocol = "default",
+        batch_size: int = 256,
+        weight_decay: float = 0.0,
+        val_fraction: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.rates = [lr] if isinstance(lr, (int, float)) else list(lr)
+        if not self.rates or not all(math.isfinite(rate) and rate > 0 for rate in self.rates):
+            raise ValueError(f"model.lr must be one or several positive numbers, got {lr}")
+        if protocol not in ("default", "paper"):
+            raise ValueError(f"model.protocol must be default or paper, got {protocol!r}")
+        if protocol == "paper" and len(self.rates) > 1:
+            raise ValueError("model.lr: protocol paper has no validation data to choose with; give one learning rate")
+        if batch_size < 1:
+            raise ValueError(f"model.batch_size must be at least 1, got {batch_size}")
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"model.val_fraction must lie between 0 and 1, got {val_fraction}")
+        if weight_decay < 0:
+            raise ValueError(f"model.weight_decay must not be negative, got {weight_decay}")
+        self.protocol, self.batch_size = protocol, batch_size
+        self.weight_decay, self.val_fraction = weight_decay, val_fraction
+        self.input_norm = input_norm or ("standardize" if self.baseline in HAND_MADE else self.default_norm)
+        if self.input_norm not in ("none", "standardize", "batchnorm"):
+            raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
+        self._built = False
+        self._epoch_losses = torch.zeros(len(self.rates))
+        self._choosing: list[Tensor] = []
+
+    @abstractmethod
+    def targets(self, faces: FaceSet) -> dict[str, Tensor]:
+        """Checked targets of a split, one row per image."""
+
+    @abstractmethod
+    def outputs(self, faces: FaceSet) -> int:
+        """C, the values a head gives per sample."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """Loss per sample, (R, K, B), of outputs (R, K, B, C)."""
+
+    def reduce(self, outputs: Tensor) -> Tensor:
+        """What is kept of outputs (..., B V, C) for the metrics, (..., B, ...)."""
+        return outputs
+
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
+        """What learning rate and best epoch are chosen by; higher is better."""
+        value = self.metrics(outputs, targets)[self.monitor]
+        assert isinstance(value, float)
+        return value if self.higher_is_better else -value
+
+    def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
+        """Train on ``train``, choose on ``val``, test on ``test``; the last is not looked at before it is needed."""
+        train = self._part(splits, "train")
+        test = self._part(splits, "test") if stage == "test" or self.protocol == "paper" else None
+        if self.protocol == "paper":
+            return Plan(train, test, "test", test)
+        if "val" in splits:
+            return Plan(train, self._part(splits, "val"), "val", test)
+        if len(self.rates) == 1:
+            return Plan(train, None, "", test)
+        held = hold_out(self._groups(train.faces), self.val_fraction, self.seed).unsqueeze(0)
+        return Plan(train.restrict(~held), train.restrict(held), "held-out training data", test)
+
+    def prepare(self, plan: Plan, stage: str) -> None:
+        """Build the heads and, before fitting, the statistics of their inputs."""
+        assert plan.train is not None
+        if not self._built:
+            dim = self.table((plan.train if stage == "fit" or plan.test is None else plan.test).faces).dim
+            self._build(dim, self.outputs(plan.train.faces), plan.folds)
+        if stage == "fit" and self.input_norm == "standardize" and not int(self.epochs_done):
+            for head in (self.head, self.best):
+                head.set_statistics(*training_moments(self.table(plan.train.faces), plan.train))
+
+    def loader_options(self, name: str) -> dict[str, Any]:
+        """Only training is shuffled, in an order given by seed and epoch."""
+        if name != "train":
+            return {"batch_size": EVALUATION_BATCH}
+        shuffle = self.protocol == "default" or self.paper_shuffles
+        return {"batch_size": self.batch_size, "shuffle": shuffle, "seed": self.seed}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with a group per learning rate, cosine over the epochs of the trainer."""
+        groups = [{"params": self.head.candidate(i), "lr": rate} for i, rate in enumerate(self.rates)]
+        return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True))
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_fit_end(self) -> None:
+        """Stop the clock."""
+        self.seconds["fit"] += time.perf_counter() - self._started
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the loader the epoch, so that a resumed run sees the order of an uninterrupted one."""
+        loader: Any = self.trainer.train_dataloader
+        loader.set_epoch(self.current_epoch)
+        self._epoch_losses = torch.zeros(len(self.rates), device=self.device)
+
+    def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
+        """Sum over heads of the mean loss over the samples that each fold may train on."""
+        losses = self.loss(self.head(batch.features, batch.members), batch.targets)
+        weights = batch.members / batch.members.sum(1, keepdim=True).clamp_min(1)
+        per_rate = (losses * weights).sum((1, 2))  # (R, K, B) -> (R,)
+        self._epoch_losses += per_rate.detach()
+        return per_rate.sum()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch (the lowest of the learning rates, mean over folds)."""
+        self.epochs_done += 1
+        steps = self.trainer.num_training_batches * len(self.head.biases[0])
+        losses = self._epoch_losses / steps
+        if not losses.isfinite().any():
+            raise ValueError(f"training diverged in epoch {self.current_epoch}: lower model.lr (now {self.rates})")
+        self.log("train/loss", losses.nan_to_num(nan=math.inf).min(), prog_bar=True, batch_size=1)
+
+    def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
+        """Collect the outputs of all heads."""
+        self._choosing.append(self.reduce(self.head(batch.features)).cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Score every head on its own samples; remember the best epoch of each fold."""
+        assert self._plan is not None
+        assert self._plan.choice is not None
+        collected, self._choosing = self._choosing, []
+        if self.trainer.sanity_checking:
+            return
+        scores = self._choice_scores(torch.cat(collected, dim=2), self._plan.choice)
+        self.choice_scores.copy_(scores)
+        top, candidates = scores.max(0)
+        for k in (top > self.best_scores).nonzero().flatten().tolist():
+            self.best.copy_head(self.head, int(candidates[k]), k)
+            self.best_scores[k], self.best_epochs[k] = top[k], self.current_epoch + 1
+            self.best_candidates[k] = candidates[k]
+        value = float(top.mean()) if self.higher_is_better else -float(top.mean())
+        self.log(f"val/{self.monitor}", value, prog_bar=True, batch_size=1)
+
+    def on_test_start(self) -> None:
+        """Refuse to report a head that was never trained."""
+        if not int(self.epochs_done):
+            raise ValueError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
+
+    def test_outputs(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """Outputs (K, B, ...) of the chosen learning rate after the last epoch, and of the best epoch."""
+        last = self.reduce(self.head(batch.features))
+        chosen = self.chosen_candidates().to(last.device)
+        found = {"last": last[chosen, torch.arange(last.shape[1], device=last.device)]}
+        if self._has_best():
+            found["best"] = self.reduce(self.best(batch.features))[0]
+        return found
+
+    def chosen_candidates(self) -> Tensor:
+        """(K,) long: index of the learning rate chosen after the last epoch, for each fold."""
+        return self.choice_scores.argmax(0)
+
+    def protocol_facts(self) -> dict[str, Any]:
+        """Protocol, learning rates and epochs for results.json."""
+        has_best = self._has_best()
+        best = {"epochs": self.best_epochs.tolist(), "lr": [self.rates[i] for i in self.best_candidates.tolist()]}
+        assert self._plan is not None
+        return {
+            "protocol": self.protocol,
+            "epochs": int(self.epochs_done),
+            "chosen_on": self._plan.choice_name or None,
+            "lr": {"candidates": self.rates, "last": [self.rates[i] for i in self.chosen_candidates().tolist()]},
+            "best_epoch": best if has_best else None,
+            "input_norm": self.input_norm,
+            "batch_size": self.batch_size,
+            "weight_decay": self.weight_decay,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build heads of the stored shape when the checkpoint is loaded without data."""
+        if not self._built:
+            folds, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
+            self._build(dim, outputs, folds)
+
+    def _build(self, dim: int, outputs: int, folds: int) -> None:
+        rates = len(self.rates)
+        self.head = StackedHead(dim, outputs, rates, folds, self.input_norm, self.seed)
+        self.best = StackedHead(dim, outputs, 1, folds, self.input_norm, self.seed).requires_grad_(False)
+        self.register_buffer("choice_scores", torch.zeros(rates, folds))
+        self.register_buffer("best_scores", torch.full((folds,), -math.inf))
+        self.register_buffer("best_epochs", torch.zeros(folds, dtype=torch.long))
+        self.register_buffer("best_candidates", torch.zeros(folds, dtype=torch.long))
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.long))
+        self._built = True
+
+    def _choice_scores(self, outputs: Tensor, part: Part) -> Tensor:
+        scores = torch.empty(outputs.shape[:2])
+        for k, mine in enumerate(part.members):
+            targets = {key: value[mine] for key, value in part.targets.items()}
+            scores[:, k] = torch.tensor([self.score(each[k][mine], targets) for each in outputs])
+        return scores.nan_to_num(nan=-math.inf).to(self.device)
+
+    def _has_best(self) -> bool:
+        return bool((self.best_epochs > 0).all())
+
+    def _part(self, splits: dict[str, FaceSet], split: str) -> Part:
+        if split not in splits:
+            raise ValueError(f"{self.task} needs a split '{split}'; the data set has {', '.join(sorted(splits))}")
+        return whole(splits[split], self.targets(splits[split]))
+
+    def _groups(self, faces: FaceSet) -> Tensor:
+        for key in ("subject", "identity"):
+            if key in faces.labels:
+                return faces.labels[key]
+        return torch.arange(len(faces))

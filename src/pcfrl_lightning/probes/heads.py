@@ -1,0 +1,133 @@
+"""Many linear heads on the same features, trained side by side in one matrix product."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+InputNorm = Literal["none", "standardize", "batchnorm"]
+EPSILON = 1e-5
+MOMENTUM = 0.1
+
+
+class StackedHead(nn.Module):
+    r"""R candidates (learning rates) times K folds of `[normalisation +] Linear`.
+
+    A head with normalisation is :math:`W(\gamma \odot (x-\mu)/\sigma + \beta) + b`.  Because the features need no
+    gradient, the normalisation is moved into the weights, :math:`W' = W \cdot \gamma/\sigma`, which costs C x D instead
+    of B x D operations and lets every fold have statistics of its own training rows.
+
+    All heads start from the same weights, N(0, 0.01) with zero bias as in the public code, so that a candidate gives
+    what it would have given alone.
+
+    Args:
+        dim: D, length of a feature.
+        outputs: C, values per sample.
+        candidates: R.
+        folds: K.
+        input_norm: ``none``; ``standardize`` with the fixed statistics set by `set_statistics`; ``batchnorm`` as
+            `torch.nn.BatchNorm1d` with affine parameters.
+        seed: of the initial weights.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        outputs: int,
+        candidates: int = 1,
+        folds: int = 1,
+        input_norm: InputNorm = "none",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.input_norm = input_norm
+        start = torch.randn(outputs, dim, generator=torch.Generator().manual_seed(seed)).mul_(0.01)
+        weights = [nn.Parameter(start.expand(folds, outputs, dim).clone()) for _ in range(candidates)]
+        biases = [nn.Parameter(torch.zeros(folds, outputs)) for _ in range(candidates)]
+        self.weights, self.biases = nn.ParameterList(weights), nn.ParameterList(biases)
+        affine = candidates if input_norm == "batchnorm" else 0
+        self.scales = nn.ParameterList([nn.Parameter(torch.ones(folds, dim)) for _ in range(affine)])
+        self.shifts = nn.ParameterList([nn.Parameter(torch.zeros(folds, dim)) for _ in range(affine)])
+        tracked = 0 if input_norm == "none" else dim
+        self.register_buffer("mean", torch.zeros(folds, tracked))
+        self.register_buffer("variance", torch.ones(folds, tracked))
+
+    def candidate(self, index: int) -> list[nn.Parameter]:
+        """The parameters of one candidate, for its own optimiser group."""
+        lists = (self.weights, self.biases, self.scales, self.shifts)
+        return [parameters[index] for parameters in lists if len(parameters)]
+
+    def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """Fix mean and variance of the training features, each (K, D), for ``standardize``."""
+        self.mean.copy_(mean)
+        self.variance.copy_(torch.where(variance > EPSILON, variance, 1.0))
+
+    @torch.no_grad()
+    def copy_head(self, source: "StackedHead", candidate: int, fold: int) -> None:
+        """Let one fold of candidate 0 become that fold of a candidate of another stack."""
+        for mine, theirs in zip(self.candidate(0), source.candidate(candidate), strict=True):
+            mine[fold].copy_(theirs[fold])
+        self.mean[fold].copy_(source.mean[fold])
+        self.variance[fold].copy_(source.variance[fold])
+
+    def forward(self, features: Tensor, members: Tensor | None = None) -> Tensor:
+        """Outputs of all heads.
+
+        Args:
+            features: (B, D).
+            members: (K, B) bool, the rows whose statistics each fold may see in training; default all.
+
+        Returns:
+            (R, K, B, C) in the type of the weights, float32 unless changed.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.weights[0].dtype)
+            if self.input_norm == "none":
+                return self._multiply(features, list(self.weights), list(self.biases))
+            mean, variance = self._statistics(features, members)
+            inverse = (variance + EPSILON).rsqrt()
+            weights, biases = [], []
+            for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+                scale = inverse * self.scales[index] if len(self.scales) else inverse
+                shift = self.shifts[index] - mean * scale if len(self.shifts) else -mean * scale
+                weights.append(weight * scale.unsqueeze(1))
+                biases.append(bias + torch.einsum("kcd,kd->kc", weight, shift))
+            return self._multiply(features, weights, biases)
+
+    def _multiply(self, features: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
+        weight, bias = torch.stack(weights), torch.stack(biases)  # (R, K, C, D), (R, K, C)
+        outputs = torch.nn.functional.linear(features, weight.flatten(0, 2), bias.flatten())
+        return outputs.unflatten(1, bias.shape).permute(1, 2, 0, 3)  # (B, R K C) -> (R, K, B, C)
+
+    def _statistics(self, features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.input_norm == "standardize" or not self.training:
+            return self.mean, self.variance
+        count, mean, variance = masked_moments(features, members)
+        with torch.no_grad():
+            unbiased = variance * (count / (count - 1).clamp_min(1)).unsqueeze(1)
+            # a fold that is absent from the batch learns nothing
+            momentum = MOMENTUM * (count > 0).to(mean.dtype).unsqueeze(1)
+            self.mean.lerp_(mean, momentum)
+            self.variance.lerp_(unbiased, momentum)
+        return mean, variance
+
+
+def masked_moments(features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Count (K,), mean (K, D) and biased variance (K, D) of the rows that belong to each fold.
+
+    Args:
+        features: (B, D).
+        members: (K, B) bool; default one fold with all rows.
+    """
+    if members is None:
+        members = torch.ones(1, len(features), dtype=torch.bool, device=features.device)
+    count = members.sum(1)
+    average = members.to(features.dtype) / count.clamp_min(1).unsqueeze(1)
+    centre = features[:1]  # differences from any row keep the squares small, so that nothing cancels
+    centred = features - centre
+    offset = average @ centred
+    variance = (average @ centred.square() - offset.square()).clamp_min_(0.0)
+    return count, offset + centre, variance

@@ -1,0 +1,124 @@
+"""Metrics of face tasks that torchmetrics does not have, as pure functions."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+
+def best_threshold(scores: Tensor, same: Tensor) -> float:
+    """Threshold t with the highest accuracy of ``scores >= t``.
+
+    Args:
+        scores: (n,) similarities.
+        same: (n,) bool.
+
+    Returns:
+        The lowest such threshold, in the middle between two neighbouring scores; minus or plus infinity where one
+        answer for all is best.
+    """
+    ordered, order = scores.double().sort()
+    matched = same[order].long()
+    # threshold before position i: everything from i on is called "same"
+    errors_below = torch.cat([matched.new_zeros(1), matched.cumsum(0)])
+    errors_above = (1 - matched).sum() - torch.cat([matched.new_zeros(1), (1 - matched).cumsum(0)])
+    errors = errors_below + errors_above
+    tied = torch.zeros(len(errors), dtype=torch.bool)
+    tied[1:-1] = ordered[1:] == ordered[:-1]
+    position = int(errors.masked_fill(tied, len(scores) + 1).argmin())
+    infinite = torch.tensor([torch.inf], dtype=torch.float64)
+    edges = torch.cat([-infinite, ordered, infinite])
+    return float((edges[position] + edges[position + 1]) / 2)
+
+
+def fold_accuracies(scores: Tensor, same: Tensor, fold: Tensor) -> tuple[Tensor, Tensor]:
+    """Verification accuracy of each fold at the threshold that is best on the other folds (LFW View 2).
+
+    Args:
+        scores: (n,) similarities, or (K, n) where each fold has a model of its own.
+        same: (n,) bool.
+        fold: (n,) long, values in the order of the K models.
+
+    Returns:
+        Accuracies (K,) and thresholds (K,), float64.
+    """
+    names = fold.unique()
+    each = scores.expand(len(names), -1)
+    accuracies, thresholds = [], []
+    for name, mine in zip(names, each, strict=True):
+        test = fold == name
+        threshold = best_threshold(mine[~test], same[~test])
+        accuracies.append(((mine[test].double() >= threshold) == same[test]).double().mean())
+        thresholds.append(threshold)
+    return torch.stack(accuracies), torch.tensor(thresholds, dtype=torch.float64)
+
+
+def error_rates(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
+    """False accept and true accept rate at every threshold, from "accept nothing" to "accept all".
+
+    Args:
+        scores: (n,) similarities.
+        same: (n,) bool, of both kinds.
+
+    Returns:
+        FAR and TAR, each (number of different scores + 1,) float64, not decreasing.
+    """
+    ordered, order = scores.double().sort(descending=True)
+    matched = same[order].double()
+    last = torch.ones(len(ordered), dtype=torch.bool)
+    last[:-1] = ordered[1:] != ordered[:-1]  # equal scores are accepted together
+    zero = torch.zeros(1, dtype=torch.float64)
+    far = torch.cat([zero, (1 - matched).cumsum(0)[last] / (1 - matched).sum()])
+    tar = torch.cat([zero, matched.cumsum(0)[last] / matched.sum()])
+    return far, tar
+
+
+def equal_error_rate(scores: Tensor, same: Tensor) -> float:
+    """Error rate where false accepts and false rejects are equally frequent, interpolated between thresholds."""
+    far, tar = error_rates(scores, same)
+    gap = far - (1 - tar)  # rises from -1 to 1
+    after = int((gap >= 0).nonzero()[0])
+    share = -gap[after - 1] / (gap[after] - gap[after - 1])
+    return float(far[after - 1] + share * (far[after] - far[after - 1]))
+
+
+def tar_at_far(scores: Tensor, same: Tensor, far: float = 1e-3) -> float:
+    """Highest true accept rate at a threshold with a false accept rate of at most ``far``."""
+    rates, accepted = error_rates(scores, same)
+    return float(accepted[rates <= far].max())
+
+
+def area_under_roc(scores: Tensor, same: Tensor) -> float:
+    """Area under TAR over FAR."""
+    far, tar = error_rates(scores, same)
+    return float(torch.trapezoid(tar, far))
+
+
+def banded_mae(predicted: Tensor, target: Tensor, by: Tensor, edges: Sequence[float]) -> list[float]:
+    """Mean absolute error of the samples with ``edges[i] <= |by| < edges[i + 1]``; NaN for an empty band.
+
+    Args:
+        predicted: (n, ...) values.
+        target: the same shape.
+        by: (n,) what the bands are made of, such as the true yaw in degrees.
+        edges: borders of the bands, rising.
+    """
+    errors = (predicted - target).abs().flatten(1).mean(1)
+    size = by.abs()
+    return [float(errors[(size >= low) & (size < high)].mean()) for low, high in pairwise(edges)]
+
+
+def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, int]) -> Tensor:
+    """Mean distance of landmarks, divided by the distance of the outer eye corners.
+
+    Args:
+        predicted: (n, L, 2).
+        target: (n, L, 2), in the same units.
+        eyes: landmark numbers of the two outer eye corners (or eye centres where there are no corners).
+
+    Returns:
+        (n,) error of each image as a share of the inter-ocular distance.
+    """
+    distance = (target[:, eyes[0]] - target[:, eyes[1]]).norm(dim=-1)
+    return (predicted - target).norm(dim=-1).mean(-1) / distance

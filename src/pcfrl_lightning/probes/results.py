@@ -1,0 +1,133 @@
+"""results.json: what was measured, on what, with what, how."""
+
+import json
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pcfrl_lightning.checkpoint import file_sha256
+from pcfrl_lightning.probes.parts import Part, Plan
+
+if TYPE_CHECKING:
+    from pcfrl_lightning.probes.features import FeatureProbe
+
+Metrics = dict[str, float | list[Any]]
+
+
+def average_folds(folds: list[Metrics]) -> Metrics:
+    """Mean of each metric over folds; with several folds also its standard deviation and the single values."""
+    if len(folds) == 1:
+        return folds[0]
+    result: Metrics = {}
+    for key, value in folds[0].items():
+        values = np.array([fold[key] for fold in folds], dtype=np.float64)
+        result[key] = values.mean(0).tolist()
+        if isinstance(value, float):
+            result[f"{key}_std"] = float(values.std())
+            result[f"{key}_folds"] = values.tolist()
+    return result
+
+
+def describe_run(
+    probe: "FeatureProbe", data: Any, plan: Plan, metrics: dict[str, Metrics], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Everything results.json says, as primitives.
+
+    Args:
+        probe: the probe that was tested.
+        data: its data module.
+        plan: the samples.
+        metrics: by epoch, ``last`` and ``best``; ``last`` is the headline.
+        facts: protocol, learning rates, epochs.
+    """
+    checkpoint = probe.checkpoint
+    sizes = {"train": plan.train, "choice": plan.choice, "test": plan.test}
+    return {
+        "task": probe.task,
+        "probe": type(probe).__name__,
+        "dataset": getattr(data, "name", type(data).__name__),
+        "splits": {name: _describe_part(part) for name, part in sizes.items() if part is not None},
+        "features": {
+            "checkpoint": Path(checkpoint).name if checkpoint else None,
+            "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
+            "baseline": probe.baseline,
+            "feature": probe.feature if probe.baseline in (None, "random") else probe.baseline,
+            "image_size": probe.image_size,
+        },
+        "metrics": {"headline": "last", "last": metrics["last"], "best": metrics.get("best")},
+        **facts,
+        "folds": plan.folds,
+        "seed": probe.seed,
+        "seconds": {name: round(value, 2) for name, value in probe.seconds.items()},
+        "hardware": hardware(),
+        "versions": versions(),
+        "command": command(sys.argv),
+    }
+
+
+def write_results(path: Path, results: dict[str, Any]) -> Path:
+    """Write results.json in one move, so that a reader never meets half a file.
+
+    Args:
+        path: the file; its folder is created, an older file replaced.
+        results: primitives; values that are not finite become null.
+
+    Returns:
+        The path.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n")
+    os.replace(part, path)
+    return path
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores this process may use, and GPU."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": _cpu_name(), "cores": cores, "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the numbers."""
+    packages = ("torch", "lightning", "pcfrl-lightning")
+    return {name.replace("-", "_"): version(name) for name in packages} | {"python": platform.python_version()}
+
+
+def command(argv: list[str]) -> str:
+    """The command line, absolute paths reduced to their last component: home folders are nobody's business."""
+    return " ".join("=".join(_without_folders(side) for side in word.split("=")) for word in argv)
+
+
+def _without_folders(word: str) -> str:
+    return Path(word).name if os.path.isabs(word) else word
+
+
+def _describe_part(part: Part) -> dict[str, Any]:
+    described = {"split": part.faces.name, "images": len(part.faces), "samples": part.members.shape[1]}
+    if len(part.members) > 1:
+        described["samples_per_fold"] = part.members.sum(1).tolist()
+    return described
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,137 @@
+import zipfile
+from pathlib import Path
+
+import pytest
+import trees
+from jsonargparse import ArgumentParser
+
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.check import check
+from pcfrl_lightning.data.official import OFFICIAL
+from pcfrl_lightning.data.registry import DATA_SETS, data_class
+
+RAFDB = {
+    "train": 3, "train/sadness": 1, "train/surprise": 1, "train/neutral": 1,
+    "test": 2, "test/happiness": 1, "test/neutral": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(DATA_SETS))
+def test_every_registered_data_set_is_configurable_from_yaml(name, tmp_path):
+    cls = data_class(name)
+    assert issubclass(cls, FaceData)
+    assert cls.name == name
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(FaceData, "data")
+    path = f"{cls.__module__}.{cls.__qualname__}"
+    args = [f"--data={path}", f"--data.root={tmp_path}", "--data.batch_size=7", "--data.image_size=48"]
+    data = parser.instantiate_classes(parser.parse_args(args)).data
+    assert (data.batch_size, data.image_size, data.num_workers) == (7, 48, 2)
+
+
+def test_every_registered_data_set_is_documented():
+    documented = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [name for name in DATA_SETS if f"`{name}`" not in documented] == []
+
+
+def test_loaders_follow_the_labels_around_an_unreadable_image(tmp_path):
+    """One damaged image of 120: the loader leaves it out and rows still point at their labels."""
+    lines = [f"train_{n:05d}.jpg {n % 7 + 1}" for n in range(120)] + ["test_0001.jpg 1"]
+    trees.text(tmp_path / "EmoLabel" / "list_patition_label.txt", "\n".join(lines))
+    for line in lines:
+        trees.image(tmp_path / "Image" / "aligned" / line.split(" ")[0].replace(".jpg", "_aligned.jpg"), 12, 12)
+    (tmp_path / "Image/aligned/train_00005_aligned.jpg").write_bytes(b"")
+    data = data_class("rafdb")(tmp_path, image_size=10, batch_size=50, num_workers=0)
+    batches = list(data.image_loader("train"))
+    assert [len(batch["index"]) for batch in batches] == [50, 50, 19]
+    assert batches[0]["image"].shape == (50, 3, 10, 10)
+    labels = data.splits["train"].labels["expression"].tolist()
+    assert labels == [n % 7 for n in range(120) if n != 5]
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown data set 'rafbd'; known are .*rafdb"):
+        check("rafbd", tmp_path)
+
+
+def test_complete_set(tmp_path, monkeypatch):
+    monkeypatch.setitem(OFFICIAL, "rafdb", RAFDB)
+    report = check("rafdb", trees.rafdb(tmp_path))
+    assert report.ok
+    assert {count.what: count.found for count in report.counts} == RAFDB
+    assert str(report).endswith("complete")
+
+
+def test_counts_that_differ(tmp_path):
+    report = check("rafdb", trees.rafdb(tmp_path))
+    assert not report.ok
+    found = {count.what: (count.found, count.expected) for count in report.counts}
+    assert found["train"] == (3, 12271)
+    assert found["train/fear"] == (0, 281)
+    assert "differs by -12268" in str(report)
+    assert str(report).endswith("NOT complete, see above")
+
+
+def test_missing_and_corrupt_images_are_listed(tmp_path, monkeypatch):
+    monkeypatch.setitem(OFFICIAL, "rafdb", RAFDB)
+    trees.rafdb(tmp_path)
+    (tmp_path / "basic/Image/aligned/train_00002_aligned.jpg").unlink()
+    (tmp_path / "basic/Image/aligned/test_0001_aligned.jpg").write_bytes(b"\xff\xd8 half a picture")
+    report = check("rafdb", tmp_path)
+    assert report.missing == ["train_00002_aligned.jpg"]
+    assert [name for name, _ in report.corrupt] == ["test_0001_aligned.jpg"]
+    assert not report.ok
+    assert "missing images: 1\n  train_00002_aligned.jpg" in str(report)
+    assert check("rafdb", tmp_path, decode=False).ok
+
+
+def test_wrong_labels_end_in_the_report(tmp_path):
+    trees.rafdb(tmp_path)
+    trees.text(tmp_path / "basic/EmoLabel/list_patition_label.txt", "train_00001.jpg 9")
+    report = check("rafdb", tmp_path)
+    assert not report.ok
+    assert report.problems[0].endswith("list_patition_label.txt:1: '9' is not an integer from 1 to 7")
+    assert not check("rafdb", tmp_path / "nowhere").ok
+
+
+def test_all_missing_images_of_a_pair_list_are_listed(tmp_path):
+    trees.lfw(tmp_path)
+    for person in ("Ann_Ax", "Ann_Bx"):
+        (tmp_path / f"lfw/{person}/{person}_0002.jpg").unlink()
+    report = check("lfw", tmp_path)
+    assert report.missing == ["Ann_Ax/Ann_Ax_0002.jpg", "Ann_Bx/Ann_Bx_0002.jpg"]
+    assert "pairs.txt:2: image Ann_Ax/Ann_Ax_0002.jpg is missing (2 in all)" in report.problems[0]
+
+
+def test_head_pose_counts_images_before_the_angle_rule(tmp_path):
+    report = check("300w-lp-aflw2000", trees.head_pose(tmp_path))
+    found = {count.what: count.found for count in report.counts}
+    assert (found["300W-LP"], found["300W-LP/IBUG"], found["300W-LP/IBUG_Flip"], found["AFLW2000"]) == (4, 2, 0, 2)
+    assert (found["train"], found["test"]) == (2, 1)
+    assert not report.ok
+
+
+def test_official_numbers_add_up():
+    for name, counts in OFFICIAL.items():
+        assert name in DATA_SETS
+        for split in ("train", "val", "test"):
+            classes = [n for key, n in counts.items() if key.startswith(f"{split}/") and key.count(" ") == 0]
+            if classes and "pairs" not in str(counts):
+                assert sum(classes) == counts[split], (name, split)
+    head_pose = OFFICIAL["300w-lp-aflw2000"]
+    assert sum(n for key, n in head_pose.items() if key.startswith("300W-LP/")) == head_pose["300W-LP"]
+    disfa = OFFICIAL["disfa"]
+    assert sum(n for key, n in disfa.items() if "subject" in key) == disfa["test"]
+
+
+def test_real_lfw_a_is_complete(shared_data):
+    report = check("lfw", shared_data, decode=False)
+    assert report.ok, str(report)
+
+
+def test_real_fer2013_counts(shared_data, tmp_path):
+    for name in ("fer2013_train.zip", "fer2013_eval.zip"):
+        zipfile.ZipFile(shared_data / name).close()
+        (tmp_path / name).symlink_to(shared_data / name)
+    report = check("fer2013", tmp_path, decode=False)
+    assert report.ok, str(report)

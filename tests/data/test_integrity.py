@@ -1,0 +1,128 @@
+import logging
+
+import lightning as L
+import pytest
+import torch
+from torch import nn
+
+from pcfrl_lightning.data.augment import AlbumentationsViews
+from pcfrl_lightning.data.face_folder import FaceFolder
+from pcfrl_lightning.data.faceset import FaceSet, Pairs
+from pcfrl_lightning.data.integrity import cache_folder, without_unreadable
+from pcfrl_lightning.data.listing import open_images
+from pcfrl_lightning.errors import DataError
+
+
+class Plain(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def training_step(self, batch, _):
+        assert all(view.shape[0] == 8 for view in batch.values())
+        return self.layer(batch["source"].mean().view(1)).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+
+def spoil(folder, *rows: int) -> list[str]:
+    """Empty one image, cut the next one and so on; returns their names."""
+    paths = sorted(folder.rglob("*.jpg"))
+    for position, row in enumerate(rows):
+        paths[row].write_bytes(b"" if position % 2 == 0 else paths[row].read_bytes()[:100])
+    return [paths[row].relative_to(folder).as_posix() for row in rows]
+
+
+def labelled(folder) -> FaceSet:
+    source = open_images(folder)
+    rows = torch.arange(len(source))
+    pairs = Pairs(rows[:-1], rows[1:], rows[:-1] % 2 == 0, rows[:-1] % 10)
+    return FaceSet(source, {"identity": rows}, pairs=pairs, name="faces/test")
+
+
+def test_few_unreadable_images_are_left_out_of_a_labelled_set(make_folder, tmp_path, caplog):
+    folder = make_folder(250)
+    bad = spoil(folder, 7, 90)
+    whole = labelled(folder)
+    with caplog.at_level(logging.WARNING):
+        clean = without_unreadable(whole, tmp_path / "run")
+    assert len(clean) == 248
+    assert clean.labels["identity"].tolist() == [row for row in range(250) if row not in (7, 90)]
+    assert clean.source.name(7) == whole.source.name(8)
+    assert len(clean.pairs.first) == 249 - 4
+    listed = (tmp_path / "run" / "unreadable_faces_test.txt").read_text().splitlines()
+    assert [line.split("\t")[0] for line in listed] == bad
+    messages = [record.message for record in caplog.records]
+    assert len(messages) == 1
+    assert "faces/test: 2 of 250 images cannot be read and were left out" in messages[0]
+    assert "unreadable_faces_test.txt" in messages[0]
+
+
+def test_many_unreadable_images_are_an_error_naming_the_first(make_folder):
+    folder = make_folder(250)
+    bad = spoil(folder, 3, 40, 100)
+    with pytest.raises(DataError, match=rf"3 of 250 images cannot be read \(more than 1 %\), the first is {bad[0]}"):
+        without_unreadable(labelled(folder))
+
+
+def test_verification_is_kept_and_repairs_are_noticed(make_folder, monkeypatch):
+    folder = make_folder(120)
+    path = folder / spoil(folder, 5)[0]
+    good = (folder / "p0" / "0000.jpg").read_bytes()
+    assert len(without_unreadable(labelled(folder))) == 119
+    assert list((cache_folder() / "verified").iterdir())
+    reads = []
+    original = type(labelled(folder).source).read
+    monkeypatch.setattr(
+        type(labelled(folder).source), "read", lambda self, row: reads.append(row) or original(self, row)
+    )
+    assert len(without_unreadable(labelled(folder))) == 119
+    assert reads == [5]
+    path.write_bytes(good)
+    assert len(without_unreadable(labelled(folder))) == 120
+
+
+def test_an_unwritable_cache_only_warns(make_folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "file"))
+    assert len(without_unreadable(labelled(make_folder(3)))) == 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_training_replaces_few_unreadable_images(make_folder, tmp_path, caplog, workers):
+    folder = make_folder(200)
+    bad = spoil(folder, 11, 12)
+    data = FaceFolder(folder, views=AlbumentationsViews(16), image_size=16, batch_size=8, num_workers=workers)
+    trainer = L.Trainer(
+        max_epochs=2, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path / "run",
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING, logger="pcfrl_lightning"):
+        trainer.fit(Plain(), data)
+    messages = [record.message for record in caplog.records if record.name.startswith("pcfrl_lightning")]
+    assert len(messages) == 1
+    assert "2 of 200 images cannot be read and were replaced" in messages[0]
+    listed = (tmp_path / "run" / "unreadable_faces_train.txt").read_text().splitlines()
+    assert sorted(line.split("\t")[0] for line in listed) == bad
+
+
+def test_training_stops_at_many_unreadable_images(make_folder, tmp_path):
+    folder = make_folder(60)
+    spoil(folder, *range(10, 20))
+    data = FaceFolder(folder, views=AlbumentationsViews(16), image_size=16, batch_size=8, num_workers=0)
+    trainer = L.Trainer(
+        max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(DataError, match=r"of 60 images cannot be read \(more than 1 %\), the first is p\d/"):
+        trainer.fit(Plain(), data)
+
+
+def test_a_folder_of_unreadable_images_only(make_folder):
+    folder = make_folder(20)
+    spoil(folder, *range(20))
+    data = FaceFolder(folder, views=AlbumentationsViews(16), image_size=16, batch_size=8, num_workers=0)
+    data.setup("fit")
+    with pytest.raises(DataError, match="in a row cannot be read"):
+        next(iter(data.train_dataloader()))

@@ -1,0 +1,101 @@
+"""`pcfrl evaluate`: absent and broken data sets are rows of the table, measured ones have results.json."""
+
+import json
+
+import pytest
+from rich.console import Console
+
+from pcfrl_lightning.cli.evaluate import main
+from pcfrl_lightning.data.registry import DATA_SETS
+from pcfrl_lightning.evaluation.demo import TASKS as DEMO_TASKS
+from pcfrl_lightning.evaluation.run import Row, Settings, run_tasks
+from pcfrl_lightning.evaluation.table import better, format_value, results_table
+from pcfrl_lightning.evaluation.tasks import TASKS, tasks_named
+
+
+def shown(table) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def test_every_task_names_a_known_data_set_once():
+    assert {task.data for task in TASKS} <= set(DATA_SETS)
+    assert len({task.name for task in TASKS}) == len(TASKS)
+
+
+def test_missing_data_sets_are_listed(checkpoint, tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    out = tmp_path / "out"
+    assert main([checkpoint, "--data-root", str(root), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    for task in TASKS:
+        assert task.name in printed
+    assert printed.count("absent") == len(TASKS)
+    summary = json.loads((out / "summary.json").read_text())
+    assert [row["status"] for row in summary["rows"]] == ["absent"] * len(TASKS)
+    assert all("no folder" in row["message"] and row["value"] is None for row in summary["rows"])
+
+
+def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys):
+    (tmp_path / "data" / "fer2013").mkdir(parents=True)
+    arguments = [checkpoint, "--data-root", str(tmp_path / "data"), "--tasks", "fer2013", "stl10"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert [(row["task"], row["status"]) for row in rows] == [("fer2013", "failed"), ("stl10", "absent")]
+    assert "fer2013" in rows[0]["message"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "fer2031"], "unknown task fer2031; known are fer2013"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--data-root", "/no/such/folder"], "is not a folder"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        main([checkpoint, "--data-root", str(tmp_path), *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_missing_checkpoint_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "no.ckpt"), "--data-root", str(tmp_path)])
+    assert "no.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces, tmp_path, capsys):
+    tasks = [task._replace(image_size=32) for _, task in DEMO_TASKS]
+    settings = Settings(checkpoint, tmp_path / "out", epochs=2, progress=False, accelerator="cpu")
+    rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: faces)
+    assert [row.message for row in rows] == [""] * 8
+    for row in rows:
+        path = tmp_path / "out" / row.task.name / row.weights / "results.json"
+        stored = json.loads(path.read_text())
+        assert row.value == pytest.approx(stored["metrics"]["last"][row.task.metric])
+        assert stored["features"]["baseline"] == ("random" if row.weights == "random_init" else None)
+        assert (path.parent / "report.txt").read_text()
+    assert capsys.readouterr().out == ""
+    table = shown(results_table(rows, "title"))
+    assert "random init" in table
+    assert "pretrained" in table
+
+
+def test_best_figure_follows_the_direction_of_the_metric():
+    pose, accuracy = next(t for t in TASKS if t.lower_is_better), TASKS[0]
+    assert better(pose, [3.0, 4.0]) == [True, False]
+    assert better(accuracy, [0.3, 0.4]) == [False, True]
+    assert better(accuracy, [0.3, None]) == [False, False]
+    assert format_value(accuracy, 0.4567) == "45.7 %"
+    assert format_value(pose, 4.567) == "4.57 deg"
+    assert Row(pose, "pretrained", "absent").value is None
+
+
+def test_tasks_keep_the_order_of_the_table():
+    assert [task.name for task in tasks_named(["stl10", "lfw"])] == ["lfw", "stl10"]
+    assert len(tasks_named(None)) == len(TASKS)

@@ -1,0 +1,263 @@
+"""The expression probe from fit to results.json."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
+
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes import ExpressionProbe
+
+CLASSES = ["angry", "happy", "sad"]
+
+
+def coloured(labels, seed):
+    """Noise images whose red, green or blue channel tells the class, most of the time."""
+    images = np.random.default_rng(seed).integers(0, 60, (len(labels), 16, 16, 3), dtype=np.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        image[:, :, label] += 150
+    return images
+
+
+@pytest.fixture
+def splits(faces):
+    def make(sizes=(90, 30, 45)):
+        result = {}
+        for seed, (name, n) in enumerate(zip(("train", "val", "test"), sizes, strict=True)):
+            labels = torch.arange(n) % 3
+            images = coloured(labels, seed)
+            result[name] = faces(f"tiny/{name}", {"expression": labels}, images=images, class_names=CLASSES)
+        return result
+
+    return make
+
+
+@pytest.fixture
+def options(checkpoint, tmp_path):
+    return {"checkpoint": checkpoint, "image_size": 16, "cache_dir": str(tmp_path / "features"), "batch_size": 32}
+
+
+def test_fit_and_test_write_results(splits, options, tiny_data, trainer, tmp_path, checkpoint, capsys):
+    probe, data, runner = ExpressionProbe(**options, lr=[1e-1, 1e-6]), tiny_data(splits()), trainer(12)
+    runner.fit(probe, data)
+    runner.test(probe, data)
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["metrics"]["headline"] == "last"
+    assert results["metrics"]["last"]["accuracy"] > 0.6
+    assert results["lr"] == {"candidates": [1e-1, 1e-6], "last": [1e-1]}
+    assert results["chosen_on"] == "val"
+    assert 1 <= results["best_epoch"]["epochs"][0] <= 12
+    assert results["epochs"] == 12
+    assert results["protocol"] == "default"
+    assert results["features"]["checkpoint"] == "tiny.ckpt"
+    assert len(results["features"]["checkpoint_sha256"]) == 64
+    assert results["splits"]["train"] == {"split": "tiny/train", "images": 90, "samples": 90}
+    assert str(tmp_path) not in json.dumps(results)
+    assert set(results["versions"]) == {"torch", "lightning", "pcfrl_lightning", "python"}
+    assert np.array(results["metrics"]["last"]["confusion"]).sum() == 45
+    printed = capsys.readouterr().out
+    assert "last epoch (headline)" in printed
+    assert "results.json" in printed
+
+
+def test_metrics_equal_scikit_learn(options):
+    torch.manual_seed(0)
+    outputs, labels = torch.randn(200, 5), torch.randint(0, 5, (200,))
+    predicted = outputs.argmax(1)
+    found = ExpressionProbe(**options).metrics(outputs, {"label": labels})
+    assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert found["class_accuracy"] == pytest.approx(recall_score(labels, predicted, average=None).tolist())
+    assert found["confusion"] == confusion_matrix(labels, predicted).tolist()
+
+
+def test_several_learning_rates_equal_separate_runs(splits, options, tiny_data, trainer):
+    together = ExpressionProbe(**options, lr=[1e-2, 1e-3])
+    trainer(3).fit(together, tiny_data(splits()))
+    for i, rate in enumerate([1e-2, 1e-3]):
+        alone = ExpressionProbe(**options, lr=rate)
+        trainer(3).fit(alone, tiny_data(splits()))
+        torch.testing.assert_close(together.head.weights[i], alone.head.weights[0], atol=1e-6, rtol=1e-4)
+
+
+def test_training_equals_a_plain_loop(splits, options, tiny_data, trainer):
+    probe, data = ExpressionProbe(**options, lr=1e-2), tiny_data(splits())
+    runner = trainer(4)
+    runner.fit(probe, data)
+    table = probe.table(data.splits["train"]).load()
+    labels = data.splits["train"].labels["expression"]
+    linear = torch.nn.Linear(table.shape[1], 3)
+    linear.weight.data = torch.randn(3, table.shape[1], generator=torch.Generator().manual_seed(0)) * 0.01
+    linear.bias.data.zero_()
+    optimizer = torch.optim.Adam(linear.parameters(), lr=1e-2)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4)
+    for epoch in range(4):
+        order = torch.randperm(90, generator=torch.Generator().manual_seed(epoch))
+        for rows in order.split(32):
+            loss = torch.nn.functional.cross_entropy(linear(table[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    torch.testing.assert_close(probe.head.weights[0][0], linear.weight, atol=1e-5, rtol=1e-3)
+
+
+def test_checkpoint_alone_restores_the_heads_and_test_agrees(splits, options, tiny_data, trainer, tmp_path):
+    probe, runner = ExpressionProbe(**options, lr=[1e-2, 1e-4]), trainer(3)
+    runner.fit(probe, tiny_data(splits()))
+    runner.test(probe, tiny_data(splits()), verbose=False)
+    expected = probe.results["metrics"]
+    path = tmp_path / "probe.ckpt"
+    runner.save_checkpoint(path)
+    torch.load(path, weights_only=True)
+    loaded = ExpressionProbe.load_from_checkpoint(path, weights_only=True)
+    for name, value in probe.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    fresh = ExpressionProbe(**options, lr=[1e-2, 1e-4])
+    trainer(3).test(fresh, tiny_data(splits()), ckpt_path=path, verbose=False)
+    assert fresh.results["metrics"] == expected
+    assert fresh.results["epochs"] == 3
+
+
+def test_resume_equals_an_uninterrupted_run(splits, options, tiny_data, trainer, tmp_path):
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    whole = ExpressionProbe(**options)
+    keep = ModelCheckpoint(tmp_path / "keep", filename="{epoch}", save_top_k=-1)
+    trainer(4, callbacks=[keep], enable_checkpointing=True).fit(whole, tiny_data(splits()))
+    resumed = ExpressionProbe(**options)
+    trainer(4).fit(resumed, tiny_data(splits()), ckpt_path=tmp_path / "keep" / "epoch=1.ckpt")
+    assert torch.equal(resumed.head.weights[0], whole.head.weights[0])
+    assert int(resumed.epochs_done) == 4
+    assert torch.equal(resumed.best_scores, whole.best_scores)
+
+
+def poisoned(splits):
+    splits["test"].labels["expression"] = torch.full_like(splits["test"].labels["expression"], -5)
+    return splits
+
+
+def test_no_test_label_is_read_during_fit(splits, options, tiny_data, trainer):
+    honest, other = ExpressionProbe(**options, lr=[1e-2, 1e-3]), ExpressionProbe(**options, lr=[1e-2, 1e-3])
+    trainer(3).fit(honest, tiny_data(splits()))
+    trainer(3).fit(other, tiny_data(poisoned(splits())))
+    for name, value in honest.state_dict().items():
+        assert torch.equal(other.state_dict()[name], value), name
+
+
+def test_without_val_split_a_part_of_training_chooses(splits, options, tiny_data, trainer):
+    def run():
+        given = splits()
+        del given["val"]
+        probe = ExpressionProbe(**options, lr=[1e-2, 1e-6], val_fraction=0.2)
+        runner = trainer(3)
+        runner.fit(probe, tiny_data(given))
+        runner.test(probe, tiny_data(given), verbose=False)
+        return probe
+
+    first, second = run(), run()
+    assert first.results["chosen_on"] == "held-out training data"
+    assert first.results["splits"]["train"]["samples"] + first.results["splits"]["choice"]["samples"] == 90
+    assert torch.equal(first.head.weights[0], second.head.weights[0])
+
+
+def test_one_rate_without_val_split_trains_on_everything(splits, options, tiny_data, trainer):
+    given = splits()
+    del given["val"]
+    probe, runner = ExpressionProbe(**options), trainer(2)
+    runner.fit(probe, tiny_data(given))
+    runner.test(probe, tiny_data(given), verbose=False)
+    assert probe.results["splits"]["train"]["samples"] == 90
+    assert probe.results["metrics"]["best"] is None
+    assert probe.results["best_epoch"] is None
+
+
+def test_paper_protocol_labels_the_best_test_epoch(splits, options, tiny_data, trainer):
+    probe, data, runner = ExpressionProbe(**options, protocol="paper"), tiny_data(splits()), trainer(5)
+    runner.fit(probe, data)
+    assert runner.train_dataloader.shuffle is False
+    runner.test(probe, data, verbose=False)
+    assert probe.results["protocol"] == "paper"
+    assert probe.results["chosen_on"] == "test"
+    assert probe.results["metrics"]["best"]["accuracy"] >= probe.results["metrics"]["last"]["accuracy"]
+    assert probe.results["metrics"]["best"]["accuracy"] == pytest.approx(float(probe.best_scores[0]))
+
+
+def test_duplicates_of_train_are_reported(splits, options, tiny_data, trainer):
+    data = tiny_data(splits())
+    mask = torch.zeros(45, dtype=torch.bool)
+    mask[:9] = True
+    data.duplicates_of_train = lambda split: mask
+    probe, runner = ExpressionProbe(**options), trainer(2)
+    runner.fit(probe, data)
+    runner.test(probe, data, verbose=False)
+    last = probe.results["metrics"]["last"]
+    right = torch.tensor(last["confusion"]).diag().sum()
+    assert last["duplicates"] == 9
+    assert 0 <= last["accuracy_without_duplicates"] <= 1
+    assert last["accuracy"] == pytest.approx(float(right) / 45)
+
+
+@pytest.mark.parametrize("baseline", ["random", "lbp", "hog", "pixels"])
+def test_baselines_come_from_the_same_class(baseline, splits, tiny_data, trainer, tmp_path, checkpoint):
+    source = {"checkpoint": checkpoint} if baseline == "random" else {}
+    probe = ExpressionProbe(baseline=baseline, image_size=16, cache_dir=str(tmp_path / "features"), **source)
+    data, runner = tiny_data(splits()), trainer(2)
+    runner.fit(probe, data)
+    runner.test(probe, data, verbose=False)
+    assert probe.results["features"]["baseline"] == baseline
+    assert probe.results["input_norm"] == ("none" if baseline == "random" else "standardize")
+
+
+def test_concat_is_three_features_wide(splits, options, tiny_data, trainer):
+    probe = ExpressionProbe(**options, feature="concat")
+    trainer(1).fit(probe, tiny_data(splits()))
+    one = ExpressionProbe(**options, feature="f_p")
+    trainer(1).fit(one, tiny_data(splits()))
+    assert probe.head.weights[0].shape[-1] == 3 * one.head.weights[0].shape[-1]
+
+
+def test_streaming_gives_a_trained_head_too(splits, options, tiny_data, trainer):
+    probe, data, runner = ExpressionProbe(**options, memory_gb=0.0, lr=1e-1), tiny_data(splits()), trainer(12)
+    runner.fit(probe, data)
+    assert runner.train_dataloader.loaded is None
+    runner.test(probe, data, verbose=False)
+    assert probe.results["metrics"]["last"]["accuracy"] > 0.6
+
+
+def test_bad_labels_name_split_and_row(splits, options, tiny_data, trainer):
+    given = splits()
+    given["train"].labels["expression"][17] = 3
+    with pytest.raises(DataError, match=r"tiny/train: 'expression' of row 17 \(17\) is 3, expected 0\.\.2 \(1 bad"):
+        trainer(1).fit(ExpressionProbe(**options), tiny_data(given))
+
+
+def test_untrained_head_is_not_tested(splits, options, tiny_data, trainer):
+    with pytest.raises(ValueError, match="--ckpt_path"):
+        trainer(1).test(ExpressionProbe(**options), tiny_data(splits()))
+
+
+def test_missing_checkpoint_is_one_clear_line(splits, tiny_data, trainer):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint no\.ckpt does not exist"):
+        trainer(1).fit(ExpressionProbe(checkpoint="no.ckpt"), tiny_data(splits()))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"lr": -1.0}, "model.lr"),
+        ({"lr": []}, "model.lr"),
+        ({"lr": [1e-2, 1e-3], "protocol": "paper"}, "model.lr: protocol paper"),
+        ({"protocol": "best"}, "model.protocol"),
+        ({"batch_size": 0}, "model.batch_size"),
+        ({"input_norm": "layer"}, "model.input_norm"),
+        ({"val_fraction": 1.0}, "model.val_fraction"),
+        ({"image_size": 0}, "model.image_size"),
+        ({"cache_dtype": "int8"}, "model.cache_dtype"),
+    ],
+)
+def test_wrong_settings_name_their_key(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        ExpressionProbe(baseline="random", **wrong)

@@ -1,0 +1,106 @@
+"""Extracted features are the features of a direct forward pass; baselines match their definitions."""
+
+import numpy as np
+import pytest
+import torch
+
+from pcfrl_lightning.checkpoint import load_network
+from pcfrl_lightning.probes.baselines import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
+from pcfrl_lightning.probes.extractors import NetworkFeatures, RandomNetwork
+from pcfrl_lightning.probes.source import check_source
+
+
+@pytest.fixture
+def images():
+    return torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_network_features_equal_a_direct_forward(checkpoint, images):
+    extractor = NetworkFeatures(checkpoint)
+    with torch.no_grad():
+        expected = load_network(checkpoint).encode(images.float() / 255)
+    found = extractor(images)
+    assert list(found) == ["f_s", "f_f", "f_p"]
+    for name, value in expected._asdict().items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
+    assert extractor.dim(32) == {name: value.shape[1] for name, value in found.items()}
+    assert extractor.dim(64)["f_s"] == 4 * extractor.dim(32)["f_s"]
+
+
+def test_random_network_has_the_architecture_but_not_the_weights(checkpoint, images):
+    trained, untrained = NetworkFeatures(checkpoint), RandomNetwork(checkpoint, seed=0)
+    assert untrained.dim(32) == trained.dim(32)
+    assert not torch.allclose(untrained(images)["f_s"], trained(images)["f_s"])
+    again, other = RandomNetwork(checkpoint, seed=0), RandomNetwork(checkpoint, seed=1)
+    assert again.fingerprint() == untrained.fingerprint() != other.fingerprint()
+    assert torch.equal(again(images)["f_p"], untrained(images)["f_p"])
+
+
+def test_random_network_leaves_the_global_generator_alone(checkpoint):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    RandomNetwork(checkpoint, seed=5)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_bf16_is_part_of_the_fingerprint_and_stays_close(checkpoint, images):
+    exact, rounded = NetworkFeatures(checkpoint), NetworkFeatures(checkpoint, bf16=True)
+    assert exact.fingerprint() != rounded.fingerprint()
+    a, b = exact(images)["f_s"], rounded(images)["f_s"]
+    assert b.dtype == torch.float32
+    assert float((a - b).norm() / a.norm()) < 0.05
+
+
+def test_missing_checkpoint_is_one_clear_line():
+    with pytest.raises(FileNotFoundError, match=r"checkpoint nowhere\.ckpt does not exist"):
+        NetworkFeatures("nowhere.ckpt")
+
+
+def test_feature_lengths_of_the_baselines():
+    images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
+    for extractor, dim in ((LBPFeatures(), 944), (HoGFeatures(), 900), (PixelFeatures(), 2304)):
+        (name,) = extractor(images)
+        assert extractor(images)[name].shape == (2, dim)
+        assert extractor.dim(48) == {name: dim}
+        assert name in extractor.fingerprint()
+
+
+@pytest.mark.parametrize("side", [20, 33])
+def test_lbp_histograms_against_a_loop(side):
+    from skimage.feature import local_binary_pattern
+
+    grey = np.random.default_rng(0).integers(0, 256, (side, side), dtype=np.uint8)
+    codes = local_binary_pattern(grey, 8, 2, method="nri_uniform").astype(int)
+    counts = np.zeros((4, 4, 59))
+    for y in range(side):
+        for x in range(side):
+            counts[y * 4 // side, x * 4 // side, codes[y, x]] += 1
+    expected = (counts / counts.sum(2, keepdims=True)).reshape(-1)
+    np.testing.assert_allclose(LBPFeatures().describe(grey), expected)
+
+
+def test_grey_of_equal_channels_is_exact():
+    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(to_grey(grey.expand(1, 3, 16, 16)), grey[0])
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+    assert int(to_grey(red)) == 76
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_path", "baseline", "feature", "words"),
+    [
+        (None, None, "f_s", "model.checkpoint .* or model.baseline"),
+        ("a.ckpt", "lbp", "f_s", "either model.checkpoint or model.baseline"),
+        ("a.ckpt", None, "f_x", "model.feature must be"),
+        (None, "lbp", "f_p", "model.feature f_p"),
+        (None, "sift", "f_s", "model.baseline must be"),
+    ],
+)
+def test_contradictions_name_the_keys(checkpoint_path, baseline, feature, words):
+    with pytest.raises(ValueError, match=words):
+        check_source(checkpoint_path, baseline, feature)
+
+
+def test_random_may_take_its_architecture_from_a_checkpoint():
+    check_source("a.ckpt", "random", "concat")

@@ -1,0 +1,247 @@
+"""All tasks but expression, on features that hold the answer."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, f1_score
+
+from pcfrl_lightning.data.faceset import Pairs
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes import (
+    ActionUnitProbe,
+    AttributeProbe,
+    CosineVerification,
+    HeadPoseProbe,
+    ImageProbe,
+    LandmarkProbe,
+    PoseClassProbe,
+    VerificationProbe,
+)
+from pcfrl_lightning.probes.action_units import check_exclusive
+
+N = 120
+
+
+def patterned(values, seed=0):
+    """16 x 16 images of 4 x 4 blocks; the values in [0, 1] fill the blocks in turn, with noise."""
+    noise = np.random.default_rng(seed).integers(0, 12, (len(values), 16, 16), dtype=np.uint8)
+    blocks = np.stack([np.resize(row, (4, 4)) for row in values])
+    return noise + (np.kron(blocks, np.ones((4, 4))) * 200).astype(np.uint8)
+
+
+@pytest.fixture
+def run(tiny_data, trainer, tmp_path):
+    def go(probe_class, splits, epochs=40, **options):
+        settings = {"baseline": "pixels", "image_size": 16, "cache_dir": str(tmp_path / "features"), "lr": 1e-2}
+        probe, data, runner = probe_class(**settings | options), tiny_data(splits), trainer(epochs)
+        runner.fit(probe, data)
+        runner.test(probe, data, verbose=False)
+        return probe
+
+    return go
+
+
+def halves(faces, key, labels, values):
+    images = patterned(values.numpy())
+    return {
+        name: faces(f"tiny/{name}", {key: labels[rows]}, images=images[rows.numpy()])
+        for name, rows in (("train", torch.arange(0, N, 2)), ("test", torch.arange(1, N, 2)))
+    }
+
+
+def test_head_pose_recovers_angles(faces, run):
+    values = torch.rand(N, 3, generator=torch.Generator().manual_seed(0))
+    splits = halves(faces, "pose", values * 120 - 60, values)
+    probe = run(HeadPoseProbe, splits, epochs=150, lr=1.0, batch_size=32)
+    last = probe.results["metrics"]["last"]
+    assert last["mae_mean"] < 6
+    assert last["mae_mean"] == pytest.approx(np.mean([last[f"mae_{a}"] for a in ("yaw", "pitch", "roll")]))
+    assert set(last) > {"mae_mean_yaw_0_30", "mae_mean_yaw_30_60", "mae_mean_yaw_60_180"}
+    assert probe.results["weight_decay"] == 0.01
+
+
+def test_head_pose_metrics_by_hand():
+    probe = HeadPoseProbe(baseline="random")
+    outputs = torch.tensor([[10.0, 0.0, 0.0], [50.0, 5.0, -4.0]])
+    found = probe.metrics(outputs, {"pose": torch.tensor([[12.0, 1.0, 0.0], [40.0, 0.0, 0.0]])})
+    assert (found["mae_yaw"], found["mae_pitch"], found["mae_roll"]) == (6.0, 3.0, 2.0)
+    assert found["mae_mean"] == pytest.approx(11 / 3)
+    assert found["mae_mean_yaw_0_30"] == pytest.approx(1.0)
+    assert found["mae_mean_yaw_30_60"] == pytest.approx(19 / 3)
+
+
+def test_nan_angle_names_split_and_row(faces, run):
+    values = torch.rand(N, 3)
+    values[6, 1] = torch.nan
+    splits = halves(faces, "pose", values, torch.rand(N, 3))
+    with pytest.raises(DataError, match=r"tiny/train: 'pose' of row 3 \(3\) is \[.*nan"):
+        run(HeadPoseProbe, splits)
+
+
+def test_attributes_and_multilabel_metrics(faces, run):
+    labels = (torch.rand(N, 5, generator=torch.Generator().manual_seed(0)) > 0.5).float()
+    probe = run(AttributeProbe, halves(faces, "attributes", labels, labels))
+    assert probe.results["metrics"]["last"]["accuracy"] > 0.95
+    torch.manual_seed(0)
+    outputs, truth = torch.randn(80, 5), torch.randint(0, 2, (80, 5))
+    found = probe.metrics(outputs, {"labels": truth.float()})
+    predicted = (outputs > 0).int()
+    assert found["label_f1"] == pytest.approx(f1_score(truth, predicted, average=None).tolist())
+    assert found["f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
+    assert found["label_accuracy"] == pytest.approx([accuracy_score(truth[:, a], predicted[:, a]) for a in range(5)])
+
+
+def test_labels_other_than_zero_and_one_are_refused(faces, run):
+    labels = torch.zeros(N, 5)
+    labels[4, 2] = 2
+    with pytest.raises(DataError, match=r"tiny/train: 'attributes' of row 2 .* only 0 and 1"):
+        run(AttributeProbe, halves(faces, "attributes", labels, labels.clamp(max=1)))
+
+
+def test_landmarks_are_found(faces, run):
+    points = torch.rand(N, 5, 2, generator=torch.Generator().manual_seed(0)) * 0.5
+    points[:, 1, 0] += 0.5
+    probe = run(LandmarkProbe, halves(faces, "landmarks", points, points.flatten(1)), epochs=200)
+    assert probe.results["metrics"]["last"]["nme"] < 0.1
+
+
+def test_unknown_landmark_layout_asks_for_the_eyes(faces, run):
+    points = torch.rand(N, 6, 2)
+    with pytest.raises(DataError, match=r"set model\.eyes"):
+        run(LandmarkProbe, halves(faces, "landmarks", points, points.flatten(1)))
+
+
+@pytest.mark.parametrize(("probe_class", "key"), [(PoseClassProbe, "pose_class"), (ImageProbe, "class")])
+def test_classes(faces, run, probe_class, key):
+    labels = torch.arange(N) // 2 % 4
+    splits = halves(faces, key, labels, torch.nn.functional.one_hot(labels).float())
+    assert run(probe_class, splits).results["metrics"]["last"]["accuracy"] > 0.95
+
+
+def people(faces, seed=0):
+    """Twelve people, ten images each; pairs in four folds of three people."""
+    identity = torch.arange(N) // 10
+    looks = torch.rand(12, 10, generator=torch.Generator().manual_seed(seed))[identity]
+    rows = []
+    generator = torch.Generator().manual_seed(1)
+    for fold in range(4):
+        mine = torch.arange(fold * 30, fold * 30 + 30)
+        for _ in range(60):
+            a, b = mine[torch.randint(30, (2,), generator=generator)].tolist()
+            if a != b:
+                rows.append((a, b, int(identity[a] == identity[b]), fold))
+    first, second, same, fold = torch.tensor(rows).T
+    pairs = Pairs(first, second, same.bool(), fold)
+    images = patterned(looks.numpy(), seed=2)
+    return {"test": faces("tiny/test", {"identity": identity}, images=images, pairs=pairs)}
+
+
+def test_verification_on_folds(faces, run):
+    probe = run(VerificationProbe, people(faces), epochs=15, embedding_dim=16)
+    last = probe.results["metrics"]["last"]
+    assert len(last["accuracy_folds"]) == len(last["thresholds"]) == 4
+    assert last["accuracy"] == pytest.approx(np.mean(last["accuracy_folds"]))
+    assert last["accuracy"] > 0.8
+    assert last["auc"] > 0.9
+    assert probe.results["folds"] == 4
+    assert probe.results["protocol"] == "default"
+
+
+def test_cosine_protocol_needs_no_training(faces, tiny_data, trainer, tmp_path):
+    probe = CosineVerification(baseline="pixels", image_size=16, cache_dir=str(tmp_path))
+    runner, data = trainer(1), tiny_data(people(faces))
+    runner.test(probe, data, verbose=False)
+    assert probe.results["protocol"] == "training-free"
+    assert probe.results["metrics"]["last"]["accuracy"] > 0.8
+    pairs, images = data.splits["test"].pairs, data.splits["test"].source.array.reshape(N, -1) / 255.0
+    a, b = images[pairs.first], images[pairs.second]
+    cosines = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    from sklearn.metrics import roc_auc_score
+
+    assert probe.results["metrics"]["last"]["auc"] == pytest.approx(roc_auc_score(pairs.same, cosines), abs=1e-3)
+    with pytest.raises(ValueError, match="nothing to train"):
+        trainer(1).fit(probe, tiny_data(people(faces)))
+
+
+@pytest.mark.parametrize("rates", [1e-2, [1e-2, 1e-4]])
+def test_head_of_a_fold_never_sees_its_pairs(faces, run, rates):
+    honest = run(VerificationProbe, people(faces), epochs=3, lr=rates, embedding_dim=8)
+    poisoned = people(faces)
+    pairs = poisoned["test"].pairs
+    flip = (pairs.fold == 2) & (torch.arange(len(pairs.fold)) % 5 == 0)
+    poisoned["test"].pairs = pairs._replace(same=pairs.same ^ flip)
+    other = run(VerificationProbe, poisoned, epochs=3, lr=rates, embedding_dim=8)
+    for mine, theirs in zip(honest.head.weights, other.head.weights, strict=True):
+        assert torch.equal(mine[2], theirs[2])
+        assert not torch.equal(mine[0], theirs[0])
+    assert torch.equal(honest.head.mean[2], other.head.mean[2])
+    assert torch.equal(honest.choice_scores[:, 2], other.choice_scores[:, 2])
+
+
+def test_verification_loss_equals_cosine_embedding_loss():
+    probe = VerificationProbe(baseline="random", margin=0.2)
+    torch.manual_seed(0)
+    outputs, same = torch.randn(1, 1, 12, 5), torch.rand(6) > 0.5
+    found = probe.loss(outputs, {"same": same})[0, 0]
+    sign = same.float() * 2 - 1
+    expected = torch.nn.functional.cosine_embedding_loss(
+        outputs[0, 0, 0::2], outputs[0, 0, 1::2], sign, margin=0.2, reduction="none"
+    )
+    torch.testing.assert_close(found, expected)
+
+
+def test_people_in_two_folds_are_reported(faces, run):
+    splits = people(faces)
+    splits["test"].labels["identity"] = torch.arange(N) % 7
+    with pytest.warns(UserWarning, match="7 people occur in more than one fold"):
+        run(VerificationProbe, splits, epochs=1, embedding_dim=4)
+
+
+def subjects(faces):
+    """Nine subjects in three folds, two action units each readable from the image."""
+    subject = torch.arange(N) % 9
+    labels = (torch.rand(N, 3, generator=torch.Generator().manual_seed(0)) > 0.6).float()
+    images = patterned(labels.numpy())
+    given = {"action_units": labels, "subject": subject, "fold": subject % 3}
+    return {"train": faces("tiny/all", given, images=images)}
+
+
+@pytest.mark.parametrize("imbalance", ["none", "pos_weight"])
+def test_action_units_on_three_folds(faces, run, imbalance):
+    probe = run(ActionUnitProbe, subjects(faces), imbalance=imbalance)
+    last = probe.results["metrics"]["last"]
+    assert last["f1"] > 0.9
+    assert len(last["f1_folds"]) == 3
+    assert last["f1"] == pytest.approx(np.mean(last["f1_folds"]))
+    assert last["f1"] == pytest.approx(np.mean(last["label_f1"]), abs=1e-6)
+    assert probe.results["threshold"] == 0.5
+    assert sum(probe.results["splits"]["test"]["samples_per_fold"]) == N
+
+
+def test_several_rates_are_compared_on_training_subjects(faces, tiny_data, run):
+    probe = run(ActionUnitProbe, subjects(faces), lr=[1e-2, 1e-5], epochs=10, val_fraction=0.3)
+    assert probe.results["chosen_on"] == "held-out training subjects"
+    plan = probe._plan
+    subject, every = torch.arange(N) % 9, []
+    for part in (plan.train, plan.choice, plan.test):
+        every.append([set(subject[part.rows[mine].flatten()].tolist()) for mine in part.members])
+    for train, choice, test in zip(*every, strict=True):
+        assert not train & choice
+        assert not train & test
+        assert not choice & test
+        assert train | choice | test == set(range(9))
+
+
+def test_paper_protocol_of_action_units_uses_its_threshold(faces, run):
+    probe = run(ActionUnitProbe, subjects(faces), epochs=3, protocol="paper")
+    assert probe.results["threshold"] == 0.0005
+    assert probe.results["chosen_on"] == "test"
+
+
+def test_subject_in_two_folds_is_refused():
+    fold, subject = torch.tensor([0, 0, 1, 1, -1]), torch.tensor([3, 4, 5, 4, 3])
+    with pytest.raises(DataError, match="disfa: subject 4 occurs in more than one fold"):
+        check_exclusive("disfa", fold, subject)
+    check_exclusive("disfa", fold[:3], subject[:3])
+    with pytest.raises(DataError, match="at least two folds"):
+        check_exclusive("disfa", fold[:2], subject[:2])
