@@ -24,8 +24,8 @@ VIEW_ORDER = ("pose_1", "pose_2", "source", "target", "face_1", "face_2")
 class PCFRL(L.LightningModule):
     """Pose-disentangled contrastive facial representation learning.
 
-    ``L = L_PDD + alpha_pose (L_p + L'_p) + alpha_face (L_f + L'_f)`` (Eq. 8), one optimiser step, one backbone pass over
-    all six views of the batch. Without arguments this is the paper's model. PCL is the same module with
+    ``L = L_PDD + alpha_pose (L_p + L'_p) + alpha_face (L_f + L'_f)`` (Eq. 8), one optimiser step, one backbone pass
+    over all six views of the batch. Without arguments this is the paper's model. PCL is the same module with
     ``calibrator: NoCalibration`` in both heads.
 
     Batches are dictionaries of float views in [0, 1], each ``(N, 3, S, S)``: ``source``, ``target``, ``face_1``,
@@ -97,13 +97,15 @@ class PCFRL(L.LightningModule):
         tasks = torch.stack([face.loss + face.calibrated_loss, pose.loss + pose.calibrated_loss])
         self.task_weights.observe(tasks)
         loss = pdd + (self.task_weights.weights * tasks).sum()
-        stats.update(
-            loss=loss.detach(), alpha_face=self.task_weights.weights[0], alpha_pose=self.task_weights.weights[1]
-        )
-        stats.update(head_stats("face", face), **head_stats("pose", pose))
-        named = {f"train/{name}": value.detach() for name, value in stats.items()}
-        self.log_dict(named, on_step=True, on_epoch=True, batch_size=len(batch["source"]))
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=len(batch["source"]))
+        alpha = self.task_weights.weights
+        stats |= {"loss": loss, "alpha_face": alpha[0], "alpha_pose": alpha[1]}
+        stats |= head_stats("face", face) | head_stats("pose", pose)
+        images = len(batch["source"])
+        self.log_dict({f"train/{name}_step": value.detach() for name, value in stats.items()}, batch_size=images)
+        epoch = {f"train/{name}_epoch": value.detach() for name, value in stats.items()}
+        # ranks are averaged once, when the epoch ends
+        self.log_dict(epoch, on_step=False, on_epoch=True, sync_dist=True, batch_size=images)
+        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=images)
         return loss
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, ContrastOutput, ContrastOutput, dict[str, Tensor]]:
@@ -145,7 +147,7 @@ class PCFRL(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Update DWA from the epoch means over all ranks; say so when its bound had to act."""
         bounded = self.task_weights.end_epoch()
-        self.log("train/dwa_bounded", bounded.float().sum(), rank_zero_only=True)
+        self.log("train/dwa_bounded", bounded.float().sum(), sync_dist=True)  # equal on all ranks
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, lr 1e-4, betas (0.9, 0.999), cosine annealing over the run (paper 4.1); a yaml may inject others."""

@@ -1,6 +1,6 @@
 """Describe injected objects with primitives, so that a checkpoint path alone is enough to rebuild them.
 
-Convention (the one scikit-learn uses): a class keeps each argument of its ``__init__`` in an attribute of the same name.
+Convention (the one scikit-learn uses): a class keeps each argument of its ``__init__`` in an attribute of its name.
 """
 
 import inspect
@@ -29,8 +29,8 @@ def describe(value: Any) -> Any:
     for name, parameter in inspect.signature(cls).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or not hasattr(value, name):
             raise TypeError(
-                f"{cls.__module__}.{cls.__qualname__} does not keep its argument '{name}' in an attribute of that name, "
-                "so the checkpoint could not rebuild it. Keep it, or create the model from a yaml config."
+                f"{cls.__module__}.{cls.__qualname__} does not keep its argument '{name}' in an attribute of that "
+                "name, so the checkpoint could not rebuild it. Keep it, or create the model from a yaml config."
             )
         arguments[name] = describe(getattr(value, name))
     return {"class_path": f"{cls.__module__}.{cls.__qualname__}", "init_args": arguments}

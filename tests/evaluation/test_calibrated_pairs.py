@@ -91,7 +91,7 @@ def test_pose_limit_is_inclusive_and_per_axis():
 def test_best_pairs_fall_and_never_repeat_two_images():
     features = torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
     output = CalibratedContrast(TopK(k=3), Eq7())(features, features + 0.1)
-    found = best_pairs(Branch(output, features, features), images=8, limit=5)
+    found = best_pairs(Branch(output, features), images=8, limit=5)
     scores = [score for *_, score in found]
     assert len(found) == 5
     assert scores == sorted(scores, reverse=True)

@@ -84,7 +84,7 @@ def test_precision_without_pairs_is_said(right, pairs, shown):
         torch.tensor([[1], [0], [1], [0]]), accepted, torch.ones(4, 1), *(torch.tensor(1.0) for _ in range(3))
     )
     output = ContrastOutput(torch.tensor(0.0), torch.tensor(0.0), {}, calibration, torch.arange(4))
-    branch = Branch(output, torch.eye(4), torch.rand(4, 3, 8, 8))
+    branch = Branch(output, torch.eye(4))
     counted = Tally(pairs, right, 4, 4, 2, 2)
     found = Calibration(counted, counted, Batch(torch.arange(2), branch, branch), 1)
     faces = FaceSet(

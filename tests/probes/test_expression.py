@@ -119,6 +119,7 @@ def test_checkpoint_alone_restores_the_heads_and_test_agrees(splits, options, ti
     trainer(3).test(fresh, tiny_data(splits()), ckpt_path=path, verbose=False)
     assert fresh.results["metrics"] == expected
     assert fresh.results["epochs"] == 3
+    assert fresh.results["fit_seconds"] == pytest.approx(probe.results["fit_seconds"], abs=0.1)
 
 
 def test_resume_equals_an_uninterrupted_run(splits, options, tiny_data, trainer, tmp_path):
@@ -208,6 +209,7 @@ def test_baselines_come_from_the_same_class(baseline, splits, tiny_data, trainer
     runner.fit(probe, data)
     runner.test(probe, data, verbose=False)
     assert probe.results["features"]["baseline"] == baseline
+    assert probe.results["features"]["image_size"] == 16
     assert probe.results["input_norm"] == ("none" if baseline == "random" else "standardize")
 
 

@@ -19,7 +19,7 @@ def plain(head, candidate, fold, dim, outputs, norm):
 @pytest.mark.parametrize(("candidates", "folds"), [(1, 1), (3, 1), (2, 3)])
 def test_training_equals_separate_modules(norm, candidates, folds):
     torch.manual_seed(0)
-    dim, outputs, rates = 6, 4, [1e-1, 1e-2, 1e-3][:candidates]
+    dim, outputs, rates = 6, 4, [1e-4, 1e-5, 1e-6][:candidates]
     head = StackedHead(dim, outputs, candidates, folds, norm).double()
     optimizer = torch.optim.SGD([{"params": head.candidate(i), "lr": rate} for i, rate in enumerate(rates)])
     models = {(r, k): plain(head, r, k, dim, outputs, norm).double() for r in range(candidates) for k in range(folds)}

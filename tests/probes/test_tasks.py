@@ -203,7 +203,7 @@ def subjects(faces):
     labels = (torch.rand(N, 3, generator=torch.Generator().manual_seed(0)) > 0.6).float()
     images = patterned(labels.numpy())
     given = {"action_units": labels, "subject": subject, "fold": subject % 3}
-    return {"train": faces("tiny/all", given, images=images)}
+    return {"test": faces("tiny/all", given, images=images)}
 
 
 @pytest.mark.parametrize("imbalance", ["none", "pos_weight"])
@@ -216,6 +216,14 @@ def test_action_units_on_three_folds(faces, run, imbalance):
     assert last["f1"] == pytest.approx(np.mean(last["label_f1"]), abs=1e-6)
     assert probe.results["threshold"] == 0.5
     assert sum(probe.results["splits"]["test"]["samples_per_fold"]) == N
+
+
+def test_a_data_set_with_a_training_split_is_evaluated_on_it(faces, run):
+    everything = subjects(faces)["test"]
+    splits = {"train": everything.subset(range(60)), "test": everything.subset(range(60, N))}
+    probe = run(ActionUnitProbe, splits, epochs=5)
+    assert probe.results["folds"] == 1
+    assert probe.results["splits"]["test"]["samples"] == 60
 
 
 def test_several_rates_are_compared_on_training_subjects(faces, tiny_data, run):

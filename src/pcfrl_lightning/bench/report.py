@@ -56,6 +56,7 @@ def step_text(result: dict[str, Any]) -> str:
         ("  optimiser", "optimizer"),
         ("heads alone, forward + backward", "heads"),
         ("data: one worker, a batch of views", "data"),
+        ("processor time of all threads", "cpu"),
     ]
     lines = [f"{name:<36}{seconds[key]:>10.4f} s {seconds[key] / total:>7.1%}" for name, key in rows]
     machine = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in result["machine"].items())

@@ -13,8 +13,8 @@ from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
 class OnlineMonitor(L.Callback):
     """Every few epochs logs ``monitor/knn_accuracy`` and ``monitor/linear_accuracy`` on labelled faces.
 
-    Both classifiers see frozen F_s, fit on (a part of) the ``train`` split and judged on ``val``; no gradient reaches the
-    backbone. The linear one is a ridge regression on one-hot labels: a quick indicator, not the evaluation protocol.
+    Both classifiers see frozen F_s, fit on (a part of) the ``train`` split and judged on ``val``; no gradient reaches
+    the backbone. The linear one is a ridge regression on one-hot labels: a quick indicator, not the protocol.
 
     Args:
         data: a labelled data set, e.g. ``FER2013`` (its views are not used); default: the run's own data module, whose

@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def run_or_explain(command: Callable[[], object]) -> None:
-    """Run a command; a mistake in the input ends in one line on standard error and exit status 1, not in a traceback."""
+    """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
     from pcfrl_lightning.errors import DataError
 
     try:

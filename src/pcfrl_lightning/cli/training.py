@@ -6,7 +6,6 @@ from typing import Any
 
 import lightning as L
 import torch
-from jsonargparse import ActionConfigFile
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -33,18 +32,6 @@ class SaveConfig(SaveConfigCallback):
 
 class TrainingCLI(LightningCLI):
     """LightningCLI: any LightningModule and LightningDataModule by class path."""
-
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
-        """The same parser as LightningCLI's, with errors of one line."""
-        kwargs.setdefault("dump_header", [f"lightning.pytorch=={L.__version__}"])
-        parser = OneLineParser(**kwargs)
-        parser.add_argument(
-            "-c",
-            "--config",
-            action=ActionConfigFile,
-            help="Path to a configuration file in yaml format; may be repeated.",
-        )
-        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
@@ -84,6 +71,7 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
         L.LightningModule,
         L.LightningDataModule,
         subclass_mode_model=True,
+        parser_class=OneLineParser,
         subclass_mode_data=True,
         save_config_callback=SaveConfig,
         save_config_kwargs={"overwrite": True},

@@ -122,14 +122,15 @@ class FaceData(L.LightningDataModule, ABC):
             return self._loader("train")
         faces = self._split("train")
         sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
-        if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch
-            sampler.set_epoch(self.trainer.current_epoch)
+        if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch, and
+            # `current_epoch` does not yet count the epoch whose end was saved
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> Any:
-        """Validation images in order; no loader where there is no such split."""
-        return self._loader("val")
+        """Validation images in order; no loader where there is no such split, or in pretraining (views)."""
+        return self._loader("val") if self.views is None else []
 
     def test_dataloader(self) -> Any:
         """Test images in order; no loader where there is no such split."""
@@ -185,6 +186,8 @@ class FaceData(L.LightningDataModule, ABC):
             worker_init_fn=start_worker,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
+            # a loader draws its workers' seed when they start: from a generator of its own, for an exact resume
+            generator=torch.Generator().manual_seed(self.seed),
             **options,
         )
 

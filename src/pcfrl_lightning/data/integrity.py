@@ -111,6 +111,7 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
 
 
 def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
+    """Try to read some rows, with a progress bar; returns the reason of each that failed."""
     from tqdm import tqdm
 
     def check(chunk: list[int]) -> list[tuple[int, str]]:

@@ -94,12 +94,10 @@ class Branch(NamedTuple):
     Attributes:
         output: losses, statistics and calibrated pairs.
         features: (2N, d) unit rows z of the views, first views before second views.
-        views: (2N, 3, S, S) the views.
     """
 
     output: ContrastOutput
     features: Tensor
-    views: Tensor
 
 
 def best_pairs(branch: Branch, images: int, limit: int) -> list[tuple[int, int, float]]:
@@ -168,4 +166,4 @@ def _branch(module: PCFRL, batch: dict[str, Tensor], name: str) -> Branch:
     images = torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])
     features = network.encode(images)
     projected = project(features.f_f if name == "face" else features.f_p).float()
-    return Branch(contrast(*projected.chunk(2)), normalize(projected), images)
+    return Branch(contrast(*projected.chunk(2)), normalize(projected))

@@ -74,7 +74,7 @@ def results_section(results: Mapping[str, Any]) -> Section:
         cells = [Cell(format_value(task, value), mark) for value, mark in zip(pair, marks, strict=True)]
         others = [format_value(task, values[key]) if key in values else "" for values in features.values()]
         arrow = "↓ lower is better" if task.lower_is_better else "↑ higher is better"
-        rows.append([task.name, f"{task.metric} {arrow}", *cells, *others])
+        rows.append([task.name, f"{key} {arrow}", *cells, *others])
     headings = ["task", "metric", "random init, F_s", "pretrained, F_s", *(f"pretrained, {name}" for name in features)]
     text = [
         "One protocol for both columns: the same images, heads, learning rates (chosen on validation people) and "
@@ -120,9 +120,9 @@ def alignment_section(module: PCFRL, calibration: Calibration) -> Section:
     face = _alignment(calibration.batch.face, module.face_contrast)
     pose = _alignment(calibration.batch.pose, module.pose_contrast)
     caption = (
-        "One batch of training images after training. Left: PA of all pairs of views (the diagonal has no score; the "
-        "bright stripes beside it are the two views of an image). Right: the best score of each anchor among the views "
-        "of other images; pairs right of T are calibrated."
+        "One batch of training images after training. Left: PA of pairs of views, the first views of 40 images, then "
+        "their second views, so that the bright lines off the diagonal are the two views of one image. Right: the best "
+        "score of each anchor among the views of other images; pairs right of T are calibrated."
     )
     picture = Picture(pictures.alignment_maps(face, pose), caption, "heat maps of pair alignment and row maxima")
     return Section("Pair alignment", pictures=[picture])
@@ -140,24 +140,26 @@ def pairs_section(found: Mapping[str, Any], calibration: Calibration, faces: Fac
     text = [
         "Calibration turns the best match of an anchor among other images from a negative into a positive when its "
         "score reaches T. With true labels at hand it can be checked how often that is right. Below: pairs with the "
-        "highest scores in one batch, as the views that the network saw; a green frame marks a right pair."
+        "highest scores in one batch, as plain images; the network saw crops and changed colours of them. A green "
+        "frame marks a right pair."
     ]
     labels = {name: values[calibration.batch.rows] for name, values in faces.labels.items()}
+    shown = _images(faces, calibration.batch.rows.tolist())
     sheets = [
-        _pairs_picture(calibration.batch.pose, "pose", labels["pose"], labels["identity"]),
-        _pairs_picture(calibration.batch.face, "face", labels["pose"], labels["identity"]),
+        _pairs_picture(calibration.batch.pose, "pose", shown, labels["pose"], labels["identity"]),
+        _pairs_picture(calibration.batch.face, "face", shown, labels["pose"], labels["identity"]),
     ]
     return Section("Calibrated pairs", text, table(headings, rows), [sheet for sheet in sheets if sheet is not None])
 
 
-def _pairs_picture(branch: Branch, name: str, pose: Tensor, identity: Tensor) -> Picture | None:
+def _pairs_picture(branch: Branch, name: str, faces: Tensor, pose: Tensor, identity: Tensor) -> Picture | None:
     """The calibrated pairs with the highest scores, each pair of images once; None without any."""
     images: list[tuple[Tensor, Tensor]] = []
     captions, right = [], []
     for first, second, score in best_pairs(branch, len(pose), SHOWN_PAIRS):
         one, two = first % len(pose), second % len(pose)
         apart, same = float((pose[one] - pose[two]).abs().max()), bool(identity[one] == identity[two])
-        images.append((branch.views[first], branch.views[second]))
+        images.append((faces[one], faces[two]))
         captions.append(f"PA {score:.2f}   {f'{apart:.0f} deg' if name == 'pose' else 'same' if same else 'other'}")
         right.append(apart <= POSE_LIMIT if name == "pose" else same)
     if not images:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 POSE_COLOR, FACE_COLOR = "#2a6f97", "#c1662f"
 GREEN, GREY = (46, 125, 50), (176, 176, 176)
-MATRIX_VIEWS = 96
+MATRIX_IMAGES = 40
 
 
 class Alignment(NamedTuple):
@@ -92,10 +92,10 @@ def alignment_maps(face: Alignment, pose: Alignment) -> bytes:
     figure = _figure(12.5, 3.7)
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
     for axis, title, alignment in ((axes[0], "pose branch", pose), (axes[1], "face branch", face)):
-        shown = alignment.matrix[:MATRIX_VIEWS, :MATRIX_VIEWS].clone().fill_diagonal_(float("nan"))
+        shown = _first_images(alignment.matrix).fill_diagonal_(float("nan"))
         low, high = float(shown.nanquantile(0.01)), max(float(shown.nanquantile(0.999)), alignment.threshold)
         mesh = axis.imshow(shown.numpy(), cmap="magma", vmin=low, vmax=high, interpolation="nearest")
-        axis.set_title(f"PA, {title} ({MATRIX_VIEWS} views)", fontsize=10)
+        axis.set_title(f"PA, {title} ({len(shown)} views)", fontsize=10)
         axis.tick_params(labelsize=8)
         bar = figure.colorbar(mesh, ax=axis, fraction=0.046, pad=0.03)
         bar.ax.tick_params(labelsize=8)
@@ -106,22 +106,32 @@ def alignment_maps(face: Alignment, pose: Alignment) -> bytes:
 
 def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
     both = torch.cat([face.maxima, pose.maxima]).numpy()
-    threshold = pose.threshold
-    edges = np.linspace(min(both.min(), threshold) - 0.02, max(both.max(), threshold) + 0.02, 48).tolist()
-    for alignment, color, label in ((pose, POSE_COLOR, "pose"), (face, FACE_COLOR, "face")):
+    thresholds = face.threshold, pose.threshold
+    edges = np.linspace(min(both.min(), *thresholds) - 0.02, max(both.max(), *thresholds) + 0.02, 48).tolist()
+    for alignment, color, label, height in ((pose, POSE_COLOR, "pose", 0.97), (face, FACE_COLOR, "face", 0.89)):
         axis.hist(alignment.maxima.numpy(), edges, color=color, alpha=0.6, label=label)
-    axis.axvline(threshold, color="black", linestyle="--", linewidth=1.2)
-    axis.annotate(
-        f"T = {threshold:g}",
-        (threshold, 0.95),
-        xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
-        textcoords="offset points",
-        fontsize=9,
-    )
+        axis.axvline(alignment.threshold, color=color, linestyle="--", linewidth=1.4)
+        place, text = (alignment.threshold, height), f"T = {alignment.threshold:.2f}"
+        axis.annotate(
+            text,
+            place,
+            (4, -8),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            color=color,
+            fontsize=9,
+        )
     axis.set_title("best PA of each anchor", fontsize=10)
     axis.legend(frameon=False, fontsize=9)
     _plain(axis)
+
+
+def _first_images(matrix: Tensor) -> Tensor:
+    """A copy of rows and columns of the first images: their first views, then their second views."""
+    images = len(matrix) // 2
+    count = min(MATRIX_IMAGES, images)
+    views = torch.cat([torch.arange(count), images + torch.arange(count)])
+    return matrix[views][:, views]
 
 
 def _cell(image: Tensor, pixels: int) -> Image.Image:

@@ -17,8 +17,9 @@ PAPER_THRESHOLD = 0.0005
 class ActionUnitProbe(MultiLabelProbe):
     """BN + linear, binary cross-entropy, F1 per action unit and mean, label ``action_units``.
 
-    A data set with ``fold`` and ``subject`` labels (DISFA) is evaluated on each fold after training on the others, all
-    folds in one pass over the features, and the folds are averaged.  Other data sets are evaluated on their splits.
+    A data set without a training split but with ``fold`` and ``subject`` labels (DISFA) is evaluated on each fold after
+    training on the others, all folds in one pass over the features, and the folds are averaged.  Other data sets are
+    evaluated on their splits.
     ``protocol: paper`` uses the public code's threshold 0.0005 and its unshuffled samples.
 
     Args:
@@ -48,10 +49,9 @@ class ActionUnitProbe(MultiLabelProbe):
 
     def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
         """Folds where the data set has them, splits otherwise."""
-        folded = [faces for faces in splits.values() if "fold" in faces.labels]
-        if not folded:
+        if "train" in splits or "fold" not in splits["test"].labels:
             return super().plan(splits, stage)
-        return self._cross_validation(folded[0])
+        return self._cross_validation(splits["test"])
 
     def _cross_validation(self, faces: FaceSet) -> Plan:
         fold, subject = need(faces, "fold").long(), need(faces, "subject").long()

@@ -87,6 +87,8 @@ class LinearProbe(FeatureProbe):
         self.input_norm = input_norm or ("standardize" if self.baseline in HAND_MADE else self.default_norm)
         if self.input_norm not in ("none", "standardize", "batchnorm"):
             raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
+        self.fit_seconds = 0.0
+        self._started = 0.0
         self._built = False
         self._epoch_losses = torch.zeros(len(self.rates))
         self._choosing: list[Tensor] = []
@@ -154,7 +156,12 @@ class LinearProbe(FeatureProbe):
 
     def on_fit_end(self) -> None:
         """Stop the clock."""
-        self.seconds["fit"] += time.perf_counter() - self._started
+        self.fit_seconds += time.perf_counter() - self._started
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the seconds spent so far, for the results of a later `test`."""
+        running = time.perf_counter() - self._started if self.trainer.state.fn == "fit" else 0.0
+        checkpoint["fit_seconds"] = self.fit_seconds + running
 
     def on_train_epoch_start(self) -> None:
         """Tell the loader the epoch, so that a resumed run sees the order of an uninterrupted one."""
@@ -232,10 +239,12 @@ class LinearProbe(FeatureProbe):
             "input_norm": self.input_norm,
             "batch_size": self.batch_size,
             "weight_decay": self.weight_decay,
+            "fit_seconds": round(self.fit_seconds, 2),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build heads of the stored shape when the checkpoint is loaded without data."""
+        self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
         if not self._built:
             folds, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
             self._build(dim, outputs, folds)

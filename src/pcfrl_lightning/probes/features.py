@@ -12,6 +12,7 @@ from torch import Tensor
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.probes.cache import CacheType, FeatureTable, cached_features
 from pcfrl_lightning.probes.extractors import FeatureChoice, FeatureExtractor
+from pcfrl_lightning.probes.images import EvaluationImages
 from pcfrl_lightning.probes.loaders import FeatureBatch, FeatureBatches
 from pcfrl_lightning.probes.parts import Part, Plan
 from pcfrl_lightning.probes.report import print_report
@@ -65,7 +66,8 @@ class FeatureProbe(L.LightningModule, ABC):
         self.cache_dir, self.cache_dtype = cache_dir, cache_dtype
         self.memory_gb, self.bf16 = memory_gb, bf16
         self.results: dict[str, Any] = {}
-        self.seconds = {"extraction": 0.0, "fit": 0.0}
+        self.extraction_seconds = 0.0
+        self.pixels = image_size
         self._extractor: FeatureExtractor | None = None
         self._tables: dict[int, tuple[FaceSet, FeatureTable]] = {}
         self._loaded: dict[int, Tensor] = {}
@@ -132,8 +134,9 @@ class FeatureProbe(L.LightningModule, ABC):
                 num_workers=getattr(self._data(), "num_workers", 0),
                 progress=self.trainer.progress_bar_callback is not None,
             )
+            self.pixels = EvaluationImages(faces, self.image_size, self._extractor.enlarges).size
             self._tables[id(faces)] = faces, FeatureTable.side_by_side(list(tables.values()))
-            self.seconds["extraction"] += time.perf_counter() - started
+            self.extraction_seconds += time.perf_counter() - started
         return self._tables[id(faces)][1]
 
     def test_step(self, batch: FeatureBatch, batch_idx: int) -> None:

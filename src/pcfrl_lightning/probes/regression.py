@@ -13,7 +13,7 @@ from pcfrl_lightning.probes.results import Metrics
 
 ANGLES = ("yaw", "pitch", "roll")
 YAW_BANDS = (0.0, 30.0, 60.0, 180.0)
-EYES = {5: (0, 1), 21: (7, 10), 68: (36, 45), 98: (60, 72)}
+EYES = {5: (0, 1), 68: (36, 45), 98: (60, 72)}
 """Outer eye corners (eye centres for 5 points) by number of landmarks: CelebA, 300W, WFLW."""
 
 
@@ -77,7 +77,7 @@ class LandmarkProbe(LinearProbe):
     Args:
         image_size: evaluation size, pixels.
         lr: one or several learning rates.
-        eyes: numbers of the two outer eye corners; default known for 5, 21, 68 and 98 points.
+        eyes: numbers of the two outer eye corners; default known for 5, 68 and 98 points.
         **kwargs: see `LinearProbe`.
     """
 

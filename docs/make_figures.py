@@ -1,0 +1,114 @@
+"""Figures of docs/calibration.md, from a checkpoint of a short FER-2013 run and from metrics.csv files.
+
+python docs/make_figures.py row-maxima CKPT FER2013_ROOT
+python docs/make_figures.py feedback "LABEL=RUN/metrics.csv" "LABEL=RUN/metrics.csv" ...
+"""
+
+import argparse
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import matplotlib
+import torch
+import yaml
+from torch import Tensor
+
+from pcfrl_lightning.checkpoint import load_network
+from pcfrl_lightning.data import FER2013
+from pcfrl_lightning.functional import Neighborhood, pair_alignment, row_maxima
+from pcfrl_lightning.spec import build
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+HERE = Path(__file__).parent
+FIGURES = HERE / "figures"
+COLOURS = {"face": "#1f77b4", "pose": "#d95f02"}
+IMAGES = 256
+
+
+def main() -> None:
+    """Draw one figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    histogram = kinds.add_parser("row-maxima", help="histograms of the row maxima of PA, sum and mean")
+    histogram.add_argument("checkpoint")
+    histogram.add_argument("root")
+    curves = kinds.add_parser("feedback", help="mean cosine of negatives while training runs")
+    curves.add_argument("runs", nargs="+", metavar="LABEL=metrics.csv")
+    options = parser.parse_args()
+    FIGURES.mkdir(exist_ok=True)
+    if options.kind == "row-maxima":
+        draw_row_maxima(projections(options.checkpoint, options.root), FIGURES / "row_maxima.png")
+    else:
+        runs = [run.split("=", 1) for run in options.runs]
+        draw_feedback({label: Path(path) for label, path in runs}, FIGURES / "feedback.png")
+
+
+@torch.no_grad()
+def projections(checkpoint: str, root: str) -> dict[str, Tensor]:
+    """z_f and z_p, (2 * 256, 512) each, of one training batch; batch norm as in training.
+
+    The views are those of configs/experiment/cpu.yaml.
+    """
+    recipe = yaml.safe_load((HERE.parent / "configs/experiment/cpu.yaml").read_text())
+    network = load_network(checkpoint).train()
+    views = build(recipe["data"]["init_args"]["views"])
+    data = FER2013(root, views=views, image_size=network.image_size, batch_size=IMAGES, num_workers=0)
+    batch = views.batch(next(iter(data.train_dataloader())))
+    face = network.encode(torch.cat([batch["face_1"], batch["face_2"]])).f_f
+    pose = network.encode(torch.cat([batch["pose_1"], batch["pose_2"]])).f_p
+    return {"face": network.project_face(face), "pose": network.project_pose(pose)}
+
+
+def best_scores(features: Tensor, neighborhood: Neighborhood) -> Tensor:
+    """Row maxima of PA (alpha = 10) over the views of other images, (2N, d) -> (2N,)."""
+    image = torch.arange(len(features)) % (len(features) // 2)
+    return row_maxima(pair_alignment(features, 10.0, neighborhood), image[:, None] != image[None, :])
+
+
+def draw_row_maxima(features: dict[str, Tensor], path: Path) -> None:
+    """Two panels: Eq. 5 as a sum, and as a mean."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), constrained_layout=True)
+    readings: tuple[Neighborhood, ...] = ("sum", "mean")
+    for axis, neighborhood in zip(axes, readings, strict=True):
+        for name, value in features.items():
+            scores = best_scores(value, neighborhood)
+            reached = 100 * (scores >= 1).float().mean()
+            print(
+                f"{neighborhood:4} {name}: mean {scores.mean():.2f}, range {scores.min():.2f} .. {scores.max():.2f}, "
+                f"{reached:.1f} % of {len(scores)} anchors reach T = 1"
+            )
+            axis.hist(scores.numpy(), bins=40, color=COLOURS[name], alpha=0.65, label=f"{name}, {reached:.0f} % ≥ 1")
+        axis.axvline(1.0, color="black", linewidth=1, linestyle="--")
+        axis.set(xlabel="best PA of an anchor", ylabel="anchors", title=f"Eq. 5 as a {neighborhood}", xlim=(0, None))
+        axis.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def read_column(path: Path, column: str) -> tuple[list[int], list[float]]:
+    """Steps and values of one column of a CSVLogger file."""
+    with path.open(newline="") as file:
+        rows: list[dict[str, Any]] = [row for row in csv.DictReader(file) if row.get(column)]
+    return [int(row["step"]) for row in rows], [float(row[column]) for row in rows]
+
+
+def draw_feedback(runs: dict[str, Path], path: Path) -> None:
+    """Mean cosine of the negatives of both branches against steps, a line per run."""
+    figure, axes = plt.subplots(1, 2, figsize=(8, 2.8), constrained_layout=True, sharey=True)
+    for axis, branch in zip(axes, COLOURS, strict=True):
+        for label, file in runs.items():
+            axis.plot(*read_column(file, f"train/{branch}/negative_cosine_step"), label=label, linewidth=1.5)
+        axis.axhline(0.0, color="black", linewidth=0.5)
+        axis.set(xlabel="step", title=f"{branch} branch")
+    axes[0].set_ylabel("mean cosine of negatives")
+    axes[0].legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main()
