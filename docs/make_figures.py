@@ -106,7 +106,7 @@ def draw_feedback(runs: dict[str, Path], path: Path) -> None:
         axis.axhline(0.0, color="black", linewidth=0.5)
         axis.set(xlabel="step", title=f"{branch} branch")
     axes[0].set_ylabel("mean cosine of negatives")
-    axes[0].legend(frameon=False)
+    axes[1].legend(frameon=False)  # the pose panel has room
     figure.savefig(path, dpi=110)
 
 

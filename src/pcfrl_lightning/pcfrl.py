@@ -144,6 +144,11 @@ class PCFRL(L.LightningModule):
         )
         return reconstruction_loss(batch["source"], batch["target"], images.unflatten(0, (4, -1)))
 
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Features of plain images ``{"image": uint8 (N, 3, S, S), "index": (N,)}``, on the CPU in float32."""
+        features = self.network.encode(batch["image"].float() / 255)._asdict()
+        return {"index": batch["index"].cpu()} | {name: value.float().cpu() for name, value in features.items()}
+
     def on_train_epoch_end(self) -> None:
         """Update DWA from the epoch means over all ranks; say so when its bound had to act."""
         bounded = self.task_weights.end_epoch()

@@ -75,7 +75,7 @@ def step_text(result: dict[str, Any]) -> str:
 def npa_text(rows: list[dict[str, Any]]) -> str:
     """The table of ``pcfrl bench npa``: milliseconds, ratios, peak extra memory in M^2 floats."""
     head = (
-        f"{'M':>6}{'InfoNCE':>11}{'calibrated':>12}{'ratio':>7}{'pairs':>7}"
+        f"{'M':>6}{'InfoNCE':>11}{'calibrated':>12}{'ratio':>7}{'fastest':>9}{'pairs':>7}"
         f"{'PA closed':>12}{'PA by S S':>12}{'ratio':>7}{'memory: InfoNCE':>17}{'calibrated':>12}"
     )
     lines = [head]
@@ -84,7 +84,7 @@ def npa_text(rows: list[dict[str, Any]]) -> str:
         extra = row["extra_floats_per_m2"]
         lines.append(
             f"{row['M']:>6}{ms['infonce']:>8.2f} ms{ms['calibrated']:>9.2f} ms{row['calibrated_over_infonce']:>7.2f}"
-            f"{row['calibrated_pairs']:>7}"
+            f"{row['fastest_over_fastest']:>9.2f}{row['calibrated_pairs']:>7}"
             f"{ms['pa_closed']:>9.2f} ms{ms['pa_s_s']:>9.2f} ms{row['s_s_over_closed']:>7.2f}"
             f"{extra['infonce']:>14.2f} M2{extra['calibrated']:>9.2f} M2"
         )

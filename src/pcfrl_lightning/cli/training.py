@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import lightning as L
@@ -14,6 +15,15 @@ from torch.optim import Optimizer
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.training import scheduled
 
+# Warnings of Lightning about things that are meant here: the optimizer comes from the yaml, pretraining has no
+# validation step, small data sets have few batches.
+EXPECTED_WARNINGS = (
+    ".*`configure_optimizers` will be overridden by.*",
+    ".*have no `validation_step`.*",
+    ".*number of training batches .* is smaller than the logging interval.*",
+    ".*is not supported by the model summary.*",
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+)
 ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}
 
 
@@ -67,6 +77,8 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
     """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     torch.set_float32_matmul_precision("high")
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)
     return TrainingCLI(
         L.LightningModule,
         L.LightningDataModule,

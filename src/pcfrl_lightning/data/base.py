@@ -137,8 +137,8 @@ class FaceData(L.LightningDataModule, ABC):
         return self._loader("test")
 
     def predict_dataloader(self) -> Any:
-        """Test images in order."""
-        return self._loader("test")
+        """Test images in order; the train images where there is no test split."""
+        return self.image_loader("test" if "test" in self.splits else "train")
 
     def image_loader(self, split: str) -> DataLoader[Any]:
         """A split as plain images in order, whatever `views` is.

@@ -1,0 +1,69 @@
+import csv
+
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from PIL import Image
+
+from pcfrl_lightning.callbacks import OnlineMonitor, ReconstructionGrid, Throughput
+from pcfrl_lightning.callbacks.pictures import labelled_grid
+from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from tiny import TinyFaces, tiny_model, trainer
+
+
+def test_the_pose_swap_uses_the_face_of_one_person_and_the_pose_of_another():
+    network = tiny_model().network.eval()
+    source, target = torch.rand(3, 3, 32, 32), torch.rand(3, 3, 32, 32)
+    columns = reconstruction_columns(network, source, target)
+    features = network.encode(source)
+    for row, donor in enumerate((2, 0, 1)):
+        assert torch.equal(columns["pose donor"][row], source[donor])
+        expected = network.reconstruct(features.f_f[[row]], features.f_p[[donor]])
+        torch.testing.assert_close(columns["pose swap"][[row]], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_drawing_leaves_the_network_in_training_mode_and_without_gradients():
+    network = tiny_model().network.train()
+    statistics = network.decoder.state_dict()
+    columns = reconstruction_columns(network, torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
+    assert network.training
+    assert not any(column.requires_grad for column in columns.values())
+    for name, value in network.decoder.state_dict().items():
+        assert torch.equal(value, statistics[name]), name
+
+
+def test_grid_cells_hold_the_images_of_their_column():
+    red, blue = torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    red[:, 0], blue[:, 2] = 1, 2  # values above 1 are clipped
+    picture = labelled_grid({"red": red, "blue": blue}, pixels=10)
+    assert picture.size == (20, 14 + 20)
+    assert picture.getpixel((5, 14 + 15)) == (255, 0, 0)
+    assert picture.getpixel((15, 14 + 5)) == (0, 0, 255)
+
+
+def test_callbacks_in_a_run(tmp_path):
+    callbacks = [OnlineMonitor(every_n_epochs=2, neighbors=3), ReconstructionGrid(2, images=3), Throughput()]
+    run = trainer(tmp_path, max_epochs=3, callbacks=callbacks, logger=CSVLogger(tmp_path, "", ""))
+    run.fit(tiny_model(), TinyFaces(batch_size=4))
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["reconstructions_epoch_0002.png", "reconstructions_epoch_0003.png"]  # every second, and the last
+    assert Image.open(tmp_path / "pictures" / pictures[0]).size == (8 * 96, 14 + 3 * 96)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    judged = [row["epoch"] for row in rows if row.get("monitor/knn_accuracy")]
+    assert judged == ["1", "2"]
+    # train and val of the tiny set are the same images: one neighbour out of three is the image itself
+    assert float(rows[-1]["monitor/linear_accuracy"]) > 0.9
+    seen = [float(row["train/images_seen"]) for row in rows if row.get("train/images_seen")]
+    assert seen == [16, 32, 48]
+
+
+def test_monitor_names_a_label_that_is_missing(tmp_path):
+    run = trainer(tmp_path, max_epochs=1, callbacks=[OnlineMonitor(label="age")])
+    with pytest.raises(ValueError, match="no label 'age'.*expression"):
+        run.fit(tiny_model(), TinyFaces(batch_size=4))
+
+
+@pytest.mark.parametrize("bad", [{"every_n_epochs": 0}, {"max_images": 1}, {"neighbors": 0}])
+def test_monitor_refuses_bad_values(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        OnlineMonitor(**bad)

@@ -1,0 +1,134 @@
+"""Shipped configs run, wrong input is refused, results are written."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from pcfrl_lightning import load_network
+from pcfrl_lightning.data import FaceFolder
+
+SMALL = [
+    "--model.backbone.width=0.0625",
+    "--model.projection_dim=16",
+    "--model.image_size=32",
+    "--data.batch_size=4",
+    "--data.num_workers=0",
+    "--trainer.max_epochs=1",
+    "--trainer.limit_train_batches=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.enable_progress_bar=false",
+]
+PRETRAIN = ("fit", "--config", "configs/pretrain.yaml")
+
+
+@pytest.mark.parametrize("method", [None, "pcl", "adaptive"])
+def test_pretraining_configs_run(pcfrl, faces, folder, method):
+    layers = ("--config", f"configs/method/{method}.yaml") if method else ()
+    cli = pcfrl(*PRETRAIN, *layers, "--data.root", faces, *SMALL)
+    run = folder / "runs" / "pretrain" / "version_0"
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    assert (run / "pictures" / "reconstructions_epoch_0001.png").is_file()
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["init_args"]["backbone"]["init_args"]["width"] == 0.0625
+    expected = {None: "NPAThreshold", "pcl": "NoCalibration", "adaptive": "AdaptiveThreshold"}[method]
+    assert type(cli.model.pose_contrast.calibrator).__name__ == expected
+    header = (run / "metrics.csv").read_text().splitlines()[0]
+    for name in ("train/loss_epoch", "train/images_per_second", "lr-Adam", "train/face/calibrated_epoch"):
+        assert name in header
+
+
+def test_fer2013_experiment_runs_with_the_monitor(pcfrl, fer2013, folder):
+    layers = ("--config", "configs/experiment/fer2013.yaml", "--config", "configs/experiment/cpu.yaml")
+    pcfrl(*PRETRAIN, *layers, "--data.root", fer2013, *SMALL)
+    header = (folder / "runs" / "fer2013" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    assert "monitor/knn_accuracy" in header
+    assert "monitor/linear_accuracy" in header
+
+
+@pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb"])
+def test_loggers_can_be_layered(pcfrl, faces, folder, logger):
+    offline = ("--trainer.logger.offline=true",) if logger == "wandb" else ()
+    pcfrl(*PRETRAIN, "--config", f"configs/logger/{logger}.yaml", *offline, "--data.root", faces, *SMALL)
+    expected = {"csv": "metrics.csv", "tensorboard": "events.out.tfevents.*", "wandb": "*.wandb"}[logger]
+    assert list((folder / "runs").rglob(expected))
+
+
+def test_a_second_run_in_the_same_folder_does_not_die(pcfrl, faces):
+    fixed = ("--trainer.logger.version", "same", "--data.root", faces)
+    pcfrl(*PRETRAIN, *fixed, *SMALL)
+    pcfrl(*PRETRAIN, *fixed, *SMALL)
+
+
+def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
+    other = ("--optimizer", "torch.optim.SGD", "--optimizer.lr", "0.5", "--data.root", faces)
+    cli = pcfrl(*PRETRAIN, *other, *SMALL)
+    (config,) = cli.trainer.lr_scheduler_configs
+    assert type(cli.trainer.optimizers[0]).__name__ == "SGD"
+    assert config.scheduler.T_max == 1
+    assert config.scheduler.base_lrs == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model.face_contrast.temperature=-1"], ["temperature", "-1"]),
+        (["--model.face_contrast.calibrator.alfa=3"], ["model.face_contrast.calibrator", "alfa", "NPAThreshold"]),
+        (["--model.image_size=abc"], ["model.image_size", "int", "abc"]),
+        (["--model.nonsense=3"], ["nonsense", "PCFRL"]),
+        (["--data.batch_size=1"], ["batch_size", "at least 2"]),
+        (["--trainr.max_epochs=3"], ["trainr.max_epochs"]),
+        (["--model.face_contrast.calibrator=NoSuchThing"], ["model.face_contrast.calibrator", "NoSuchThing"]),
+    ],
+)
+def test_wrong_values_are_refused_in_one_line_before_data_is_read(refused, arguments, words):
+    line = refused(*PRETRAIN, "--data.root", "does/not/exist", *arguments)
+    assert "does/not/exist" not in line  # the data was not looked for
+    for word in words:
+        assert word in line
+
+
+def test_a_typo_in_a_yaml_is_named(refused, folder):
+    text = (folder / "configs" / "pretrain.yaml").read_text()
+    (folder / "typo.yaml").write_text(text.replace("alpha: 10.0", "alpa: 10.0"))
+    assert "alpa" in refused("fit", "--config", "typo.yaml")
+
+
+def test_probe_config_writes_results(pcfrl, fer2013, faces, folder):
+    pcfrl(*PRETRAIN, "--data.root", faces, *SMALL)
+    checkpoint = folder / "runs" / "pretrain" / "version_0" / "checkpoints" / "last.ckpt"
+    probe = ("--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, "--data.num_workers=0")
+    probe += ("--model.checkpoint", checkpoint, "--model.image_size=32", "--trainer.max_epochs=2")
+    probe += ("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false")
+    pcfrl("fit", *probe)
+    pcfrl("test", *probe, "--ckpt_path", "runs/probe/fer2013/checkpoints/last.ckpt")
+    results = json.loads((folder / "runs" / "probe" / "fer2013" / "results.json").read_text())
+    assert results["task"] == "expression"
+    assert 0 <= results["metrics"]["last"]["accuracy"] <= 1
+    assert len(results["features"]["checkpoint_sha256"]) == 64
+
+
+def test_predict_writes_the_features_of_every_image(pcfrl, faces, folder):
+    pcfrl(*PRETRAIN, "--data.root", faces, *SMALL)
+    checkpoint = folder / "runs" / "pretrain" / "version_0" / "checkpoints" / "last.ckpt"
+    small = [argument for argument in SMALL if "max_epochs" not in argument]
+    pcfrl("predict", *PRETRAIN[1:], "--data.root", faces, *small, "--ckpt_path", checkpoint)
+    (path,) = (folder / "runs").rglob("features_rank0.pt")
+    features = torch.load(path, weights_only=True)
+    assert features["index"].tolist() == list(range(12))
+    network = load_network(checkpoint)
+    data = FaceFolder(faces, image_size=32, num_workers=0)
+    images = torch.cat([batch["image"] for batch in data.image_loader("train")]).float() / 255
+    expected = network.encode(images)  # in float32, the command ran in bf16
+    for name in ("f_s", "f_f", "f_p"):
+        torch.testing.assert_close(
+            features[name], getattr(expected, name), atol=2e-2, rtol=2e-2
+        )  # bf16 against float32
+
+
+def test_baseline_alias(pcfrl, fer2013, folder):
+    probe = ("--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, "--data.num_workers=0")
+    cli = pcfrl("fit", *probe, "--baseline", "hog", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
+    assert cli.model.baseline == "hog"
