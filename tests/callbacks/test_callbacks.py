@@ -59,7 +59,7 @@ def test_callbacks_in_a_run(tmp_path):
 
 def test_monitor_names_a_label_that_is_missing(tmp_path):
     run = trainer(tmp_path, max_epochs=1, callbacks=[OnlineMonitor(label="age")])
-    with pytest.raises(ValueError, match="no label 'age'.*expression"):
+    with pytest.raises(ValueError, match=r"no label 'age'.*expression"):
         run.fit(tiny_model(), TinyFaces(batch_size=4))
 
 

@@ -30,8 +30,8 @@ def measure_npa(sizes: Sequence[int], dim: int, device: torch.device, budget: fl
     Returns:
         Rows with ``M``; ``seconds`` (medians), ``fastest_seconds`` and ``extra_floats_per_m2`` (peak extra memory in
         units of M^2 floats) of ``infonce`` and ``calibrated`` (forward and backward), ``pa_closed`` and ``pa_s_s``
-        (forward only: calibration needs no gradient of all pairs); ``calibrated_pairs``; ``calibrated_over_infonce`` and
-        ``s_s_over_closed``, medians of the ratios of calls made right after each other; ``fastest_over_fastest``,
+        (forward only: calibration needs no gradient of all pairs); ``calibrated_pairs``; ``calibrated_over_infonce``
+        and ``s_s_over_closed``, medians of the ratios of calls made right after each other; ``fastest_over_fastest``,
         calibrated over InfoNCE, which other work on the machine disturbs least.
     """
     return [_row(size, dim, device, budget) for size in sizes]

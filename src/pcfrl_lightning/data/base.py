@@ -124,7 +124,8 @@ class FaceData(L.LightningDataModule, ABC):
         sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
         if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch, and
             # `current_epoch` does not yet count the epoch whose end was saved
-            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)
+            started: Any = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(started.processed)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 
