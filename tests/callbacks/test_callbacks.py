@@ -46,7 +46,8 @@ def test_callbacks_in_a_run(tmp_path):
     run = trainer(tmp_path, max_epochs=3, callbacks=callbacks, logger=CSVLogger(tmp_path, "", ""))
     run.fit(tiny_model(), TinyFaces(batch_size=4))
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert pictures == ["reconstructions_epoch_0002.png", "reconstructions_epoch_0003.png"]  # every second, and the last
+    # every second epoch, and the last
+    assert pictures == ["reconstructions_epoch_0002.png", "reconstructions_epoch_0003.png"]
     assert Image.open(tmp_path / "pictures" / pictures[0]).size == (8 * 96, 14 + 3 * 96)
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     judged = [row["epoch"] for row in rows if row.get("monitor/knn_accuracy")]

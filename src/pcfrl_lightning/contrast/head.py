@@ -125,15 +125,18 @@ class CalibratedContrast(nn.Module):
         partner, accepted, score, *_ = calibration
         m, k = partner.shape
         d, size = anchors.shape[1], len(views.context)
-        partners = views.context.index_select(0, partner.flatten()).view(m, k, d)
-        cosine = (anchors.unsqueeze(1) * partners).sum(dim=-1)
+        all_rows = m == size and size <= 4 * d  # larger batches: traffic on (M, M) outweighs the products saved
+        if all_rows:
+            cosine = views.similarity.gather(1, partner)
+        else:
+            partners = views.context.index_select(0, partner.flatten()).view(m, k, d)
+            cosine = (anchors.unsqueeze(1) * partners).sum(dim=-1)
         if not self.pair_term.alignment_gradient or k == 0:
             return cosine, torch.where(accepted, score, 1.0)  # no -inf may reach a masked term
         weight = self.calibrator.score_weight(size)
         if weight == 0:
             alignment = cosine
-        elif m == size and size <= 4 * d:
-            # all rows of S are here: O(k M^2) instead of several M d^2, until memory traffic outweighs the products
+        elif all_rows:  # O(k M^2) instead of several M d^2
             alignment = F.selected_alignment_from_similarity(views.similarity, partner, cosine, weight)
         else:
             neighborhood = all_reduce_sum(anchors.T @ anchors)
