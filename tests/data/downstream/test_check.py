@@ -2,9 +2,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import trees
 from jsonargparse import ArgumentParser
 
+import trees
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.check import check
 from pcfrl_lightning.data.official import OFFICIAL

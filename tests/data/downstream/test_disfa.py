@@ -1,7 +1,7 @@
 import pytest
 import torch
-import trees
 
+import trees
 from pcfrl_lightning.data import disfa
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.disfa import DISFA

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-import trees
 
+import trees
 from pcfrl_lightning.data.affectnet import AffectNet7
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.bu3dfe import BU3DFE

@@ -3,8 +3,8 @@ import zipfile
 
 import numpy as np
 import pytest
-import trees
 
+import trees
 from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment
 from pcfrl_lightning.data.pose_arrays import PoseArrays
 from pcfrl_lightning.data.w300lp import W300LP_AFLW2000, yaw_pitch_roll

@@ -5,8 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-import trees
 
+import trees
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.celeba import CelebA
 from pcfrl_lightning.data.cifar10 import CIFAR10

@@ -2,8 +2,8 @@ import zipfile
 
 import numpy as np
 import pytest
-import trees
 
+import trees
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.cplfw import CPLFW
 from pcfrl_lightning.data.lfw import LFW, read_view2
