@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.nn import FaceBackbone, PCFRLNetwork
 from pcfrl_lightning.spec import build
 
@@ -27,7 +28,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
-        ValueError: the file is damaged, holds more than tensors and primitives, or is no checkpoint dictionary.
+        DataError: the file is damaged, holds more than tensors and primitives, or is no checkpoint dictionary.
     """
     path = Path(path)
     if not path.is_file():
@@ -37,10 +38,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        first_line = str(error).split("\n")[0]
-        raise ValueError(f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint: {first_line}") from error
+        reason = str(error).split("\n")[0].split(". ")[0]
+        raise DataError(f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-        raise ValueError(
+        raise DataError(
             f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first"
         )
     return checkpoint
@@ -58,7 +59,7 @@ def load_network(path: str | Path) -> PCFRLNetwork:
 
     Raises:
         FileNotFoundError: there is no file at ``path``.
-        ValueError: the checkpoint is damaged, or its weights do not fit the network that it describes.
+        DataError: the checkpoint is damaged, or its weights do not fit the network that it describes.
     """
     checkpoint = read_checkpoint(path)
     network = build_network(checkpoint.get("hyper_parameters", {}))
@@ -66,5 +67,5 @@ def load_network(path: str | Path) -> PCFRLNetwork:
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise ValueError(f"checkpoint {path} does not hold the network it describes: {error}") from error
+        raise DataError(f"checkpoint {path} does not hold the network it describes: {error}") from error
     return network.eval()

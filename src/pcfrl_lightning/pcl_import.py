@@ -134,7 +134,7 @@ def _read_state(source: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file can fail anywhere in the unpickler, with KeyError for instance
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
         raise ValueError(f"not a file of plain tensors that torch.load(weights_only=True) reads ({reason})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict):

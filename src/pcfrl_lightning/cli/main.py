@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from pcfrl_lightning import __version__
+from pcfrl_lightning.errors import DataError
 
 TRAINING = {
     "fit": "train a model (pretraining or a probe)",
@@ -37,23 +38,21 @@ def main() -> None:
         print(__version__)
     elif arguments[0] in TOOLS:
         module = import_module(TOOLS[arguments[0]][0])
-        run_or_explain(lambda: module.main(arguments[1:]))
+        run_or_explain(lambda: module.main(arguments[1:]), ValueError, FileNotFoundError)
     elif arguments[0] in TRAINING:
         from pcfrl_lightning.cli.training import expand_aliases, run
 
         sys.argv[1:] = expand_aliases(arguments)
-        run_or_explain(run)
+        run_or_explain(run, DataError, FileNotFoundError)
     else:
         sys.exit(f"pcfrl: unknown command {arguments[0]!r}\n\n{usage()}")
 
 
-def run_or_explain(command: Callable[[], object]) -> None:
+def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:
     """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
-    from pcfrl_lightning.errors import DataError
-
     try:
         status = command()
-    except (DataError, FileNotFoundError) as error:
+    except mistakes as error:
         sys.exit(f"pcfrl: {error}")
     except KeyboardInterrupt:
         sys.exit("pcfrl: interrupted")

@@ -78,7 +78,8 @@ def results_section(results: Mapping[str, Any]) -> Section:
     headings = ["task", "metric", "random init, F_s", "pretrained, F_s", *(f"pretrained, {name}" for name in features)]
     text = [
         "One protocol for both columns: the same images, heads, learning rates (chosen on validation people) and "
-        "seed; figures are those of the last epoch. Bold is the better one of the two F_s columns."
+        "seed; figures are those of the last epoch, on people that occur nowhere else. Bold is the better one of the "
+        "two F_s columns."
     ]
     return Section("Results", text, table(headings, rows))
 
