@@ -91,6 +91,11 @@ class PCFRL(L.LightningModule):
         """F_s, the feature of every linear evaluation: ``(B, 3, H, W)`` in [0, 1] to ``(B, C * h * w)``."""
         return self.network.backbone(images).flatten(1)
 
+    def on_train_epoch_start(self) -> None:
+        """Tell the calibrators which epoch begins."""
+        for head in (self.face_contrast, self.pose_contrast):
+            head.calibrator.begin_epoch(self.current_epoch)
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step of Eq. 8; logs every part."""
         pdd, face, pose, stats = self.losses(batch)

@@ -35,6 +35,9 @@ class Calibrator(ABC):
         weight = self.score_weight(len(context))
         return F.alignment_scores(anchors, context, similarity, weight) if weight else similarity
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before every training epoch (counted from 0), for calibrators whose choice depends on it."""
+
     @abstractmethod
     def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """Select pairs; no argument carries a gradient.
@@ -140,3 +143,34 @@ class AdaptiveThreshold(Calibrator):
         best = F.top_k_calibration(self.score(anchors, context, similarity), candidates, k=1)
         threshold = F.adaptive_threshold(all_gather(best.score.squeeze(1)), self.statistic, self.quantile)
         return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
+
+
+class DelayedStart(Calibrator):
+    """Plain contrastive learning for some epochs, then another calibrator.
+
+    The neighbours of an untrained network are not those of the faces: its features lie in a few dimensions, and T = 1
+    accepts nearly every anchor (docs/calibration.md). Pair alignment is logged from the first epoch on.
+
+    Args:
+        calibrator: chooses the pairs from ``start_epoch`` on; outside training always.
+        start_epoch: the first epoch with calibrated pairs, counted from 0.
+    """
+
+    def __init__(self, calibrator: Calibrator, start_epoch: int) -> None:
+        if start_epoch < 0:
+            raise ValueError(f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
+        self._set_score(calibrator.alpha, calibrator.neighborhood)
+        self.calibrator = calibrator
+        self.start_epoch = start_epoch
+        self.waiting = False
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Wait before ``start_epoch``; the epoch alone decides, so a resumed run does the same."""
+        self.waiting = epoch < self.start_epoch
+        self.calibrator.begin_epoch(epoch)
+
+    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+        """See :class:`Calibrator`."""
+        if self.waiting:
+            return F.no_calibration(self.score(anchors, context, similarity), candidates)
+        return self.calibrator(anchors, context, similarity, candidates)

@@ -1,6 +1,6 @@
 """One calibrated contrastive branch: gather over ranks, calibration (Algorithm 1), Eq. 6 and Eq. 7."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from pcfrl_lightning.contrast.calibrators import Calibrator
 from pcfrl_lightning.contrast.negatives import AllNegatives, Negatives, Views
 from pcfrl_lightning.contrast.pair_terms import CalibratedPairs, PairTerm
 from pcfrl_lightning.distributed import all_gather, all_gather_with_grad, all_reduce_sum, rank, world_size
+
+CalibratedMean = Literal["pairs", "anchors"]
 
 
 class ContrastOutput(NamedTuple):
@@ -36,6 +38,9 @@ class CalibratedContrast(nn.Module):
         temperature: tau > 0 (paper 0.07).
         denominator: ``negatives`` (Eq. 6 as printed) or ``all`` (the positive too, as SimCLR and the public code).
         negatives: what fills the denominator; default all uncalibrated views of other images.
+        calibrated_mean: what the sum of Eq. 7 over the calibrated set C is divided by: ``pairs`` (the size of C, so a
+            few pairs weigh as much as the whole batch) or ``anchors`` (2N as in Eq. 6, so each pair weighs as much as
+            an ordinary one).
 
     Raises:
         ValueError: for a hyper-parameter out of range; at the first batch, if it holds fewer than two images.
@@ -48,17 +53,21 @@ class CalibratedContrast(nn.Module):
         temperature: float = 0.07,
         denominator: F.Denominator = "negatives",
         negatives: Negatives | None = None,
+        calibrated_mean: CalibratedMean = "pairs",
     ) -> None:
         super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature must be > 0, got {temperature}")
         if denominator not in ("negatives", "all"):
             raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
+        if calibrated_mean not in ("pairs", "anchors"):
+            raise ValueError(f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
         self.calibrator = calibrator
         self.pair_term = pair_term
         self.temperature = temperature
         self.denominator: F.Denominator = denominator
         self.negatives = negatives if negatives is not None else AllNegatives()
+        self.calibrated_mean: CalibratedMean = calibrated_mean
 
     def forward(self, first: Tensor, second: Tensor) -> ContrastOutput:
         """Losses of the two views (n, d) each, as this rank's projector gave them (not normalised).
@@ -115,9 +124,12 @@ class CalibratedContrast(nn.Module):
             )
         )
         stats = _statistics(views, anchors, positive, cosine, calibration)
-        # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean over the global set C
+        # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean of the global batch
         total = torch.where(calibration.accepted, term, 0.0).sum()
-        calibrated_loss = total * world_size() / stats["calibrated"].clamp(min=1)
+        if self.calibrated_mean == "pairs":
+            calibrated_loss = total * world_size() / stats["calibrated"].clamp(min=1)
+        else:
+            calibrated_loss = total / len(anchors)  # 2N / W of them on each rank
         return ContrastOutput(loss, calibrated_loss, stats, calibration, views.anchor_index)
 
     def _partner_scores(self, views: Views, anchors: Tensor, calibration: F.Calibration) -> tuple[Tensor, Tensor]:
