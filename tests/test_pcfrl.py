@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pcfrl_lightning import PCFRL, functional, load_network
-from pcfrl_lightning.contrast import CalibratedContrast, LossWeight, NoCalibration
+from pcfrl_lightning.contrast import CalibratedContrast, DelayedStart, Eq7, LossWeight, NoCalibration, NPAThreshold
 from pcfrl_lightning.orthogonality import CrossCovariance
 from pcfrl_lightning.pcfrl import VIEW_ORDER
 from tiny import TinyFaces, tiny_model, trainer
@@ -98,6 +98,29 @@ def test_resume_is_exact(tmp_path, num_workers):
     assert not torch.equal(whole.task_weights.weights, torch.ones(2))  # DWA has begun to act
     for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(expected, actual), name
+
+
+def test_calibration_starts_at_its_epoch_before_and_after_a_resume(tmp_path):
+    """NPA with a threshold below every score: no pair in epochs 0 and 1, every anchor from epoch 2 on."""
+
+    def fit(epochs, resume=None):
+        delayed = CalibratedContrast(DelayedStart(NPAThreshold(-99.0), start_epoch=2), Eq7())
+        counts = []
+
+        class Record(L.Callback):
+            def on_train_epoch_end(self, trainer, pl_module):
+                counts.append(trainer.callback_metrics["train/face/calibrated_epoch"].item())
+
+        run = trainer(tmp_path, max_epochs=epochs, callbacks=[Record()])
+        run.fit(tiny_model(face_contrast=delayed), TinyFaces(batch_size=4), ckpt_path=resume)
+        run.save_checkpoint(tmp_path / "x.ckpt")
+        return counts
+
+    assert fit(1) == [0]
+    assert fit(4, tmp_path / "x.ckpt") == [0, 8, 8]
+    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    assert loaded.face_contrast.calibrator.start_epoch == 2
+    assert loaded.face_contrast.calibrator.calibrator.threshold == -99.0
 
 
 def test_checkpoint_path_alone_is_enough(tmp_path):

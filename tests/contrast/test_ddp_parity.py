@@ -27,6 +27,7 @@ HEADS = {
     **{f"npa-{type(term).__name__}": CalibratedContrast(NPAThreshold(3.0), term) for term in TERMS},
     "npa-all": CalibratedContrast(NPAThreshold(3.0), Eq7(), denominator="all"),
     "npa-none-accepted": CalibratedContrast(NPAThreshold(99.0), Eq7()),
+    "npa-over-anchors": CalibratedContrast(NPAThreshold(3.0), Eq7(), calibrated_mean="anchors"),
     "npa-sum": CalibratedContrast(NPAThreshold(0.4, alpha=0.5, neighborhood="sum"), Eq7()),
     "cosine": CalibratedContrast(CosineThreshold(0.4), Eq7()),
     "top-2": CalibratedContrast(TopK(2), Eq7()),

@@ -11,6 +11,7 @@ from pcfrl_lightning.contrast import (
     CalibratedContrast,
     CosineOnly,
     CosineThreshold,
+    DelayedStart,
     Eq7,
     ExponentWeight,
     LossWeight,
@@ -50,6 +51,45 @@ def test_losses_equal_the_loop(images, d, variant, denominator):
     partner, accepted, *_ = output.calibration
     assert {i: partner[i, 0].item() for i in range(2 * images) if accepted[i, 0]} == pairs
     assert output.stats["calibrated"] == len(pairs)
+
+
+@pytest.mark.parametrize("variant", list(TERMS))
+@pytest.mark.parametrize("threshold", [-99.0, 2.0, 99.0])
+def test_mean_over_anchors_is_the_loop_divided_by_all_views(threshold, variant):
+    """Of no, some or all anchors calibrated, the sum over C is divided by 2N."""
+    first, second = views(7, 9)
+    term = TERMS[variant](0.2)
+    output = CalibratedContrast(NPAThreshold(threshold), term, 0.2, calibrated_mean="anchors")(first, second)
+    pairs_mean = CalibratedContrast(NPAThreshold(threshold), term, 0.2)(first, second).calibrated_loss
+    pairs = oracles.calibrate(oracles.alignment(torch.cat([first, second]), 10.0), 7, threshold)
+    assert len(pairs) == {-99.0: 14, 99.0: 0}.get(threshold, len(pairs))
+    assert output.calibrated_loss.item() == pytest.approx(pairs_mean.item() * len(pairs) / 14, abs=1e-12)
+    if threshold == 2.0:
+        assert 0 < len(pairs) < 14
+
+
+def test_delayed_start_waits_for_its_epoch():
+    first, second = views(6, 5)
+    plain = CalibratedContrast(NoCalibration(), Eq7())(first, second)
+    calibrated = CalibratedContrast(NPAThreshold(0.3), Eq7())(first, second)
+    head = CalibratedContrast(DelayedStart(NPAThreshold(0.3), start_epoch=2), Eq7())
+    for epoch, expected in enumerate([plain, plain, calibrated, calibrated]):
+        head.calibrator.begin_epoch(epoch)
+        output = head(first, second)
+        assert torch.equal(output.loss, expected.loss)
+        assert torch.equal(output.calibrated_loss, expected.calibrated_loss)
+        assert output.stats["calibrated"] == expected.stats["calibrated"]
+        # the alignment is watched from the first epoch on
+        assert output.stats["alignment_max"] == calibrated.stats["alignment_max"]
+    assert calibrated.stats["calibrated"] > 0
+
+
+def test_delayed_start_tells_its_calibrator_the_epoch():
+    inner = DelayedStart(NPAThreshold(0.3), start_epoch=3)
+    outer = DelayedStart(inner, start_epoch=1)
+    outer.begin_epoch(2)
+    assert inner.waiting
+    assert not outer.waiting
 
 
 @pytest.mark.parametrize("k", [1, 2])
@@ -101,6 +141,7 @@ CALIBRATORS = [
     NoCalibration(),
     AdaptiveThreshold("mean"),
     AdaptiveThreshold("quantile", 0.5),
+    DelayedStart(NPAThreshold(0.0), start_epoch=0),
 ]
 
 
@@ -218,6 +259,8 @@ def test_mixed_negatives_follow_the_generator_and_skip_calibrated_pairs():
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), temperature=-1.0), "temperature"),
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), temperature=float("nan")), "temperature"),
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), denominator="some"), "denominator"),
+        (lambda: CalibratedContrast(NoCalibration(), Eq7(), calibrated_mean="all"), "calibrated_mean"),
+        (lambda: DelayedStart(NoCalibration(), start_epoch=-1), "start_epoch"),
         (lambda: NPAThreshold(alpha=-1.0), "alpha"),
         (lambda: NPAThreshold(neighborhood="median"), "neighborhood"),
         (lambda: CosineThreshold(2.0), "threshold"),

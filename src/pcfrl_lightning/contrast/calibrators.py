@@ -35,7 +35,7 @@ class Calibrator(ABC):
         weight = self.score_weight(len(context))
         return F.alignment_scores(anchors, context, similarity, weight) if weight else similarity
 
-    def begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 (nothing to do for most)
         """Called before every training epoch (counted from 0), for calibrators whose choice depends on it."""
 
     @abstractmethod
