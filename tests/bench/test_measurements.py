@@ -10,6 +10,7 @@ from pcfrl_lightning.bench.arithmetic import multiply_adds
 from pcfrl_lightning.bench.clock import Clock, interleaved, paired_ratio
 from pcfrl_lightning.bench.memory import peak_extra_bytes
 from pcfrl_lightning.bench.npa import calibrating_head, clustered_views, infonce, measure_npa
+from pcfrl_lightning.bench.probe import ProbeOptions, measure_probe
 from pcfrl_lightning.bench.step import StepOptions, measure_step
 from pcfrl_lightning.cli.bench import main
 from pcfrl_lightning.contrast import AllNegatives, CalibratedContrast, CosineOnly, NoCalibration
@@ -86,6 +87,16 @@ def test_step_parts_add_up(precision: str) -> None:
     assert result["host_syncs"] == []
 
 
+@pytest.mark.parametrize(("task", "memory_gb"), [("expression", 6.0), ("action-units", 0.0)])
+def test_probe_writes_its_features_and_says_whether_it_streams(task: str, memory_gb: float, tmp_path: Path) -> None:
+    result = measure_probe(ProbeOptions(task, 300, 16, epochs=2, memory_gb=memory_gb, folder=str(tmp_path)))
+    assert result["table_bytes"] == 300 * 16 * 4
+    assert result["streamed"] == (memory_gb == 0)
+    assert result["seconds_per_epoch"] == pytest.approx(result["fit_seconds"] / 2)
+    assert 0 < result["extraction_seconds"] < result["total_seconds"]
+    assert list(tmp_path.iterdir()) == []  # nothing is left behind
+
+
 def test_command_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "new" / "npa.json"
     main(["npa", "--sizes", "16,32", "--dim", "8", "--budget", "0", "--threads", "1", "--json", str(target)])
@@ -103,8 +114,9 @@ def test_command_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["npa", "--sizes", "a"], "--sizes"),
         (["step", "--batch-size", "1"], "--batch-size"),
         (["step", "--width", "0"], "--width"),
+        (["probe", "--rows", "10"], "--rows"),
         (["step", "--device", "abacus"], "--device"),
-        ([], "step|npa"),
+        ([], "step|npa|probe"),
     ],
 )
 def test_mistakes_are_refused_with_the_option(

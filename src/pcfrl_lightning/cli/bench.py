@@ -1,4 +1,4 @@
-"""``pcfrl bench step|npa``: measure a training step, or pair alignment and the calibrated losses."""
+"""``pcfrl bench step|npa|probe``: measure a training step, pair alignment and both losses, or a linear probe."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pcfrl_lightning.bench.npa import measure_npa
+from pcfrl_lightning.bench.probe import ProbeOptions, measure_probe, probe_text
 from pcfrl_lightning.bench.report import environment, npa_text, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
 
@@ -20,8 +21,8 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(options.threads)
     facts = environment(device)
     print("  ".join(f"{key} {value}" for key, value in facts.items()))
-    measure = _step if options.what == "step" else _npa
-    result = measure(parser, options, device)
+    measures = {"step": _step, "npa": _npa, "probe": _probe}
+    result = measures[options.what](parser, options, device)
     if options.json is not None:
         asked = {key: value for key, value in vars(options).items() if key not in ("json", "what")}
         write_json(options.json, {"benchmark": options.what, "options": asked, "environment": facts, "result": result})
@@ -56,9 +57,23 @@ def _npa(parser: argparse.ArgumentParser, options: argparse.Namespace, device: t
     return rows
 
 
+def _probe(parser: argparse.ArgumentParser, options: argparse.Namespace, device: torch.device) -> Any:
+    if device.type != "cpu":
+        parser.error("the probe is measured on the CPU: give --device cpu")
+    if options.rows < 100:
+        parser.error(f"--rows must be at least 100, got {options.rows}")
+    result = measure_probe(
+        ProbeOptions(
+            options.task, options.rows, options.dim, options.epochs, memory_gb=options.memory_gb, folder=options.folder
+        )
+    )
+    print(probe_text(result))
+    return result
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pcfrl bench", description="Measure speed and memory.")
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa|probe")
     step = kinds.add_parser("step", help="a whole training step, in parts")
     step.add_argument("--batch-size", type=_positive, default=32, help="images per step (default 32)")
     step.add_argument("--width", type=float, default=1.0, help="channels, 1.0 = the paper's (default)")
@@ -76,7 +91,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     npa.add_argument("--dim", type=_positive, default=512, help="length of the features (default 512)")
     npa.add_argument("--budget", type=float, default=10.0, help="seconds of timing per size (default 10)")
-    for kind in (step, npa):
+    probe = kinds.add_parser("probe", help="a linear probe with three learning rates on features of a given size")
+    probe.add_argument(
+        "--task", choices=("expression", "action-units"), default="expression", help="default expression"
+    )
+    probe.add_argument("--rows", type=_positive, default=28_709, help="training images (default 28709, FER-2013)")
+    probe.add_argument("--dim", type=_positive, default=6_272, help="length of the features (default 6272)")
+    probe.add_argument("--epochs", type=_positive, default=10, help="epochs of the head (default 10)")
+    probe.add_argument("--memory-gb", type=float, default=6.0, help="larger tables are streamed (default 6, 0: always)")
+    probe.add_argument("--folder", default=None, help="where the features are written (default: a temporary folder)")
+    for kind in (step, npa, probe):
         kind.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
         kind.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: PyTorch's choice)")
         kind.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to FILE too")
