@@ -1,15 +1,12 @@
 """300-W: 68 landmarks of faces in the wild."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.alignment import LandmarkCrop
-from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import bounds, in_crop
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.landmark_faces import LandmarkFaces
 from pcfrl_lightning.data.rows import read_rows
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
@@ -24,28 +21,17 @@ _FOLDERS = {
 }
 
 
-class Landmarks300W(FaceData):
+class Landmarks300W(LandmarkFaces):
     """300-W: 3,148 train and 689 test images; labels `landmarks` (n, 68, 2) in [0, 1] of the crop and `subset` (0
     common, 1 challenging = ibug).
 
     Reads images with `.pts` files beside them.  Mirrored copies (`*_mirror.*`), which one common re-packed copy holds,
     are left out.
 
-    Args:
-        root: folder that holds `afw`, `helen`, `lfpw` and `ibug`.
-        alignment: square around the annotated landmarks, so scale and place of the face are given to the method, also
-            in the test; state the margin with a result.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+    Args: see `LandmarkFaces`; `root` is the folder that holds `afw`, `helen`, `lfpw` and `ibug`.
     """
 
     name = "300w"
-
-    def __init__(
-        self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
-    ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.alignment = alignment or LandmarkCrop()
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test` (common and challenging)."""
@@ -57,15 +43,8 @@ class Landmarks300W(FaceData):
             raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
         points = np.stack([read_pts(path.with_suffix(".pts")) for path in images])
         source = FileSource(self.root, [path.relative_to(self.root) for path in images])
-        boxes = bounds(points)
-        return FaceSet(
-            self.alignment.apply(source, boxes),
-            {
-                "landmarks": torch.from_numpy(in_crop(points, self.alignment.squares(boxes))),
-                "subset": torch.tensor([int("ibug" in path.parent.parts) for path in images], dtype=torch.long),
-            },
-            name=f"{self.name}/{split}",
-        )
+        subset = torch.tensor([int("ibug" in path.parent.parts) for path in images], dtype=torch.long)
+        return self.faces(split, source, points, {"subset": subset})
 
 
 def _images(folder: Path) -> list[Path]:

@@ -1,15 +1,10 @@
 """WFLW: 98 landmarks of faces in the wild."""
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.alignment import LandmarkCrop
-from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import bounds, in_crop
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.landmark_faces import LandmarkFaces
 from pcfrl_lightning.data.release import open_images, require_images
 from pcfrl_lightning.data.rows import first_existing, read_rows
 
@@ -21,25 +16,14 @@ CONDITIONS = ("pose", "expression", "illumination", "make-up", "occlusion", "blu
 _FIELDS = 2 * POINTS + 4 + len(CONDITIONS)
 
 
-class WFLW(FaceData):
+class WFLW(LandmarkFaces):
     """WFLW: 7,500 train and 2,500 test faces; labels `landmarks` (n, 98, 2) in [0, 1] of the crop and `conditions`
     (n, 6) float 0/1 in the order of `class_names` (the test subsets of the paper).
 
-    Args:
-        root: folder that holds `WFLW_images` and `WFLW_annotations`.
-        alignment: square around the annotated landmarks, so scale and place of the face are given to the method, also
-            in the test; state the margin with a result.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+    Args: see `LandmarkFaces`; `root` is the folder that holds `WFLW_images` and `WFLW_annotations`.
     """
 
     name = "wflw"
-
-    def __init__(
-        self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
-    ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.alignment = alignment or LandmarkCrop()
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
@@ -67,13 +51,5 @@ class WFLW(FaceData):
             names.append(row.relative(_FIELDS))
         release = open_images(self.root, ["WFLW_images", "WFLW_images/WFLW_images"], ["WFLW_images.zip"])
         require_images(release, zip(rows, names, strict=True))
-        boxes = bounds(points)
-        return FaceSet(
-            self.alignment.apply(release.source(names), boxes),
-            {
-                "landmarks": torch.from_numpy(in_crop(points, self.alignment.squares(boxes))),
-                "conditions": torch.from_numpy(conditions),
-            },
-            name=f"{self.name}/{split}",
-            class_names=CONDITIONS,
-        )
+        labels = {"conditions": torch.from_numpy(conditions)}
+        return self.faces(split, release.source(names), points, labels, CONDITIONS)

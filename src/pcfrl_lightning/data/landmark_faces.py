@@ -1,0 +1,59 @@
+"""What the data sets of annotated facial landmarks share: a square around the points, and the points in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.crops import bounds, in_crop
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.sources import ImageSource
+
+
+class LandmarkFaces(FaceData):
+    """Base of data sets with the label `landmarks` (n, L, 2), in [0, 1] of the crop.
+
+    Args:
+        root: folder of the release.
+        alignment: square around the annotated landmarks, so scale and place of the face are given to the method, also
+            in the test; state the margin with a result.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    def __init__(
+        self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.alignment = alignment or LandmarkCrop()
+
+    def faces(
+        self,
+        split: str,
+        source: ImageSource,
+        points: np.ndarray,
+        labels: dict[str, Tensor],
+        class_names: Sequence[str] = (),
+    ) -> FaceSet:
+        """One split, cut to the faces.
+
+        Args:
+            split: its name.
+            source: n whole images.
+            points: (n, L, 2), pixels of the whole image.
+            labels: further labels.
+            class_names: see `FaceSet`.
+        """
+        boxes = bounds(points)
+        landmarks = torch.from_numpy(in_crop(points, self.alignment.squares(boxes)))
+        return FaceSet(
+            self.alignment.apply(source, boxes),
+            {"landmarks": landmarks, **labels},
+            name=f"{self.name}/{split}",
+            class_names=class_names,
+        )
