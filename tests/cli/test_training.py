@@ -24,7 +24,7 @@ SMALL = [
 PRETRAIN = ("fit", "--config", "configs/pretrain.yaml")
 
 
-@pytest.mark.parametrize("method", [None, "pcl", "adaptive"])
+@pytest.mark.parametrize("method", [None, "pcl", "adaptive", "delayed"])
 def test_pretraining_configs_run(pcfrl, faces, folder, method):
     layers = ("--config", f"configs/method/{method}.yaml") if method else ()
     cli = pcfrl(*PRETRAIN, *layers, "--data.root", faces, *SMALL)
@@ -33,7 +33,12 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
     assert (run / "pictures" / "reconstructions_epoch_0001.png").is_file()
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["init_args"]["backbone"]["init_args"]["width"] == 0.0625
-    expected = {None: "NPAThreshold", "pcl": "NoCalibration", "adaptive": "AdaptiveThreshold"}[method]
+    expected = {
+        None: "NPAThreshold",
+        "pcl": "NoCalibration",
+        "adaptive": "AdaptiveThreshold",
+        "delayed": "DelayedStart",
+    }[method]
     assert type(cli.model.pose_contrast.calibrator).__name__ == expected
     header = (run / "metrics.csv").read_text().splitlines()[0]
     for name in ("train/loss_epoch", "train/images_per_second", "lr-Adam", "train/face/calibrated_epoch"):
