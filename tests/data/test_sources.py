@@ -1,5 +1,6 @@
 import io
 import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
@@ -99,14 +100,18 @@ def test_file_source(make_folder):
         source.read(2)
 
 
-def test_file_source_fingerprint_follows_names_and_sizes(make_folder):
+def test_file_source_fingerprint_follows_names_sizes_and_times(make_folder):
     folder = make_folder(3)
     names = ["p0/0000.jpg", "p1/0001.jpg"]
     before = FileSource(folder, names).fingerprint()
     assert before == FileSource(str(folder), names).fingerprint()
     assert before != FileSource(folder, names[::-1]).fingerprint()
     (folder / names[0]).write_bytes(b"other")
-    assert before != FileSource(folder, names).fingerprint()
+    other = FileSource(folder, names).fingerprint()
+    assert before != other
+    os.utime(folder / names[0], ns=(0, 1))
+    (folder / names[0]).write_bytes(b"OTHER")  # of the same size
+    assert other != FileSource(folder, names).fingerprint()
 
 
 @pytest.fixture

@@ -136,8 +136,9 @@ def people(faces, seed=0):
     return {"test": faces("tiny/test", {"identity": identity}, images=images, pairs=pairs)}
 
 
-def test_verification_on_folds(faces, run):
-    probe = run(VerificationProbe, people(faces), epochs=15, embedding_dim=16)
+@pytest.mark.parametrize("norm", ["standardize", "batchnorm"])
+def test_verification_on_folds(faces, run, norm):
+    probe = run(VerificationProbe, people(faces), epochs=15, embedding_dim=16, input_norm=norm)
     last = probe.results["metrics"]["last"]
     assert len(last["accuracy_folds"]) == len(last["thresholds"]) == 4
     assert last["accuracy"] == pytest.approx(np.mean(last["accuracy_folds"]))
@@ -163,14 +164,15 @@ def test_cosine_protocol_needs_no_training(faces, tiny_data, trainer, tmp_path):
         trainer(1).fit(probe, tiny_data(people(faces)))
 
 
+@pytest.mark.parametrize("norm", ["standardize", "batchnorm"])
 @pytest.mark.parametrize("rates", [1e-2, [1e-2, 1e-4]])
-def test_head_of_a_fold_never_sees_its_pairs(faces, run, rates):
-    honest = run(VerificationProbe, people(faces), epochs=3, lr=rates, embedding_dim=8)
+def test_head_of_a_fold_never_sees_its_pairs(faces, run, rates, norm):
+    honest = run(VerificationProbe, people(faces), epochs=3, lr=rates, embedding_dim=8, input_norm=norm)
     poisoned = people(faces)
     pairs = poisoned["test"].pairs
     flip = (pairs.fold == 2) & (torch.arange(len(pairs.fold)) % 5 == 0)
     poisoned["test"].pairs = pairs._replace(same=pairs.same ^ flip)
-    other = run(VerificationProbe, poisoned, epochs=3, lr=rates, embedding_dim=8)
+    other = run(VerificationProbe, poisoned, epochs=3, lr=rates, embedding_dim=8, input_norm=norm)
     for mine, theirs in zip(honest.head.weights, other.head.weights, strict=True):
         assert torch.equal(mine[2], theirs[2])
         assert not torch.equal(mine[0], theirs[0])

@@ -83,7 +83,7 @@ class FileSource(ImageSource):
         return decode(data, name)
 
     def fingerprint(self) -> str:
-        return digest(f"{path}\t{_file_size(self.root / path)}" for path in self.paths)
+        return digest(f"{path}\t{file_version(self.root / path)}" for path in self.paths)
 
 
 class ArraySource(ImageSource):
@@ -226,8 +226,10 @@ def safe_join(root: str | Path, relative: str, where: str = "list") -> Path:
     return root.joinpath(*path.parts)
 
 
-def _file_size(path: Path) -> int:
+def file_version(path: Path) -> str:
+    """Size and time of the last change, which stand for the content: many images are too much to read for that."""
     try:
-        return path.stat().st_size
+        status = path.stat()
     except OSError:
-        return -1
+        return "absent"
+    return f"{status.st_size} {status.st_mtime_ns}"

@@ -6,18 +6,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pcfrl_lightning.data.sources import file_version
 from pcfrl_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
 
 _QUALITY = 95
+_STAMP = "video.txt"  # beside the frames: the video that they are from
 
 
 def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
     """Write the frames of videos as `<folder>/<n>.jpg`, n from 0.
 
-    A folder that exists is taken as complete: frames are written to `<folder>.part` and the folder is renamed at the
-    end, so that a killed run leaves nothing a later one believes.
+    A folder that exists is complete: frames are written to `<folder>.part` and the folder is renamed at the end, so
+    that a killed run leaves nothing a later one believes. It is made anew when the video is another one (name, size,
+    time of the last change).
 
     Args:
         videos: video file and folder of its frames.
@@ -28,7 +31,7 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
     """
     from tqdm import tqdm
 
-    waiting = [(video, folder) for video, folder in videos if not folder.is_dir()]
+    waiting = [(video, folder) for video, folder in videos if _stamp_of(folder) != _stamp(video)]
     if not waiting:
         return
     with tqdm(waiting, desc=title, unit="video") as bar:
@@ -37,9 +40,23 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
             part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
+            stamp = _stamp(video)
             count = _write_frames(video, part)
+            (part / _STAMP).write_text(stamp)
+            shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
             log.info("%s: %d frames in %s", video, count, folder)
+
+
+def _stamp(video: Path) -> str:
+    return f"{video.name} {file_version(video)}"
+
+
+def _stamp_of(folder: Path) -> str | None:
+    try:
+        return (folder / _STAMP).read_text()
+    except OSError:
+        return None
 
 
 def _write_frames(video: Path, folder: Path) -> int:

@@ -171,7 +171,9 @@ class LinearProbe(FeatureProbe):
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
         """Sum over heads of the mean loss over the samples that each fold may train on."""
-        losses = self.loss(self.head(batch.features, batch.members), batch.targets)
+        views = len(batch.features) // batch.members.shape[1]  # 2 for pairs
+        rows = batch.members.repeat_interleave(views, dim=1)
+        losses = self.loss(self.head(batch.features, rows), batch.targets)
         weights = batch.members / batch.members.sum(1, keepdim=True).clamp_min(1)
         per_rate = (losses * weights).sum((1, 2))  # (R, K, B) -> (R,)
         self._epoch_losses += per_rate.detach()

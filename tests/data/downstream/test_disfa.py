@@ -86,6 +86,16 @@ def test_a_killed_extraction_is_repeated(tmp_path):
     assert not (tmp_path / "cache/left/SN001/99.jpg").exists()
 
 
+def test_frames_of_another_video_are_not_believed(tmp_path):
+    """The cache is shared by all roots: a longer video of the same name gives its own frames."""
+    trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
+    first = DISFA(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    trees.video(tmp_path / "release/Videos_LeftCamera/LeftVideoSN001_comp.avi", 4)
+    second = DISFA(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    assert [name for name in names(first) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(6)]
+    assert [name for name in names(second) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(4)]
+
+
 def test_a_damaged_video_is_named(tmp_path):
     trees.disfa_labels(tmp_path)
     trees.text(tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi", "no video")
