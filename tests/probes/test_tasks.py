@@ -18,6 +18,7 @@ from pcfrl_lightning.probes import (
     VerificationProbe,
 )
 from pcfrl_lightning.probes.action_units import check_exclusive
+from pcfrl_lightning.probes.images import EvaluationImages
 
 N = 120
 
@@ -103,6 +104,73 @@ def test_landmarks_are_found(faces, run):
     points[:, 1, 0] += 0.5
     probe = run(LandmarkProbe, halves(faces, "landmarks", points, points.flatten(1)), epochs=200)
     assert probe.results["metrics"]["last"]["nme"] < 0.1
+
+
+def test_landmark_error_by_subset(faces):
+    points = torch.zeros(3, 5, 2)
+    points[:, 1, 0] = 0.5  # the eyes are half a crop apart
+    conditions = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
+    given = faces("tiny", {"landmarks": points, "conditions": conditions}, class_names=["a", "b", "c"])
+    probe = LandmarkProbe(baseline="pixels")
+    targets = probe.targets(given)
+    outputs = points.clone()
+    outputs[1:, :, 1] += torch.tensor([0.1, 0.2])[:, None]  # errors 0, 0.2 and 0.4
+    found = probe.metrics(outputs.flatten(1), targets)
+    assert found["nme"] == pytest.approx(0.2)
+    assert (found["nme_a"], found["nme_b"]) == (pytest.approx(0.2), pytest.approx(0.3))
+    assert "nme_c" not in found
+    assert found["failure_rate_10"] == pytest.approx(2 / 3)
+
+
+LABELLED = {
+    "pose": (HeadPoseProbe, lambda n: torch.rand(n, 3) * 60, torch.nan),
+    "landmarks": (LandmarkProbe, lambda n: torch.rand(n, 5, 2), torch.nan),
+    "attributes": (AttributeProbe, lambda n: (torch.rand(n, 4) > 0.5).float(), 7.0),
+    "pose_class": (PoseClassProbe, lambda n: torch.arange(n) % 3, -5),
+    "class": (ImageProbe, lambda n: torch.arange(n) % 3, -5),
+    "action_units": (ActionUnitProbe, lambda n: (torch.rand(n, 4) > 0.5).float(), 7.0),
+}
+
+
+@pytest.mark.parametrize("key", list(LABELLED))
+def test_fit_reads_no_test_label(faces, tiny_data, trainer, tmp_path, key):
+    """Test labels that any reading would refuse change nothing in fit, and are refused by test."""
+    probe_class, make, forbidden = LABELLED[key]
+    heads = []
+    for poisoned in (False, True):
+        torch.manual_seed(0)
+        splits = {name: faces(f"tiny/{name}", {key: make(N)}) for name in ("train", "val", "test")}
+        if poisoned:
+            splits["test"].labels[key] = torch.full_like(splits["test"].labels[key], forbidden)
+        probe = probe_class(baseline="pixels", image_size=16, cache_dir=str(tmp_path), lr=[1e-2, 1e-3])
+        trainer(2).fit(probe, tiny_data(splits))
+        heads.append(probe)
+    for mine, theirs in zip(heads[0].state_dict().values(), heads[1].state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+    with pytest.raises(DataError, match=f"tiny/test: '{key}'"):
+        trainer(1).test(heads[1], tiny_data(splits))
+
+
+def test_action_units_of_a_fold_never_see_its_labels(faces, run):
+    """Other labels in fold 2 change the head of fold 0, which trains on them, and not the head of fold 2."""
+    poisoned = subjects(faces)
+    mine = poisoned["test"].labels["fold"] == 2
+    poisoned["test"].labels["action_units"] = poisoned["test"].labels["action_units"].clone()
+    poisoned["test"].labels["action_units"][mine] = 1 - poisoned["test"].labels["action_units"][mine]
+    honest, other = (run(ActionUnitProbe, splits, epochs=3) for splits in (subjects(faces), poisoned))
+    weights, others = honest.head.weights[0], other.head.weights[0]
+    assert torch.equal(weights[2], others[2])
+    assert not torch.equal(weights[0], others[0])
+
+
+def test_evaluation_images_are_the_same_every_time(faces):
+    given = faces("tiny", {"class": torch.zeros(5)})
+    first, second = ([EvaluationImages(given, 11, True)[i] for i in range(5)] for _ in range(2))
+    torch.manual_seed(99)
+    third = [EvaluationImages(given, 11, True)[i] for i in range(5)]
+    for a, b, c in zip(first, second, third, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
 
 
 def test_unknown_landmark_layout_asks_for_the_eyes(faces, run):

@@ -72,7 +72,9 @@ class HeadPoseProbe(LinearProbe):
 class LandmarkProbe(LinearProbe):
     """BN + linear, L1 on landmark coordinates, label ``landmarks`` (n, L, 2) in [0, 1] of the crop.
 
-    The metric is the normalised mean error: mean distance over the distance of the outer eye corners.
+    The metric is the normalised mean error: mean distance over the distance of the outer eye corners. Where the data
+    set has the label ``conditions`` (n, G) 0/1 with names (300W: common, challenging; WFLW: pose, expression, ...), it
+    is given for each of these subsets as well.
 
     Args:
         image_size: evaluation size, pixels.
@@ -94,28 +96,40 @@ class LandmarkProbe(LinearProbe):
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.eyes = eyes
+        self.conditions: list[str] = []
 
     def outputs(self, faces: FaceSet) -> int:
         """Two coordinates per landmark."""
         return 2 * faces.labels["landmarks"].shape[1]
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """(n, L, 2).  Raises DataError for coordinates far outside the crop or two eyes in one place."""
+        """(n, L, 2), and (n, G) subsets; DataError for coordinates far outside the crop or two eyes in one place."""
         landmarks = finite_labels(faces, "landmarks", 10.0, "coordinates as a share of the crop")
         left, right = self._eyes(landmarks.shape[1])
         apart = (landmarks[:, left] - landmarks[:, right]).norm(dim=-1) > 0
         check(faces, "landmarks", apart, f"different places of eye corners {left} and {right}")
-        return {"landmarks": landmarks}
+        if "conditions" not in faces.labels:
+            return {"landmarks": landmarks}
+        self.conditions = faces.class_names
+        return {"landmarks": landmarks, "conditions": faces.labels["conditions"]}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """Mean absolute error of the coordinates."""
         return (outputs - targets["landmarks"].flatten(1)).abs().mean(-1)
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """Normalised mean error and the share of images above 0.1."""
+        """Normalised mean error, also by subset, and the share of images above 0.1."""
         truth = targets["landmarks"]
         errors = normalized_mean_error(outputs.view_as(truth), truth, self._eyes(truth.shape[1]))
-        return {"nme": float(errors.double().mean()), "failure_rate_10": float((errors > 0.1).double().mean())}
+        found: Metrics = {
+            "nme": float(errors.double().mean()),
+            "failure_rate_10": float((errors > 0.1).double().mean()),
+        }
+        for index, name in enumerate(self.conditions):
+            mine = errors[targets["conditions"][:, index] > 0]
+            if len(mine):
+                found[f"nme_{name}"] = float(mine.double().mean())
+        return found
 
     def _eyes(self, count: int) -> tuple[int, int]:
         eyes = self.eyes or EYES.get(count)
