@@ -3,8 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from pcfrl_lightning.data.alignment import Alignment
 
 EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
@@ -29,14 +33,27 @@ def main(arguments: Sequence[str]) -> int:
     try:
         tasks = tasks_named(options.tasks)
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
+        alignment = _alignment(options.alignment, options.yunet_model)
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
-    rows = run_tasks(tasks, weights, settings, folders_of(root), lambda text: console.print(text, style="dim"))
+    data = folders_of(root, alignment)
+    rows = run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"))
     title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
     console.print(results_table(rows, title))
-    console.print(f"summary: {write_summary(out / 'summary.json', rows, settings)}", soft_wrap=True, highlight=False)
+    summary = write_summary(out / "summary.json", rows, settings, options.alignment or "default")
+    console.print(f"summary: {summary}", soft_wrap=True, highlight=False)
     return 1 if any(row.status == "failed" for row in rows) else 0
+
+
+def _alignment(name: str | None, yunet_model: str | None) -> "Alignment | None":
+    from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment, YuNetCrop
+
+    if (name == "yunet") != (yunet_model is not None):
+        raise ValueError("--alignment yunet and --yunet-model PATH belong together")
+    if yunet_model is not None:
+        return YuNetCrop(yunet_model)
+    return {None: None, "none": NoAlignment(), "landmarks": LandmarkCrop()}[name]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,5 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--with-random", action="store_true", help="add the untrained network of the same architecture")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")
+    parser.add_argument(
+        "--alignment",
+        choices=("none", "landmarks", "yunet"),
+        help="how faces are cut out, where a data set leaves it open (default: as each data set does by itself)",
+    )
+    parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --alignment yunet")
     parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name of the checkpoint>)")
     return parser

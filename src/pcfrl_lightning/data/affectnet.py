@@ -12,7 +12,8 @@ from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.rows import Row
+from pcfrl_lightning.data.release import FolderImages, require_companions, require_images
+from pcfrl_lightning.data.rows import Row, open_text
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
 
@@ -25,6 +26,7 @@ class _Sample(NamedTuple):
     image: str
     expression: int
     box: np.ndarray | None
+    row: Row | None = None
 
 
 class AffectNet7(FaceData):
@@ -63,7 +65,8 @@ class AffectNet7(FaceData):
                     (path for path in self.root.glob("**/Manually_Annotated_Images") if path.is_dir()),
                     self.root / "Manually_Annotated_Images",
                 )
-            boxes = np.stack([s.box for s in samples if s.box is not None]) if self.alignment.needs_boxes else None
+                require_images(FolderImages(images), ((s.row, s.image) for s in samples if s.row is not None))
+            boxes = np.array([s.box for s in samples]).reshape(-1, 4) if self.alignment.needs_boxes else None
             splits[split] = FaceSet(
                 self.alignment.apply(FileSource(images, [sample.image for sample in samples]), boxes),
                 {"expression": torch.tensor([sample.expression for sample in samples], dtype=torch.long)},
@@ -82,6 +85,9 @@ class AffectNet7(FaceData):
         from tqdm import tqdm
 
         images = sorted((path for path in (folder / "images").iterdir() if path.suffix == ".jpg"), key=_by_number)
+        labels = [f"{image.stem}_exp.npy" for image in images]
+        points = [f"{image.stem}_lnd.npy" for image in images] if self.alignment.needs_boxes else []
+        require_companions(folder / "annotations", labels + points, "annotations")
         for image in tqdm(images, desc=f"labels {self.name}/{folder.name}", delay=2):
             label = folder / "annotations" / f"{image.stem}_exp.npy"
             expression = _integer(_load(label), label)
@@ -101,7 +107,7 @@ class AffectNet7(FaceData):
         return bounds(points)
 
     def _from_csv(self, path: Path) -> Iterator[_Sample]:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
+        with open_text(path) as lines:
             for fields in (reader := csv.reader(lines)):
                 row = Row(path, reader.line_num, [field.strip() for field in fields])
                 if not fields or fields[0].startswith("subDirectory"):
@@ -109,7 +115,7 @@ class AffectNet7(FaceData):
                 row.expect(_COLUMNS)
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
-                    yield _Sample(row.relative(0), expression, self._csv_box(row))
+                    yield _Sample(row.relative(0), expression, self._csv_box(row), row)
 
     def _csv_box(self, row: Row) -> np.ndarray | None:
         if not self.alignment.needs_boxes:

@@ -82,14 +82,22 @@ class FaceData(L.LightningDataModule, ABC):
         """The sets of `build`, without unreadable images (the train set of views excepted)."""
         if self._splits is None:
             built = self.build()
-            for split, faces in built.items():
-                if len(faces) == 0:
-                    raise DataError(f"{self.root}: no images for split '{split}' of {self.name}")
+            empty = self.empty_splits(built)
+            if empty:
+                raise DataError(empty[0])
             self._splits = {
                 split: faces if self._makes_views(split) else without_unreadable(faces, self._report_folder())
                 for split, faces in built.items()
             }
         return self._splits
+
+    def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
+        """One line for each split of `build` that has no image."""
+        return [
+            f"{self.root}: no images for split '{split}' of {self.name}"
+            for split, faces in built.items()
+            if len(faces) == 0
+        ]
 
     def use_features(self, loaders: Mapping[str, Iterable[Any]]) -> None:
         """Replace the image loaders by loaders of features, by split name; batches then pass through unchanged."""

@@ -100,6 +100,7 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
         if isinstance(data, Inventory):
             counts.update(data.inventory())
         splits = data.build()
+        report.problems += data.empty_splits(splits)
     except MissingImages as error:
         report.problems.append(str(error))
         report.missing += error.names
@@ -112,9 +113,9 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
         if decode:
             _decode(faces, report)
     expected = OFFICIAL.get(name, {})
-    if splits:
-        keys = [key for key in {**counts, **expected} if key in expected or "/subject " not in key]
-        report.counts = [Count(key, counts.get(key, 0), expected.get(key)) for key in keys]
+    shown = {**counts, **expected} if splits else counts
+    keys = [key for key in shown if key in expected or "/subject " not in key]
+    report.counts = [Count(key, counts.get(key, 0), expected.get(key)) for key in keys]
     return report
 
 

@@ -17,8 +17,9 @@ class CIFAR10(FaceData):
     """50,000 train and 10,000 test images of 10 kinds of objects, 32x32; label `class`.
 
     Args:
-        root: folder that holds `cifar-10-batches-py` (or `cifar-10-python.tar.gz`).
-        download: fetch the archive when it is absent.
+        root: folder that holds `cifar-10-batches-py`.
+        download: where that is absent, let torchvision extract `cifar-10-python.tar.gz`, fetched unless it lies in
+            `root` already.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
     """

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfrl_lightning.data.integrity import UnreadableLog, cache_folder
+from pcfrl_lightning.data.rows import open_text
 from pcfrl_lightning.data.sources import ArraySource
 from pcfrl_lightning.errors import DataError
 
@@ -29,14 +30,15 @@ def read_csv(
         The images, named by line (`line 2` is the first), their codes and their splits.
 
     Raises:
-        DataError: a wrong header, code or usage (names the line), or more than 1 % of the rows without 2,304 pixels.
+        DataError: not UTF-8 text, a wrong header, code or usage (names the line), or more than 1 % of the rows without
+            2,304 pixels.
     """
     images: list[np.ndarray] = []
     names: list[str] = []
     labels: list[int] = []
     splits: list[str] = []
     damaged: list[tuple[str, str]] = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with open_text(path) as file:
         rows = csv.reader(file)
         columns = _columns(path, next(rows, []))
         for row in rows:

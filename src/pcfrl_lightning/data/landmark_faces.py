@@ -24,12 +24,17 @@ class LandmarkFaces(FaceData):
             in the test; state the margin with a result.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
+
+    Raises:
+        ValueError: another alignment than a `LandmarkCrop`.
     """
 
     def __init__(
         self, root: str | Path, alignment: LandmarkCrop | None = None, image_size: int = 128, **kwargs: Any
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
+        if not (alignment is None or isinstance(alignment, LandmarkCrop)):
+            raise ValueError(f"{self.name}: alignment must be LandmarkCrop, got {type(alignment).__name__}")
         self.alignment = alignment or LandmarkCrop()
 
     def faces(

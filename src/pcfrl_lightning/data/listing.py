@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pcfrl_lightning.data.rows import open_text
 from pcfrl_lightning.data.sources import IMAGE_SUFFIXES, FileSource, ImageSource, is_image_name, safe_join
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError
@@ -61,13 +62,15 @@ def read_list(list_file: str | Path, root: str | Path) -> list[str]:
 
     Raises:
         FileNotFoundError: no such list.
-        DataError: an empty list, or a line that names no image or leads out of the root.
+        DataError: not UTF-8 text, an empty list, or a line that names no image or leads out of the root.
     """
     path = Path(list_file)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list file; expected one image path per line")
     names = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    with open_text(path) as file:
+        lines = file.read().splitlines()
+    for number, line in enumerate(lines, start=1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

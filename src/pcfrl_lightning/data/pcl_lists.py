@@ -9,12 +9,14 @@ import torch
 
 from pcfrl_lightning.data.alignment import NoAlignment
 from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.bu3dfe import CLASSES as EXPRESSIONS
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.pairs import NamedPair, pair_set, spread_over_folds
+from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
 from pcfrl_lightning.data.release import FolderImages, require_images
 from pcfrl_lightning.data.rows import Row, read_rows
+from pcfrl_lightning.errors import DataError
 
-_MOST_CLASSES = 10**4
+_MOST_POSES = 10**4
 
 
 class _TwoLists(FaceData):
@@ -36,17 +38,21 @@ class _TwoLists(FaceData):
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
         images = FolderImages(self.root)
+        lists = {
+            split: list(read_rows(listing if listing.is_file() else self.root / listing, self.separator))
+            for split, listing in self.lists.items()
+        }
         splits = {}
-        for split, listing in self.lists.items():
-            rows = list(read_rows(listing if listing.is_file() else self.root / listing, self.separator))
+        for split, rows in lists.items():
             names = [row.relative(0) for row in rows]
             require_images(images, zip(rows, names, strict=True))
-            splits[split] = FaceSet(images.source(names), self._labels(rows), name=f"{self.name}/{split}")
+            labels = self._labels(rows, lists["train"][0])
+            splits[split] = FaceSet(images.source(names), labels, name=f"{self.name}/{split}")
         return splits
 
     @abstractmethod
-    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        """Labels by name, one row per line."""
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        """Labels by name, one row per line; `model` is the first line of the train list."""
 
 
 class ListedExpressions(_TwoLists):
@@ -77,26 +83,29 @@ class ListedExpressions(_TwoLists):
         super().__init__(root, train_list, test_list, image_size, **kwargs)
         self.classes, self.first_label = classes, first_label
 
-    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
         first, last = self.first_label, self.first_label + self.classes - 1
         return {"expression": torch.tensor([row.integer(1, first, last) - first for row in rows], dtype=torch.long)}
 
 
 class ListedActionUnits(_TwoLists):
-    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D); label `action_units`.  Arguments: see `ListedExpressions`."""
+    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists;
+    label `action_units`.  Arguments: see `ListedExpressions`."""
 
     name = "listed-action-units"
     separator: ClassVar[str | None] = ","
 
-    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        model.text(1)
         for row in rows:
-            row.expect(len(rows[0]))
+            if len(row) != len(model):
+                row.fail(f"{len(row) - 1} action units, but {model.path}:{model.number} has {len(model) - 1}")
         values = [[row.integer(column, 0, 1) for column in range(1, len(row))] for row in rows]
         return {"action_units": torch.tensor(values, dtype=torch.float32)}
 
 
 class BU3DFERendered(_TwoLists):
-    """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` and
+    """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` (0..6) and
     `pose_class`.
 
     The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `ListedExpressions`.
@@ -105,19 +114,20 @@ class BU3DFERendered(_TwoLists):
     name = "bu3dfe-rendered"
     separator: ClassVar[str | None] = ","
 
-    def _labels(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
         for row in rows:
             row.expect(3)
         return {
-            "expression": torch.tensor([row.integer(1, 0, _MOST_CLASSES) for row in rows], dtype=torch.long),
-            "pose_class": torch.tensor([row.integer(2, 0, _MOST_CLASSES) for row in rows], dtype=torch.long),
+            "expression": torch.tensor([row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows], dtype=torch.long),
+            "pose_class": torch.tensor([row.integer(2, 0, _MOST_POSES) for row in rows], dtype=torch.long),
         }
 
 
 class ListedPairs(FaceData):
     """`<image A> <image B> <label>` per line (LFW, CPLFW); label above 0 = same person; split `test` with ten folds.
 
-    The list has no folds: fold k takes the k-th tenth of the same-person pairs and the k-th tenth of the others.
+    The list has no folds: fold k takes the k-th tenth of the same-person pairs and the k-th tenth of the others, so
+    there must be ten pairs of each kind at least.
 
     Args:
         root: folder that the paths are relative to.
@@ -134,8 +144,14 @@ class ListedPairs(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
-        rows = list(read_rows(self.pairs if self.pairs.is_file() else self.root / self.pairs))
+        listing = self.pairs if self.pairs.is_file() else self.root / self.pairs
+        rows = list(read_rows(listing))
         for row in rows:
             row.expect(3)
         pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row) for row in rows]
+        same = sum(pair.same for pair in pairs)
+        if min(same, len(pairs) - same) < FOLDS:
+            raise DataError(
+                f"{listing}: {same} of {len(pairs)} pairs are of one person; {FOLDS} folds need {FOLDS} of each kind"
+            )
         return {"test": pair_set(spread_over_folds(pairs), FolderImages(self.root), NoAlignment(), f"{self.name}/test")}

@@ -1,5 +1,7 @@
 """300W-LP and AFLW2000 as packed arrays, the derived form that the public PCL and FSA-Net code reads."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -65,8 +67,12 @@ class PoseArrays(FaceData):
         try:
             with np.load(path, allow_pickle=False) as content:
                 images, pose = content["image"], content["pose"].astype(np.float32)
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{path}: damaged ({error}); copy it again") from None
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise DataError(f"{path}: needs arrays `image` and `pose` ({error})") from None
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise DataError(f"{path}: image is {images.dtype} {images.shape}; expected uint8 (N, H, W, 3)")
         if pose.shape != (len(images), 3):
             raise DataError(f"{path}: pose has shape {pose.shape} for {len(images)} images; expected (N, 3)")
         wrong = np.flatnonzero(~np.isfinite(pose).all(axis=1))

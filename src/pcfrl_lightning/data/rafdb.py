@@ -11,8 +11,8 @@ from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.release import open_images
-from pcfrl_lightning.data.rows import first_existing, read_rows
+from pcfrl_lightning.data.release import open_images, require_images
+from pcfrl_lightning.data.rows import Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
 
 
@@ -56,6 +56,7 @@ class RAFDB(FaceData):
         """Splits `train` and `test`, by the prefix of the names."""
         base = self.root / self.folder if (self.root / self.folder).is_dir() else self.root
         listing = first_existing(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
+        rows: dict[str, list[Row]] = {"train": [], "test": []}
         names: dict[str, list[str]] = {"train": [], "test": []}
         labels: dict[str, list[int]] = {"train": [], "test": []}
         for row in read_rows(listing):
@@ -64,13 +65,17 @@ class RAFDB(FaceData):
             split = image.partition("_")[0]
             if split not in names:
                 row.fail(f"{image!r} begins neither with train_ nor with test_")
+            rows[split].append(row)
             names[split].append(image)
             labels[split].append(row.integer(1, 1, len(self.class_names)) - 1)
         release = open_images(base, [f"Image/{self.images}"], [f"Image/{self.images}.zip"])
+        files = {split: [self._file(name) for name in names[split]] for split in names}
+        listed = [pair for split in names for pair in zip(rows[split], files[split], strict=True)]
+        require_images(release, listed)
         return {
             split: FaceSet(
                 self.alignment.apply(
-                    release.source([self._file(name) for name in names[split]]),
+                    release.source(files[split]),
                     self._boxes(base, names[split]) if self.alignment.needs_boxes else None,
                 ),
                 {"expression": torch.tensor(labels[split], dtype=torch.long)},

@@ -9,6 +9,8 @@ from pcfrl_lightning.data.sources import FileSource, ImageSource, SubsetSource, 
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError
 
+_SHOWN = 3
+
 
 class MissingImages(DataError):
     """A list names images that the release on disk does not have.
@@ -132,3 +134,21 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row, str]]) -> 
         row, name = missing[0]
         names = sorted({name for _, name in missing})
         raise MissingImages(f"{row.path}:{row.number}: image {name} is missing ({len(names)} in all)", names)
+
+
+def require_companions(folder: Path, names: Sequence[str], what: str) -> None:
+    """Check that the label files of the images exist, all of them before any is read.
+
+    Args:
+        folder: that holds them.
+        names: expected files, relative to the folder.
+        what: they are, in the plural, such as `.mat files`.
+
+    Raises:
+        DataError: names the folder, the number of missing files and the first few.
+    """
+    files = FolderImages(folder)
+    missing = [name for name in names if name not in files]
+    if missing:
+        first = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        raise DataError(f"{folder}: {len(missing)} of {len(names)} {what} are missing ({first}); copy them again")

@@ -1,9 +1,11 @@
 """Text lists of the official releases: read line by line, every complaint names file and line."""
 
+import csv
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from pcfrl_lightning.data.sources import safe_join
 from pcfrl_lightning.errors import DataError
@@ -67,22 +69,39 @@ class Row:
             self.fail(f"expected {wanted} fields, found {len(self.fields)}: {' '.join(self.fields)[:120]!r}")
 
 
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file for reading, line ends untranslated as `csv.reader` wants them.
+
+    Raises:
+        DataError: what is read is not UTF-8 text, or not CSV for the `csv.reader` that reads it; names the file.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield lines
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from None
+
+
 def read_rows(path: Path, separator: str | None = None) -> Iterator[Row]:
     """Rows of a text file without its blank lines; `separator=None` splits at any run of blanks.
 
     Raises:
         FileNotFoundError: the file is absent.
-        DataError: the file is not UTF-8 text.
+        DataError: the file is not UTF-8 text, or holds nothing but blank lines.
     """
     if not path.is_file():
         raise FileNotFoundError(f"list file {path} does not exist")
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    yield Row(path, number, [field.strip() for field in line.strip().split(separator)])
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from error
+    empty = True
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                empty = False
+                yield Row(path, number, [field.strip() for field in line.strip().split(separator)])
+    if empty:
+        raise DataError(f"{path}: empty; copy it again from the release")
 
 
 def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:

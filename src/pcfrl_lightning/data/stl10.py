@@ -17,8 +17,9 @@ class STL10(FaceData):
     """5,000 train and 8,000 test images of 10 kinds of objects, 96x96; label `class`.
 
     Args:
-        root: folder that holds `stl10_binary` (or `stl10_binary.tar.gz`).
-        download: fetch the archive (2.6 GB) when it is absent.
+        root: folder that holds `stl10_binary`.
+        download: where that is absent, let torchvision extract `stl10_binary.tar.gz` (2.6 GB), fetched unless it lies
+            in `root` already.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
     """

@@ -13,6 +13,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.matfile import read_mat
+from pcfrl_lightning.data.release import require_companions
 from pcfrl_lightning.data.rows import first_existing
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
@@ -78,9 +79,11 @@ class W300LP_AFLW2000(FaceData):
 
         angles = np.empty((len(images), 3), np.float32)
         boxes = np.zeros((len(images), 4), np.float32)
+        labels = [f"{image.removesuffix('.jpg')}.mat" for image in images]
+        require_companions(folder, labels, ".mat files")
         keys = ["Pose_Para", points_key] if self.alignment.needs_boxes else ["Pose_Para"]
-        for i, image in enumerate(tqdm(images, desc=f"labels {self.name}/{split}", delay=2)):
-            path = (folder / image).with_suffix(".mat")
+        for i, label in enumerate(tqdm(labels, desc=f"labels {self.name}/{split}", delay=2)):
+            path = folder / label
             content = read_mat(path, keys)
             angles[i] = yaw_pitch_roll(content["Pose_Para"], path)
             if self.alignment.needs_boxes:

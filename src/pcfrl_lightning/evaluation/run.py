@@ -1,9 +1,11 @@
 """Run probes for a checkpoint over a table of tasks; an absent data set is a row of the result, not a gap."""
 
 import contextlib
+import inspect
 import logging
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
 from pcfrl_lightning.checkpoint import file_sha256, read_checkpoint
+from pcfrl_lightning.data.alignment import Alignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.registry import data_class
 from pcfrl_lightning.errors import DataError
@@ -161,7 +164,7 @@ def run_tasks(
     open_data: Callable[[Task], FaceData | str],
     announce: Announce = silent,
 ) -> list[Row]:
-    """All tasks for all sets of weights; one that fails does not stop the others.
+    """All tasks for all sets of weights; one that fails, for whatever reason, does not stop the others.
 
     Args:
         tasks: the table.
@@ -172,7 +175,12 @@ def run_tasks(
     """
     rows = []
     for task in tasks:
-        data = open_data(task)
+        try:
+            data = open_data(task)
+        except Exception as error:
+            message = _reason(error, settings.out / task.name)
+            rows += [Row(task, each, "failed", message=message) for each in weights]
+            continue
         for each in weights:
             if isinstance(data, str):
                 rows.append(Row(task, each, "absent", message=data))
@@ -182,8 +190,13 @@ def run_tasks(
     return rows
 
 
-def folders_of(root: Path) -> Callable[[Task], FaceData | str]:
-    """Data sets under a root folder, each opened once."""
+def folders_of(root: Path, alignment: Alignment | None = None) -> Callable[[Task], FaceData | str]:
+    """Data sets under a root folder, each opened once.
+
+    Args:
+        root: the folder.
+        alignment: how faces are cut out, for the data sets that leave it to the user; default: as each does by itself.
+    """
     opened: dict[tuple[str, str], FaceData] = {}
 
     def open_data(task: Task) -> FaceData | str:
@@ -192,18 +205,21 @@ def folders_of(root: Path) -> Callable[[Task], FaceData | str]:
             return f"no folder {folder}"
         key = task.data, task.folder
         if key not in opened:
-            opened[key] = data_class(task.data)(folder)
+            kind = data_class(task.data)
+            takes = alignment is not None and "alignment" in inspect.signature(kind).parameters
+            opened[key] = kind(folder, alignment=alignment) if takes else kind(folder)  # type: ignore[call-arg]
         return opened[key]
 
     return open_data
 
 
-def write_summary(path: Path, rows: Sequence[Row], settings: Settings) -> Path:
-    """One JSON file with a line per task and set of weights."""
+def write_summary(path: Path, rows: Sequence[Row], settings: Settings, alignment: str = "default") -> Path:
+    """One JSON file with a line per task and set of weights; ``alignment`` is how faces were cut out, in a word."""
     facts = {
         "checkpoint": Path(settings.checkpoint).name,
         "checkpoint_sha256": file_sha256(settings.checkpoint),
         "feature": settings.feature,
+        "alignment": alignment,
         "epochs": settings.epochs,
         "seed": settings.seed,
         "rows": [row.summary() for row in rows],
@@ -215,10 +231,21 @@ def _measured(task: Task, data: FaceData, weights: Weights, settings: Settings) 
     started = time.perf_counter()
     try:
         row = Row(task, weights, "measured", run_task(task, data, weights, settings))
-    except (DataError, FileNotFoundError, ValueError) as error:
-        row = Row(task, weights, "failed", message=str(error).split("\n")[0])
+    except Exception as error:
+        row = Row(task, weights, "failed", message=_reason(error, settings.out / task.name / weights))
     row.seconds = time.perf_counter() - started
     return row
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    """One line. Errors that speak to the user stand for themselves; others are defects, and their traceback is kept."""
+    first = str(error).split("\n")[0]
+    if isinstance(error, (DataError, FileNotFoundError, ValueError)):
+        return first
+    folder.mkdir(parents=True, exist_ok=True)
+    place = folder / "traceback.txt"
+    place.write_text("".join(traceback.format_exception(error)))
+    return f"{type(error).__name__}: {first} (see {place})"
 
 
 @contextlib.contextmanager

@@ -72,17 +72,62 @@ def test_counts_that_differ(tmp_path):
     assert str(report).endswith("NOT complete, see above")
 
 
-def test_missing_and_corrupt_images_are_listed(tmp_path, monkeypatch):
+def test_corrupt_images_and_dangling_links_are_listed(tmp_path, monkeypatch):
     monkeypatch.setitem(OFFICIAL, "rafdb", RAFDB)
-    trees.rafdb(tmp_path)
-    (tmp_path / "basic/Image/aligned/train_00002_aligned.jpg").unlink()
-    (tmp_path / "basic/Image/aligned/test_0001_aligned.jpg").write_bytes(b"\xff\xd8 half a picture")
+    folder = trees.rafdb(tmp_path) / "basic/Image/aligned"
+    (folder / "train_00002_aligned.jpg").unlink()
+    (folder / "train_00002_aligned.jpg").symlink_to("elsewhere.jpg")
+    (folder / "test_0001_aligned.jpg").write_bytes(b"\xff\xd8 half a picture")
     report = check("rafdb", tmp_path)
     assert report.missing == ["train_00002_aligned.jpg"]
     assert [name for name, _ in report.corrupt] == ["test_0001_aligned.jpg"]
     assert not report.ok
     assert "missing images: 1\n  train_00002_aligned.jpg" in str(report)
     assert check("rafdb", tmp_path, decode=False).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "image", "line"),
+    [
+        ("rafdb", trees.rafdb, "basic/Image/aligned/train_00002_aligned.jpg", "list_patition_label.txt:2"),
+        ("affectnet7", trees.affectnet_csv, "Manually_Annotated_Images/2/c.png", "training.csv:4"),
+    ],
+)
+def test_an_absent_image_is_found_without_decoding(tmp_path, name, make, image, line):
+    (make(tmp_path) / image).unlink()
+    report = check(name, tmp_path, decode=False)
+    assert [Path(image).name] == [Path(missing).name for missing in report.missing]
+    assert f"{line}: image " in report.problems[0]
+    assert "is missing (1 in all)" in report.problems[0]
+    assert str(report).endswith("NOT complete, see above")
+
+
+LABELS = "basic/EmoLabel/list_patition_label.txt"
+VALIDATION = "Manually_Annotated_file_lists/validation.csv"
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "file", "content", "message"),
+    [
+        ("listed-pairs", trees.listed_pairs, "pairs.txt", "\n", "pairs.txt: empty"),
+        ("listed-pairs", trees.listed_pairs, "pairs.txt", "A_0.jpg B_0.jpg 1\n" * 20, "20 of 20 pairs are of one"),
+        ("listed-action-units", trees.listed_units, "test_list.txt", "a.jpg,0,1,1", "test_list.txt:1: 3 action units"),
+        ("listed-action-units", trees.listed_units, "test_list.txt", "\na.jpg,0,1\na.jpg,0", "test_list.txt:3: 1 "),
+        ("listed-action-units", trees.listed_units, "train_list.txt", "a.jpg", "train_list.txt:1: field 2 is missing"),
+        ("listed-action-units", trees.listed_units, "train_list.txt", "", "train_list.txt: empty"),
+        ("rafdb", trees.rafdb, LABELS, "train_00001.jpg 1", "no images for split 'test' of rafdb"),
+        ("celeba", trees.celeba, "list_eval_partition.txt", "", "list_eval_partition.txt: empty"),
+        ("affectnet7", trees.affectnet_csv, VALIDATION, "", "no images for split 'test' of affectnet7"),
+    ],
+)
+def test_degenerate_lists_are_problems(tmp_path, monkeypatch, name, make, file, content, message):
+    monkeypatch.delitem(OFFICIAL, name, raising=False)
+    make(tmp_path)
+    assert check(name, tmp_path).ok
+    trees.text(tmp_path / file, content)
+    report = check(name, tmp_path)
+    assert not report.ok
+    assert message in "\n".join(report.problems)
 
 
 def test_wrong_labels_end_in_the_report(tmp_path):
@@ -109,6 +154,13 @@ def test_head_pose_counts_images_before_the_angle_rule(tmp_path):
     assert (found["300W-LP"], found["300W-LP/IBUG"], found["300W-LP/IBUG_Flip"], found["AFLW2000"]) == (4, 2, 0, 2)
     assert (found["train"], found["test"]) == (2, 1)
     assert not report.ok
+
+
+def test_counts_of_images_survive_a_missing_label_file(tmp_path):
+    (trees.head_pose(tmp_path) / "AFLW2000/image00002.mat").unlink()
+    report = check("300w-lp-aflw2000", tmp_path)
+    assert {count.what: count.found for count in report.counts}["AFLW2000"] == 2
+    assert "1 of 2 .mat files are missing (image00002.mat)" in report.problems[0]
 
 
 def test_official_numbers_add_up():

@@ -1,3 +1,6 @@
+import shutil
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +9,11 @@ import trees
 from pcfrl_lightning.data.affectnet import AffectNet7
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.bu3dfe import BU3DFE
+from pcfrl_lightning.data.face_folder import FaceFolder
+from pcfrl_lightning.data.fer2013 import FER2013
 from pcfrl_lightning.data.pcl_lists import BU3DFERendered, ListedActionUnits, ListedExpressions
 from pcfrl_lightning.data.rafdb import RAFDB, RAFDBCompound
+from pcfrl_lightning.data.release import MissingImages
 from pcfrl_lightning.errors import DataError
 
 
@@ -63,6 +69,18 @@ def test_rafdb_names_file_and_line_of_a_wrong_label(tmp_path, line, message):
     assert "list_patition_label.txt:" in str(caught.value)
 
 
+def test_rafdb_zip_without_an_image_names_file_and_line(tmp_path):
+    base = trees.rafdb(tmp_path) / "basic"
+    with zipfile.ZipFile(base / "Image/aligned.zip", "w") as archive:
+        for path in sorted((base / "Image/aligned").iterdir()):
+            if path.name != "test_0001_aligned.jpg":
+                archive.write(path, f"aligned/{path.name}")
+    shutil.rmtree(base / "Image/aligned")
+    message = r"list_patition_label.txt:4: image test_0001_aligned.jpg is missing \(1 in all\)"
+    with pytest.raises(MissingImages, match=message):
+        RAFDB(tmp_path).build()
+
+
 def test_rafdb_without_its_list_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="list_patition_label"):
         RAFDB(tmp_path).build()
@@ -102,6 +120,43 @@ def test_affectnet_reports_a_wrong_code(tmp_path):
         AffectNet7(tmp_path / "b").build()
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1/a.jpg,1,2,30,30,40;50,2,0.1,\xff\n", r"training.csv: not a UTF-8 text file"),
+        (b'"' + b"a" * 200_000, r"training.csv: not a CSV file \(field larger"),
+    ],
+)
+def test_affectnet_names_a_list_that_is_no_text(tmp_path, content, message):
+    trees.affectnet_csv(tmp_path)
+    (tmp_path / "Manually_Annotated_file_lists/training.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        AffectNet7(tmp_path).build()
+
+
+def test_other_lists_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "fer2013.csv").write_bytes(b"emotion,pixels,Usage\n\xff")
+    with pytest.raises(DataError, match=r"fer2013.csv: not a UTF-8 text file"):
+        FER2013(tmp_path).build()
+    (tmp_path / "faces.txt").write_bytes(b"a.jpg\n\xff.jpg\n")
+    with pytest.raises(DataError, match=r"faces.txt: not a UTF-8 text file"):
+        FaceFolder(tmp_path, list_file=tmp_path / "faces.txt").build()
+
+
+def test_affectnet_counts_missing_annotations(tmp_path):
+    folder = trees.affectnet_arrays(tmp_path) / "train_set/annotations"
+    for name in ("1_lnd.npy", "3_lnd.npy"):
+        (folder / name).unlink()
+    assert len(AffectNet7(tmp_path).build()["train"]) == 3
+    with pytest.raises(DataError, match=r"2 of 8 annotations are missing \(1_lnd.npy, 3_lnd.npy\)"):
+        AffectNet7(tmp_path, alignment=LandmarkCrop()).build()
+    for number in range(4):
+        (folder / f"{number}_exp.npy").unlink()
+    message = r"4 of 4 annotations are missing \(0_exp.npy, 1_exp.npy, 2_exp.npy, \.\.\.\)"
+    with pytest.raises(DataError, match=message):
+        AffectNet7(tmp_path).build()
+
+
 def test_bu3dfe_splits_by_subject(tmp_path):
     splits = BU3DFE(trees.bu3dfe(tmp_path), fold=1, folds=3).build()
     assert set(splits["train"].labels["subject"].tolist()) == {0, 2}
@@ -127,6 +182,9 @@ def test_rendered_list_gives_pose_classes(tmp_path):
     train = BU3DFERendered(tmp_path).build()["train"]
     assert train.labels["pose_class"].tolist() == [8, 0]
     assert train.labels["expression"].tolist() == [1, 3]
+    trees.text(tmp_path / "train_list.txt", "F025/Disgust/013.png,6,8\nM043/Happy/0.png,99,0\n")
+    with pytest.raises(DataError, match=r"train_list.txt:2: '99' is not an integer from 0 to 6"):
+        BU3DFERendered(tmp_path).build()
     trees.text(tmp_path / "train_list.txt", "F025/Disgust/013.png,1,8\n../x.png,3,0\n")
     with pytest.raises(DataError, match=r"train_list.txt:2: '../x.png' must be"):
         BU3DFERendered(tmp_path).build()

@@ -66,7 +66,8 @@ def test_wrong_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"image00002.mat: not a readable MATLAB file"):
         W300LP_AFLW2000(tmp_path).build()
     path.unlink()
-    with pytest.raises(DataError, match=r"image00002.mat is missing"):
+    (tmp_path / "AFLW2000/image00004.mat").unlink()
+    with pytest.raises(DataError, match=r"2 of 2 .mat files are missing \(image00002.mat, image00004.mat\)"):
         W300LP_AFLW2000(tmp_path).build()
 
 
@@ -113,3 +114,28 @@ def test_packed_arrays(tmp_path, channels):
     np.savez(tmp_path / "AFLW2000/a.npz", image=images, pose=pose * [1, np.nan, 1])
     with pytest.raises(DataError, match=r"a.npz: row 0: .* not finite"):
         PoseArrays(tmp_path).build()
+
+
+def test_damaged_packed_arrays_are_named(tmp_path):
+    path = tmp_path / "a.npz"
+    data = PoseArrays(tmp_path, train="a.npz", test="a.npz")
+    np.savez_compressed(path, image=np.arange(384, dtype=np.uint8).reshape(2, 8, 8, 3), pose=np.zeros((2, 3)))
+    assert len(data.build()["train"]) == 2
+    good = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("image.npy")
+    packed = 30 + int.from_bytes(good[26:28], "little") + int.from_bytes(good[28:30], "little")  # first member
+    for damaged, reason in (
+        (good[:-40], "File is not a zip file"),
+        (good.replace(info.CRC.to_bytes(4, "little"), bytes(4)), "Bad CRC-32"),
+        (good[:packed] + b"\xff" * 20 + good[packed + 20 :], "Error -3 while decompressing"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=rf"a\.npz: damaged \({reason}"):
+            data.build()
+
+
+def test_packed_images_of_another_shape_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", image=np.zeros((2, 8, 8), np.uint8), pose=np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"a\.npz: image is uint8 \(2, 8, 8\); expected uint8 \(N, H, W, 3\)"):
+        PoseArrays(tmp_path, train="a.npz", test="a.npz").build()

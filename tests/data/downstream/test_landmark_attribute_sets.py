@@ -1,13 +1,15 @@
 import pickle
+import shutil
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import trees
-from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment
 from pcfrl_lightning.data.celeba import CelebA
 from pcfrl_lightning.data.cifar10 import CIFAR10
 from pcfrl_lightning.data.landmarks300w import Landmarks300W
@@ -74,7 +76,8 @@ def test_300w(tmp_path):
     splits = Landmarks300W(trees.landmarks_300w(tmp_path), alignment=LandmarkCrop(0.25)).build()
     assert names(splits["train"]) == ["afw/1.jpg", "helen/trainset/2_1.jpg", "lfpw/trainset/image_0001.png"]
     assert names(splits["test"]) == ["helen/testset/3_1.jpg", "lfpw/testset/image_0002.png", "ibug/image_092 _01.jpg"]
-    assert splits["test"].labels["subset"].tolist() == [0, 0, 1]
+    assert splits["test"].class_names == ["common", "challenging"]
+    assert splits["test"].labels["conditions"].tolist() == [[1, 0], [1, 0], [0, 1]]
 
 
 def test_landmarks_point_at_the_same_pixels_after_the_crop(tmp_path):
@@ -98,8 +101,9 @@ def test_300w_reports_wrong_points(tmp_path):
     trees.text(path, good.replace("21.000000 31.000000\n", ""))
     with pytest.raises(DataError, match=r"1.pts: expected 68 points, found 67"):
         Landmarks300W(tmp_path).build()
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"1\.pts"):
+    for name in ("afw/1", "helen/trainset/2_1", "lfpw/testset/image_0002", "ibug/image_092 _01"):
+        (tmp_path / f"{name}.pts").unlink()
+    with pytest.raises(DataError, match=r"4 of 6 .pts files are missing \(afw/1.pts, [^ ]*, [^ ]*0002.pts, \.\.\.\)"):
         Landmarks300W(tmp_path).build()
 
 
@@ -155,3 +159,28 @@ def test_absent_archives_are_not_downloaded_unasked(tmp_path):
         pass
     with pytest.raises(DataError, match="set download to true"):
         CIFAR10(tmp_path).build()
+
+
+def test_archives_beside_are_extracted_only_with_download(tmp_path, monkeypatch):
+    """Checksums are switched off, the network too: an archive that lies there is not fetched again."""
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [3]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(folder, folder.name)
+    shutil.rmtree(folder)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda path, md5: Path(path).is_file())
+    monkeypatch.setattr("torchvision.datasets.utils.check_md5", lambda *_: True)
+    monkeypatch.setattr("urllib.request.urlopen", None)
+    with pytest.raises(DataError, match="set download to true"):
+        CIFAR10(tmp_path).build()
+    assert not folder.exists()
+    assert CIFAR10(tmp_path, download=True).build()["test"].labels["class"].tolist() == [3]
+
+
+@pytest.mark.parametrize("data_set", [Landmarks300W, WFLW])
+def test_landmarks_come_with_their_own_crop(tmp_path, data_set):
+    with pytest.raises(ValueError, match=f"{data_set.name}: alignment must be LandmarkCrop, got NoAlignment"):
+        data_set(tmp_path, alignment=NoAlignment())

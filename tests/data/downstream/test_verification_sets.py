@@ -144,12 +144,13 @@ def test_cplfw_names_file_and_line(tmp_path, change, message):
 
 @pytest.mark.parametrize("different", ["-1", "0", "-1.0"])
 def test_one_line_pairs_of_the_public_code(tmp_path, different):
-    lines = []
-    for pair in range(20):
-        trees.image(tmp_path / f"A_{pair}.jpg")
-        trees.image(tmp_path / f"B_{pair}.jpg")
-        lines.append(f"A_{pair}.jpg B_{pair}.jpg {'1.0' if pair % 2 else different}")
-    trees.text(tmp_path / "pairs.txt", "\n".join(lines))
-    pairs = ListedPairs(tmp_path).build()["test"].pairs
+    pairs = ListedPairs(trees.listed_pairs(tmp_path, different)).build()["test"].pairs
     assert pairs.same.tolist() == [False, True] * 10
     assert pairs.fold.tolist() == [k // 2 for k in range(20)]
+
+
+def test_one_line_pairs_must_fill_ten_folds_with_both_kinds(tmp_path):
+    listing = trees.listed_pairs(tmp_path) / "pairs.txt"
+    listing.write_text(listing.read_text().replace(" 1.0", " 0", 1))
+    with pytest.raises(DataError, match=r"pairs.txt: 9 of 20 pairs are of one person; 10 folds need 10 of each kind"):
+        ListedPairs(tmp_path).build()

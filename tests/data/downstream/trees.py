@@ -222,3 +222,22 @@ def wflw(root: Path) -> Path:
         for name in names:
             image(root / "WFLW_images" / name, 80, 100)
     return root
+
+
+def listed_pairs(root: Path, different: str = "-1") -> Path:
+    """Twenty one-line pairs, different and same person by turns, as the public code writes them."""
+    lines = []
+    for pair in range(20):
+        for name in (f"A_{pair}.jpg", f"B_{pair}.jpg"):
+            image(root / name)
+        lines.append(f"A_{pair}.jpg B_{pair}.jpg {'1.0' if pair % 2 else different}")
+    text(root / "pairs.txt", "\n".join(lines))
+    return root
+
+
+def listed_units(root: Path) -> Path:
+    """Two action units in both lists."""
+    image(root / "a.jpg")
+    for split in ("train", "test"):
+        text(root / f"{split}_list.txt", "a.jpg,0,1\n")
+    return root
