@@ -3,3 +3,7 @@
 
 class DataError(ValueError):
     """A data set, list file or label is not what the loader expects; the message names the file and the fix."""
+
+
+class UsageError(ValueError):
+    """A command or setting that cannot work, or a run that came to nothing; the message says what to change."""

@@ -8,6 +8,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from pcfrl_lightning.contrast import CalibratedContrast, ContrastOutput, Eq7, NPAThreshold
+from pcfrl_lightning.distributed import all_reduce_sum_no_grad
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.functional import reconstruction_loss
 from pcfrl_lightning.hparams import save_described_hyperparameters
 from pcfrl_lightning.nn import FaceBackbone, PCFRLNetwork
@@ -72,6 +74,7 @@ class PCFRL(L.LightningModule):
         self.task_weights = task_weights or DWA()
         self.input_noise = input_noise
         self.compile_network = compile_network
+        self._broken_steps = torch.zeros(())
 
     def setup(self, stage: str) -> None:
         """Share batch statistics over ranks, choose the memory format, compile if asked."""
@@ -95,6 +98,7 @@ class PCFRL(L.LightningModule):
         """Tell the calibrators which epoch begins."""
         for head in (self.face_contrast, self.pose_contrast):
             head.calibrator.begin_epoch(self.current_epoch)
+        self._broken_steps = torch.zeros((), device=self.device)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """One step of Eq. 8; logs every part."""
@@ -103,6 +107,7 @@ class PCFRL(L.LightningModule):
         self.task_weights.observe(tasks)
         loss = pdd + (self.task_weights.weights * tasks).sum()
         alpha = self.task_weights.weights
+        self._broken_steps += ~loss.detach().isfinite()
         stats |= {"loss": loss, "alpha_face": alpha[0], "alpha_pose": alpha[1]}
         stats |= head_stats("face", face) | head_stats("pose", pose)
         images = len(batch["source"])
@@ -155,7 +160,17 @@ class PCFRL(L.LightningModule):
         return {"index": batch["index"].cpu()} | {name: value.float().cpu() for name, value in features.items()}
 
     def on_train_epoch_end(self) -> None:
-        """Update DWA from the epoch means over all ranks; say so when its bound had to act."""
+        """Update DWA from the epoch means over all ranks; say so when its bound had to act.
+
+        Raises:
+            UsageError: a loss of the epoch was not finite. The checkpoint of the epoch before is kept.
+        """
+        broken = int(all_reduce_sum_no_grad(self._broken_steps))
+        if broken:
+            raise UsageError(
+                f"the loss was not finite in {broken} steps of epoch {self.current_epoch}: lower optimizer.lr, or set "
+                "trainer.gradient_clip_val; the checkpoint of the epoch before is untouched"
+            )
         bounded = self.task_weights.end_epoch()
         self.log("train/dwa_bounded", bounded.float().sum(), sync_dist=True)  # equal on all ranks
 

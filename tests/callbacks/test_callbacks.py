@@ -24,7 +24,7 @@ def test_the_pose_swap_uses_the_face_of_one_person_and_the_pose_of_another():
 
 def test_drawing_leaves_the_network_in_training_mode_and_without_gradients():
     network = tiny_model().network.train()
-    statistics = network.decoder.state_dict()
+    statistics = {name: value.clone() for name, value in network.decoder.state_dict().items()}
     columns = reconstruction_columns(network, torch.rand(2, 3, 32, 32), torch.rand(2, 3, 32, 32))
     assert network.training
     assert not any(column.requires_grad for column in columns.values())

@@ -1,6 +1,8 @@
 """`pcfrl evaluate`: absent and broken data sets are rows of the table, measured ones have results.json."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -12,6 +14,8 @@ from pcfrl_lightning.evaluation.run import Row, Settings, run_tasks
 from pcfrl_lightning.evaluation.table import better, format_value, results_table
 from pcfrl_lightning.evaluation.tasks import TASKS, tasks_named
 
+ROOT = Path(__file__).parents[2]
+
 
 def shown(table) -> str:
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
@@ -22,6 +26,18 @@ def shown(table) -> str:
 def test_every_task_names_a_known_data_set_once():
     assert {task.data for task in TASKS} <= set(DATA_SETS)
     assert len({task.name for task in TASKS}) == len(TASKS)
+
+
+def test_examples_of_the_documentation_use_the_folders_of_the_tasks():
+    folders = {task.data: task.folder for task in TASKS}
+    examples = re.findall(r"pcfrl data check (\S+) data/(\S+)", (ROOT / "docs" / "data.md").read_text())
+    assert len(examples) > 10
+    assert [folder for _, folder in examples] == [folders[name] for name, _ in examples]
+
+
+def test_readme_lists_the_tasks():
+    (listed,) = re.findall(r"^Tasks: `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed.split() == [task.name for task in TASKS]
 
 
 def test_missing_data_sets_are_listed(checkpoint, tmp_path, capsys):

@@ -1,13 +1,16 @@
 """Every task of `pcfrl evaluate` runs on its data set: miniature releases, a tiny network, one epoch."""
 
 import json
+import pickle
+import signal
 
+import numpy as np
 import pytest
 
 import trees
 from pcfrl_lightning.cli.evaluate import main
-from pcfrl_lightning.data.alignment import NoAlignment
-from pcfrl_lightning.evaluation.run import Settings, folders_of, run_tasks
+from pcfrl_lightning.data.alignment import NoAlignment, YuNetCrop
+from pcfrl_lightning.evaluation.run import Settings, alignment_of, folders_of, run_tasks
 from pcfrl_lightning.evaluation.tasks import TASKS, Task
 from pcfrl_lightning.probes import ExpressionProbe
 
@@ -35,6 +38,22 @@ def bu3dfe_rendered(root):
         trees.text(root / f"{split}_list.txt", "\n".join(lines))
 
 
+def cifar10(root):
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    pixels = np.arange(2 * 3072).reshape(2, 3072).astype(np.uint8)
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({"data": pixels, "labels": [3, 7]}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
+
+
+def stl10(root):
+    trees.text(root / "stl10_binary" / "class_names.txt", "\n".join("abcdefghij"))
+    for part in ("train", "test"):
+        np.arange(4 * 3 * 96 * 96).astype(np.uint8).tofile(root / "stl10_binary" / f"{part}_X.bin")
+        np.array([1, 10, 4, 4], np.uint8).tofile(root / "stl10_binary" / f"{part}_y.bin")
+
+
 RELEASES = {
     "fer2013": fer2013,
     "rafdb": trees.rafdb,
@@ -50,14 +69,23 @@ RELEASES = {
     "celeba": trees.celeba,
     "300w": trees.landmarks_300w,
     "wflw": trees.wflw,
+    "cifar10": cifar10,
+    "stl10": stl10,
 }
-TORCHVISION = {"cifar10", "stl10"}  # read by torchvision, tests/data/downstream
 
 
 def test_every_task_has_a_release():
-    assert set(RELEASES) | TORCHVISION == {task.name for task in TASKS}
+    assert set(RELEASES) == {task.name for task in TASKS}
 
 
+@pytest.fixture
+def _any_checksum(monkeypatch):
+    """Torchvision's checksums are those of the real sets."""
+    for module in ("cifar", "stl10"):
+        monkeypatch.setattr(f"torchvision.datasets.{module}.check_integrity", lambda *_: True)
+
+
+@pytest.mark.usefixtures("_any_checksum")
 @pytest.mark.parametrize("name", list(RELEASES))
 def test_task_runs_on_its_release(checkpoint, tmp_path, name):
     (task,) = (task for task in TASKS if task.name == name)
@@ -71,10 +99,17 @@ def test_task_runs_on_its_release(checkpoint, tmp_path, name):
 
 
 class BrokenProbe(ExpressionProbe):
-    """A probe with a defect."""
+    """A probe with a defect, whose message looks like the markup of a table."""
 
     def loss(self, outputs, targets):
-        raise RuntimeError("shapes cannot be multiplied\nmore")
+        raise RuntimeError("[/red] shapes cannot be multiplied\nmore")
+
+
+class InterruptedProbe(ExpressionProbe):
+    """Somebody presses Ctrl-C while it trains."""
+
+    def loss(self, outputs, targets):
+        raise KeyboardInterrupt
 
 
 def test_a_defect_in_one_task_does_not_stop_the_others(checkpoint, faces, tmp_path):
@@ -86,9 +121,25 @@ def test_a_defect_in_one_task_does_not_stop_the_others(checkpoint, faces, tmp_pa
     first, second = run_tasks([broken, sound], ["pretrained"], settings, lambda _: faces)
     place = tmp_path / "out/broken/pretrained/traceback.txt"
     assert first.status == "failed"
-    assert first.message == f"RuntimeError: shapes cannot be multiplied (see {place})"
+    assert first.message == f"RuntimeError: [/red] shapes cannot be multiplied (see {place})"
     assert "in loss" in place.read_text()
     assert second.status == "measured"
+
+
+def test_after_a_defect_table_summary_and_exit_status_come_out(checkpoint, tmp_path, capsys, monkeypatch):
+    trees.rafdb(tmp_path / "data" / "rafdb")
+    broken = Task("broken", "rafdb", "rafdb", BrokenProbe, 32, "accuracy")
+    tasks = [broken, broken._replace(name="sound", probe=ExpressionProbe)]
+    monkeypatch.setattr("pcfrl_lightning.evaluation.tasks.tasks_named", lambda _: tasks)
+    arguments = [checkpoint, "--data-root", str(tmp_path / "data"), "--epochs", "1", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    printed = capsys.readouterr().out
+    assert "failed" in printed
+    assert "[/red]" in printed
+    first, second = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert (first["status"], second["status"]) == ("failed", "measured")
+    assert first["message"].startswith("RuntimeError: [/red] shapes cannot be multiplied")
+    assert second["value"] is not None
 
 
 def test_a_data_set_that_cannot_be_opened_is_a_row(checkpoint, tmp_path):
@@ -97,7 +148,7 @@ def test_a_data_set_that_cannot_be_opened_is_a_row(checkpoint, tmp_path):
 
     settings = Settings(checkpoint, tmp_path, progress=False)
     rows = run_tasks(TASKS[:2], ["random_init", "pretrained"], settings, open_data)
-    assert [(row.status, row.message) for row in rows] == [("failed", "no such option")] * 4
+    assert [(row.status, row.message) for row in rows] == [("failed", "ValueError: no such option")] * 4
 
 
 def test_control_c_stops_everything(checkpoint, tmp_path):
@@ -108,6 +159,18 @@ def test_control_c_stops_everything(checkpoint, tmp_path):
         run_tasks(TASKS, ["pretrained"], Settings(checkpoint, tmp_path, progress=False), open_data)
 
 
+def test_control_c_in_a_probe_stops_everything(checkpoint, faces, tmp_path):
+    tasks = [Task(name, "synthetic", "", InterruptedProbe, 32, "accuracy") for name in ("first", "second")]
+    settings = Settings(checkpoint, tmp_path / "out", epochs=1, progress=False, accelerator="cpu")
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):  # Lightning tidies up and exits
+            run_tasks(tasks, ["pretrained"], settings, lambda _: faces)
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores further presses
+    assert not (tmp_path / "out" / "second").exists()
+
+
 def test_alignment_reaches_the_data_sets_that_take_one(tmp_path):
     tasks = {task.name: task for task in TASKS}
     for name in ("aflw2000", "fer2013"):
@@ -116,6 +179,34 @@ def test_alignment_reaches_the_data_sets_that_take_one(tmp_path):
     open_data = folders_of(tmp_path, alignment)
     assert open_data(tasks["aflw2000"]).alignment is alignment  # instead of its LandmarkCrop
     assert not hasattr(open_data(tasks["fer2013"]), "alignment")
+
+
+@pytest.mark.parametrize(
+    ("name", "alignment", "shown"),
+    [
+        ("rafdb", None, "NoAlignment()"),
+        ("aflw2000", None, "LandmarkCrop(margin=0.25)"),
+        ("aflw2000", NoAlignment(), "NoAlignment()"),
+        ("fer2013", NoAlignment(), None),
+    ],
+)
+def test_results_say_how_faces_were_cut_out(checkpoint, tmp_path, name, alignment, shown):
+    (task,) = (task for task in TASKS if task.name == name)
+    RELEASES[name](tmp_path / "data" / task.folder)
+    settings = Settings(checkpoint, tmp_path / "out", epochs=1, progress=False, accelerator="cpu")
+    open_data = folders_of(tmp_path / "data", alignment)
+    (row,) = run_tasks([task._replace(image_size=32)], ["pretrained"], settings, open_data)
+    stored = json.loads((tmp_path / "out" / name / "pretrained" / "results.json").read_text())
+    assert row.summary()["alignment"] == stored["alignment"] == shown
+
+
+def test_detector_is_named_without_its_folder(tmp_path):
+    model = tmp_path / "yunet.onnx"
+    model.touch()
+    (tmp_path / "lfw").mkdir()
+    (task,) = (task for task in TASKS if task.name == "lfw")
+    data = folders_of(tmp_path, YuNetCrop(model, margin=0.2))(task)
+    assert alignment_of(data) == "YuNetCrop(model_path=yunet.onnx, margin=0.2, score=0.6)"
 
 
 def test_alignment_is_an_option_and_stands_in_the_summary(checkpoint, tmp_path, capsys):

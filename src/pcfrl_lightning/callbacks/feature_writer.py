@@ -1,12 +1,13 @@
 """Features of every image, written by ``pcfrl predict``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
+
+from pcfrl_lightning.run_directory import run_directory
 
 
 class FeatureWriter(BasePredictionWriter):
@@ -23,7 +24,7 @@ class FeatureWriter(BasePredictionWriter):
         self, trainer: L.Trainer, pl_module: L.LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         """Join the batches and write them in one file."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = run_directory(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"features_rank{trainer.global_rank}.pt"
         torch.save({name: torch.cat([batch[name] for batch in predictions]) for name in predictions[0]}, path)

@@ -8,6 +8,8 @@ from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from pcfrl_lightning.run_directory import run_directory
+
 TITLE_HEIGHT = 14
 
 
@@ -36,7 +38,7 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def save_picture(trainer: L.Trainer, name: str, picture: Image.Image) -> Path:
     """Write ``<run directory>/<name>_epoch_NNNN.png`` and hand the picture to W&B and TensorBoard loggers."""
-    folder = Path(trainer.log_dir or trainer.default_root_dir) / "pictures"
+    folder = run_directory(trainer) / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}_epoch_{trainer.current_epoch + 1:04d}.png"
     picture.save(path)

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
     console.print(results_table(rows, title))
     summary = write_summary(out / "summary.json", rows, settings, options.alignment or "default")
-    console.print(f"summary: {summary}", soft_wrap=True, highlight=False)
+    console.print(f"summary: {summary}", soft_wrap=True, highlight=False, markup=False)
     return 1 if any(row.status == "failed" for row in rows) else 0
 
 

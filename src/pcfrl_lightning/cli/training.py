@@ -13,12 +13,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
 from pcfrl_lightning.cli.messages import OneLineParser, summary
+from pcfrl_lightning.cli.resume import check_same_model
+from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.training import scheduled
 
 # Warnings of Lightning about things that are meant here: the optimizer comes from the yaml, pretraining has no
 # validation step, small data sets have few batches.
 EXPECTED_WARNINGS = (
-    ".*`configure_optimizers` will be overridden by.*",
+    ".*configure_optimizers` will be overridden by.*",
     ".*have no `validation_step`.*",
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*is not supported by the model summary.*",
@@ -31,9 +33,12 @@ class SaveConfig(SaveConfigCallback):
     """Saves ``config.yaml`` into the run directory and hands the values to the logger."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Give the whole configuration to the loggers, flattened by them as they like."""
+        """Write the file, and give the whole configuration to the loggers, flattened by them as they like."""
         import yaml
 
+        folder = run_directory(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True, multifile=False)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
             if isinstance(logger, Logger):
@@ -53,6 +58,12 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
             sys.exit(f"pcfrl: {summary(str(error))}")
+        path = self._get(self.config, "ckpt_path")
+        if path and path not in ("last", "best", "hpc"):
+            check_same_model(str(path), dict(self.model.hparams))
+
+    def _parse_ckpt_path(self) -> None:
+        """The command line says what runs: LightningCLI would silently put the checkpoint's settings over it."""
 
     @staticmethod
     def configure_optimizers(
@@ -86,7 +97,7 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
         parser_class=OneLineParser,
         subclass_mode_data=True,
         save_config_callback=SaveConfig,
-        save_config_kwargs={"overwrite": True},
+        save_config_kwargs={"save_to_log_dir": False},
         seed_everything_default=0,
         args=arguments,
     )

@@ -15,6 +15,7 @@ from pcfrl_lightning.data.loaders import UNREADABLE, ImageBatches, ViewBatches, 
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views import Views
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.run_directory import run_directory
 
 
 class FaceData(L.LightningDataModule, ABC):
@@ -207,4 +208,4 @@ class FaceData(L.LightningDataModule, ABC):
         return self.trainer.world_size if self.trainer else 1
 
     def _report_folder(self) -> Path | None:
-        return Path(self.trainer.default_root_dir) if self.trainer else None
+        return run_directory(self.trainer) if self.trainer else None

@@ -64,7 +64,7 @@ def _decode_jpeg(data: bytes, name: str) -> np.ndarray:
 
 
 def _decode_any(data: bytes, name: str) -> np.ndarray:
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as opened:
@@ -77,5 +77,7 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
             return np.array(image.convert("RGB"))
+    except UnidentifiedImageError:  # its message is the address of a buffer
+        raise CorruptImage(name, "not an image of a known format") from None
     except Exception as error:  # Pillow's plugins raise many types on damaged files; all mean the same here
         raise CorruptImage(name, f"{type(error).__name__}: {error}") from None

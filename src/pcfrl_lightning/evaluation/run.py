@@ -67,6 +67,7 @@ class Row:
             "status": self.status,
         }
         shown |= {"metric": self.task.metric, "value": self.value, "lower_is_better": self.task.lower_is_better}
+        shown |= {"alignment": self.results.get("alignment")}
         return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
 
 
@@ -150,7 +151,21 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
             L.seed_everything(settings.seed, verbose=False)
             trainer.fit(probe, datamodule=data)
         trainer.test(probe, datamodule=data, verbose=False)
-    return probe.results
+    results = probe.results | {"alignment": alignment_of(data)}
+    write_results(folder / "results.json", results)
+    return results
+
+
+def alignment_of(data: FaceData) -> str | None:
+    """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
+
+    Files are reduced to their names: folders are nobody's business.
+    """
+    alignment = getattr(data, "alignment", None)
+    if alignment is None:
+        return None
+    shown = [f"{key}={value.name if isinstance(value, Path) else value}" for key, value in vars(alignment).items()]
+    return f"{type(alignment).__name__}({', '.join(shown)})"
 
 
 def silent(_: str) -> None:
@@ -214,7 +229,7 @@ def folders_of(root: Path, alignment: Alignment | None = None) -> Callable[[Task
 
 
 def write_summary(path: Path, rows: Sequence[Row], settings: Settings, alignment: str = "default") -> Path:
-    """One JSON file with a line per task and set of weights; ``alignment`` is how faces were cut out, in a word."""
+    """One JSON file, an entry per task and set of weights; ``alignment`` is the option, each entry has its effect."""
     facts = {
         "checkpoint": Path(settings.checkpoint).name,
         "checkpoint_sha256": file_sha256(settings.checkpoint),
@@ -238,14 +253,15 @@ def _measured(task: Task, data: FaceData, weights: Weights, settings: Settings) 
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """One line. Errors that speak to the user stand for themselves; others are defects, and their traceback is kept."""
-    first = str(error).split("\n")[0]
+    """``Type: message`` in one line; what is no error of the user is a defect, whose traceback is kept."""
+    first = str(error).strip().partition("\n")[0]
+    shown = f"{type(error).__name__}: {first}"
     if isinstance(error, (DataError, FileNotFoundError, ValueError)):
-        return first
+        return shown
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "traceback.txt"
     place.write_text("".join(traceback.format_exception(error)))
-    return f"{type(error).__name__}: {first} (see {place})"
+    return f"{shown} (see {place})"
 
 
 @contextlib.contextmanager

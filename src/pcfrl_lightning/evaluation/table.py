@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
 from pcfrl_lightning.evaluation.run import Row, Weights
@@ -29,19 +30,19 @@ def better(task: Task, values: Sequence[float | None]) -> list[bool]:
 def results_table(rows: Sequence[Row], title: str) -> Table:
     """One line per task, one column per set of weights; the best figure is bold, what is missing says so."""
     weights = list(dict.fromkeys(row.weights for row in rows))
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for heading in ("task", "data", "metric"):
         table.add_column(heading)
     for each in weights:
         table.add_column(TITLES[each], justify="right")
-    table.add_column("note")
+    table.add_column("note", overflow="fold")
     for task in dict.fromkeys(row.task for row in rows):
         mine = {row.weights: row for row in rows if row.task == task}
         marks = better(task, [mine[each].value for each in weights])
         cells = [_cell(mine[each], mark) for each, mark in zip(weights, marks, strict=True)]
         notes = dict.fromkeys(row.message for row in mine.values() if row.message)
         arrow = "↓" if task.lower_is_better else "↑"
-        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells, "; ".join(notes))
+        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells, escape("; ".join(notes)))
     return table
 
 

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.probes.features import EVALUATION_BATCH, FeatureProbe
 from pcfrl_lightning.probes.heads import InputNorm, StackedHead
 from pcfrl_lightning.probes.loaders import FeatureBatch
@@ -185,7 +186,7 @@ class LinearProbe(FeatureProbe):
         steps = self.trainer.num_training_batches * len(self.head.biases[0])
         losses = self._epoch_losses / steps
         if not losses.isfinite().any():
-            raise ValueError(f"training diverged in epoch {self.current_epoch}: lower model.lr (now {self.rates})")
+            raise UsageError(f"training diverged in epoch {self.current_epoch}: lower model.lr (now {self.rates})")
         self.log("train/loss", losses.nan_to_num(nan=math.inf).min(), prog_bar=True, batch_size=1)
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
@@ -212,7 +213,7 @@ class LinearProbe(FeatureProbe):
     def on_test_start(self) -> None:
         """Refuse to report a head that was never trained."""
         if not int(self.epochs_done):
-            raise ValueError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
+            raise UsageError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
 
     def test_outputs(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """Outputs (K, B, ...) of the chosen learning rate after the last epoch, and of the best epoch."""

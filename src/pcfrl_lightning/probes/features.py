@@ -2,7 +2,6 @@
 
 import time
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar
 
 import lightning as L
@@ -18,6 +17,7 @@ from pcfrl_lightning.probes.parts import Part, Plan
 from pcfrl_lightning.probes.report import print_report
 from pcfrl_lightning.probes.results import Metrics, average_folds, describe_run, write_results
 from pcfrl_lightning.probes.source import Baseline, check_source, feature_names, make_extractor
+from pcfrl_lightning.run_directory import run_directory
 
 EVALUATION_BATCH = 2048
 
@@ -160,8 +160,7 @@ class FeatureProbe(L.LightningModule, ABC):
 
     def on_test_end(self) -> None:
         """Write results.json into the run directory and print the table."""
-        folder = Path(self.trainer.log_dir or self.trainer.default_root_dir)
-        path = write_results(folder / "results.json", self.results)
+        path = write_results(run_directory(self.trainer) / "results.json", self.results)
         print_report(self.results, path)
 
     def _loader(self, name: str, part: Part) -> FeatureBatches:
