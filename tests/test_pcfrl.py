@@ -6,6 +6,7 @@ import torch
 
 from pcfrl_lightning import PCFRL, functional, load_network
 from pcfrl_lightning.contrast import CalibratedContrast, DelayedStart, Eq7, LossWeight, NoCalibration, NPAThreshold
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.orthogonality import CrossCovariance
 from pcfrl_lightning.pcfrl import VIEW_ORDER
 from tiny import TinyFaces, tiny_model, trainer
@@ -121,6 +122,23 @@ def test_calibration_starts_at_its_epoch_before_and_after_a_resume(tmp_path):
     loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
     assert loaded.face_contrast.calibrator.start_epoch == 2
     assert loaded.face_contrast.calibrator.calibrator.threshold == -99.0
+
+
+def test_a_diverged_epoch_keeps_the_checkpoint_before(tmp_path):
+    """NaN weights in epoch 1: one error with the fix, and the checkpoint of epoch 0 as it was."""
+
+    class Break(L.Callback):
+        def on_train_epoch_start(self, trainer, pl_module):
+            if trainer.current_epoch == 1:
+                torch.nn.init.constant_(pl_module.network.backbone.stem[0][0].weight, torch.nan)
+
+    checkpoints = L.pytorch.callbacks.ModelCheckpoint(tmp_path, filename="last", enable_version_counter=False)
+    run = trainer(tmp_path, max_epochs=3, callbacks=[Break(), checkpoints], enable_checkpointing=True)
+    with pytest.raises(UsageError, match=r"not finite in 4 steps of epoch 1: lower optimizer\.lr"):
+        run.fit(tiny_model(), TinyFaces(batch_size=4))
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert kept["epoch"] == 0
+    assert all(value.isfinite().all() for value in kept["state_dict"].values())
 
 
 def test_checkpoint_path_alone_is_enough(tmp_path):

@@ -6,6 +6,7 @@ import torch
 from pcfrl_lightning.checkpoint import load_network, read_checkpoint
 from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.messages import summary
+from pcfrl_lightning.cli.resume import differences
 from pcfrl_lightning.cli.training import expand_aliases
 from pcfrl_lightning.errors import DataError
 from tiny import tiny_model
@@ -87,3 +88,44 @@ def test_a_checkpoint_that_wants_to_run_code_is_refused(tmp_path):
     torch.save({"state_dict": {}, "hyper_parameters": pytest.raises}, tmp_path / "code.ckpt")
     with pytest.raises(DataError, match=r"code\.ckpt is damaged or is not a plain"):
         read_checkpoint(tmp_path / "code.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("--model.face_contrast.temperature=0.5", "model.face_contrast.temperature is 0.07 there and 0.5 here"),
+        ("--model.backbone.width=0.125", "model.backbone.width is 0.0625 there and 0.125 here"),
+        ("--model.pose_contrast.calibrator=NoCalibration", "model.pose_contrast.calibrator.class_path is"),
+    ],
+)
+def test_resuming_with_another_model_is_refused(command, pcfrl, faces, change, words):
+    small = ["--model.backbone.width=0.0625", "--model.image_size=32", "--data.batch_size=4", "--data.num_workers=0"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1"]
+    run = ["fit", "--config", "configs/pretrain.yaml", "--data.root", faces, *small, *quiet]
+    pcfrl(*run)
+    last = "runs/pretrain/version_0/checkpoints/last.ckpt"
+    line = command(*run, "--ckpt_path", last, change)
+    assert line.startswith(f"pcfrl: checkpoint {last} is of another model: ")
+    assert words in line
+    assert "\n" not in line
+    command(*run, "--ckpt_path", last, "--model.compile_network=false", "--trainer.max_epochs=2")
+
+
+def test_a_probe_is_not_tested_on_another_feature(command, pcfrl, fer2013):
+    probe = ["--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, "--data.num_workers=0"]
+    probe += ["--trainer.max_epochs=1", "--trainer.enable_progress_bar=false"]
+    last = "runs/probe/fer2013/checkpoints/last.ckpt"
+    assert "the head is not trained" in command("test", *probe, "--baseline", "hog")
+    pcfrl("fit", *probe, "--baseline", "hog")
+    line = command("test", *probe, "--baseline", "lbp", "--ckpt_path", last)
+    assert "model.baseline is hog there and lbp here" in line
+    assert "absent.ckpt does not exist" in command("test", *probe, "--baseline", "hog", "--ckpt_path", "absent.ckpt")
+
+
+def test_one_checkpoint_may_lie_in_two_places(tmp_path):
+    for name, content in (("a.ckpt", b"1"), ("b.ckpt", b"1"), ("c.ckpt", b"2")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (str(tmp_path / name) for name in ("a.ckpt", "b.ckpt", "c.ckpt"))
+    assert differences("checkpoint", a, b) == []
+    assert differences("checkpoint", a, c) == [("checkpoint", a, c)]
+    assert differences("checkpoint", a, None) == [("checkpoint", a, None)]

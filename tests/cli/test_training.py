@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+import wandb
 import yaml
 
 from pcfrl_lightning import load_network
@@ -59,6 +60,19 @@ def test_loggers_can_be_layered(pcfrl, faces, folder, logger):
     pcfrl(*PRETRAIN, "--config", f"configs/logger/{logger}.yaml", *offline, "--data.root", faces, *SMALL)
     expected = {"csv": "metrics.csv", "tensorboard": "events.out.tfevents.*", "wandb": "*.wandb"}[logger]
     assert list((folder / "runs").rglob(expected))
+
+
+def test_runs_of_wandb_keep_their_files_apart(pcfrl, faces, folder):
+    for _ in range(2):
+        logger = ("--config", "configs/logger/wandb.yaml", "--trainer.logger.offline=true")
+        pcfrl(*PRETRAIN, *logger, "--data.root", faces, *SMALL)
+        wandb.finish()  # two commands are two processes
+    assert not (folder / "runs" / "config.yaml").exists()
+    configs = list((folder / "runs" / "pcfrl").glob("*/config.yaml"))
+    assert len(configs) == 2
+    for config in configs:
+        assert (config.parent / "checkpoints" / "last.ckpt").is_file()
+        assert list((config.parent / "pictures").glob("*.png"))
 
 
 def test_a_second_run_in_the_same_folder_does_not_die(pcfrl, faces):
