@@ -129,3 +129,9 @@ def test_one_checkpoint_may_lie_in_two_places(tmp_path):
     assert differences("checkpoint", a, b) == []
     assert differences("checkpoint", a, c) == [("checkpoint", a, c)]
     assert differences("checkpoint", a, None) == [("checkpoint", a, None)]
+
+
+def test_settings_of_another_version_are_passed_over():
+    old = {"class_path": "m.Head", "init_args": {"temperature": 0.07}}
+    new = {"class_path": "m.Head", "init_args": {"temperature": 0.1, "calibrated_mean": "pairs"}}
+    assert differences("head", old, new) == [("head.temperature", 0.07, 0.1)]

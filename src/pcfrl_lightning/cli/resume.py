@@ -33,9 +33,11 @@ def check_same_model(path: str, settings: dict[str, Any]) -> None:
 
 
 def differences(key: str, there: Any, here: Any) -> list[tuple[str, Any, Any]]:
-    """Key and both values of everything that differs in two nested settings."""
+    """Key and both values of everything that differs in two nested settings; keys that only one knows are passed over,
+    so that checkpoints of earlier versions can be resumed."""
     if isinstance(there, dict) and isinstance(here, dict):
-        inner = [differences(f"{key}.{name}", there.get(name), here.get(name)) for name in sorted({*there, *here})]
+        shared = sorted(there.keys() & here.keys())
+        inner = [differences(f"{key}.{name}", there[name], here[name]) for name in shared]
         return [found for each in inner for found in each]
     if there == here or (key == "checkpoint" and _same_file(there, here)):
         return []
