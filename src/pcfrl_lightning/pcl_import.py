@@ -71,6 +71,9 @@ PCL_TO_PCFRL: dict[str, str] = {
 }
 """Every key of PCL's state dict (105, without ``module.``) and the key of `PCFRLNetwork`'s state dict it becomes."""
 
+SHOWN = 3
+"""Missing, foreign and misshapen keys, of each so many, that the message about a wrong file names."""
+
 HYPER_PARAMETERS: dict[str, Any] = {
     "backbone": {"class_path": "pcfrl_lightning.nn.FaceBackbone", "init_args": {"width": 1.0}},
     "image_size": 64,
@@ -83,18 +86,23 @@ def from_pcl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """PCL's state dict (with or without ``module.`` prefixes) renamed to `PCFRLNetwork`'s keys, shapes checked.
 
     Raises:
-        ValueError: one message listing all missing, unexpected and wrongly shaped keys.
+        ValueError: one message with the first missing, unexpected and wrongly shaped keys and the number of others.
     """
     state = {key.removeprefix("module."): value for key, value in state.items()}
     with torch.device("meta"):
         expected = _paper_shapes()
-    problems = [f"missing {key}" for key in PCL_TO_PCFRL if key not in state]
-    problems += [f"unexpected {key}" for key in state if key not in PCL_TO_PCFRL]
-    for theirs, ours in PCL_TO_PCFRL.items():
-        if theirs in state and state[theirs].shape != expected[ours]:
-            problems.append(f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours])}")
-    if problems:
-        raise ValueError("not a state dict of the public PCL model: " + "; ".join(problems))
+    missing = [f"missing {key}" for key in PCL_TO_PCFRL if key not in state]
+    foreign = [f"unexpected {key}" for key in state if key not in PCL_TO_PCFRL]
+    misshapen = [
+        f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours])}"
+        for theirs, ours in PCL_TO_PCFRL.items()
+        if theirs in state and state[theirs].shape != expected[ours]
+    ]
+    if missing or foreign or misshapen:
+        shown = [problem for kind in (missing, foreign, misshapen) for problem in kind[:SHOWN]]
+        rest = len(missing) + len(foreign) + len(misshapen) - len(shown)
+        more = f"; and {rest} more" if rest else ""
+        raise ValueError("not a state dict of the public PCL model: " + "; ".join(shown) + more)
     return {ours: state[theirs] for theirs, ours in PCL_TO_PCFRL.items()}
 
 

@@ -56,6 +56,9 @@ def test_callbacks_in_a_run(tmp_path):
     assert float(rows[-1]["monitor/linear_accuracy"]) > 0.9
     seen = [float(row["train/images_seen"]) for row in rows if row.get("train/images_seen")]
     assert seen == [16, 32, 48]
+    speeds = [float(row["train/images_per_second_step"]) for row in rows if row.get("train/images_per_second_step")]
+    assert len(speeds) == 3 * 4  # every step: the trainer logs each
+    assert min(speeds) > 0
 
 
 def test_monitor_names_a_label_that_is_missing(tmp_path):

@@ -7,25 +7,33 @@ import lightning as L
 
 
 class Throughput(L.Callback):
-    """Logs ``train/images_per_second`` (all ranks together) once an epoch, and ``train/images_seen``.
+    """Logs ``train/images_per_second`` (all ranks together) and ``train/images_seen`` once an epoch, and
+    ``train/images_per_second_step`` over the last ``log_every_n_steps`` steps.
 
-    Wall-clock time of the whole epoch, so that it never waits for the device inside a step.
+    Wall-clock time between steps, so that it never waits for the device; on a GPU the speed of few steps is therefore a
+    rough one.
     """
 
     def __init__(self) -> None:
-        self.started = 0.0
-        self.images = 0
+        self.started = self.last_time = 0.0
+        self.images = self.last_images = 0
         self.images_seen = 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self.started, self.images = time.perf_counter(), 0
+        self.started = self.last_time = time.perf_counter()
+        self.images = self.last_images = 0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the images of the batch on all ranks."""
+        """Count the images of the batch on all ranks; log the speed now and then."""
         self.images += len(batch["source"]) * trainer.world_size
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:
+            now = time.perf_counter()
+            speed = (self.images - self.last_images) / (now - self.last_time)
+            pl_module.log("train/images_per_second_step", speed, on_step=True, rank_zero_only=True)
+            self.last_time, self.last_images = now, self.images
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch's mean speed."""

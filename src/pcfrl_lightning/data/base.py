@@ -117,10 +117,8 @@ class FaceData(L.LightningDataModule, ABC):
             faces = self._split("train")
             share = len(faces) // self._replicas()
             if share < self.batch_size:
-                raise DataError(
-                    f"{faces.name}: {share} training images per process are fewer than one batch; "
-                    f"set batch_size to at most {share}"
-                )
+                fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
+                raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
             self._replaced = UnreadableLog(faces.name, len(faces), self._report_folder() or Path.cwd())
         elif stage != "fit":
             _ = self.splits
