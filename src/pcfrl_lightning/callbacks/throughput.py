@@ -29,7 +29,7 @@ class Throughput(L.Callback):
     ) -> None:
         """Count the images of the batch on all ranks; log the speed now and then."""
         self.images += len(batch["source"]) * trainer.world_size
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
             pl_module.log("train/images_per_second_step", speed, on_step=True, rank_zero_only=True)
