@@ -1,5 +1,6 @@
 """``pcfrl fit|validate|test|predict``: LightningCLI with this project's defaults."""
 
+import logging
 import os
 import sys
 import warnings
@@ -84,10 +85,16 @@ def expand_aliases(arguments: list[str]) -> list[str]:
     return expanded
 
 
+def no_advertisement(record: logging.LogRecord) -> bool:
+    """Whether a line of Lightning's log is about the run, and not about a product."""
+    return "litlogger" not in record.getMessage()
+
+
 def run(arguments: ArgsType = None) -> TrainingCLI:
     """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     torch.set_float32_matmul_precision("high")
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(no_advertisement)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     return TrainingCLI(

@@ -135,17 +135,18 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
         seed=settings.seed,
         **options,
     )
-    trainer = L.Trainer(
-        max_epochs=settings.epochs,
-        accelerator=settings.accelerator,
-        devices=1,
-        default_root_dir=folder,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[ExtractionOnly()] if settings.progress else [],
-        enable_progress_bar=settings.progress,
-    )
+    with _quiet():
+        trainer = L.Trainer(
+            max_epochs=settings.epochs,
+            accelerator=settings.accelerator,
+            devices=1,
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            callbacks=[ExtractionOnly()] if settings.progress else [],
+            enable_progress_bar=settings.progress,
+        )
     with (folder / "report.txt").open("w") as report, contextlib.redirect_stdout(report), _quiet():
         if isinstance(probe, LinearProbe):
             L.seed_everything(settings.seed, verbose=False)
