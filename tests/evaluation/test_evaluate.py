@@ -70,6 +70,10 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
         (["--tasks", "fer2031"], "unknown task fer2031; known are fer2013"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--data-root", "/no/such/folder"], "is not a folder"),
+        (["--alignment", "yunet"], "--alignment yunet and --yunet-model PATH belong together"),
+        (["--yunet-model", "x.onnx"], "--alignment yunet and --yunet-model PATH belong together"),
+        (["--alignment", "yunet", "--yunet-model", "absent.onnx"], "YuNet model absent.onnx does not exist"),
+        (["--alignment", "eyes"], "invalid choice"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):

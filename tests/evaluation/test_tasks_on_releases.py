@@ -218,19 +218,3 @@ def test_alignment_is_an_option_and_stands_in_the_summary(checkpoint, tmp_path, 
     assert summary["alignment"] == "landmarks"
     assert "no landmarks" in summary["rows"][0]["message"]
     capsys.readouterr()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--alignment", "yunet"], "--alignment yunet and --yunet-model PATH belong together"),
-        (["--yunet-model", "x.onnx"], "--alignment yunet and --yunet-model PATH belong together"),
-        (["--alignment", "yunet", "--yunet-model", "absent.onnx"], "YuNet model absent.onnx does not exist"),
-        (["--alignment", "eyes"], "invalid choice"),
-    ],
-)
-def test_alignment_mistakes_are_told_first(checkpoint, tmp_path, capsys, options, message):
-    with pytest.raises(SystemExit) as stopped:
-        main([checkpoint, "--data-root", str(tmp_path), *options])
-    assert stopped.value.code == 2
-    assert message in capsys.readouterr().err
