@@ -68,6 +68,20 @@ def test_the_measured_head_calibrates_some_pairs() -> None:
     assert 0 < calibrated < 64
 
 
+@pytest.mark.parametrize("size", [512, 1024])
+def test_the_calibrated_head_stays_within_four_square_matrices(size: int) -> None:
+    """At M = d = 512 every (M, d) tensor counts a whole M^2, the gradient of the views among them."""
+    first, second = clustered_views(size // 2, 512, CPU)
+    head = calibrating_head(first, second)
+
+    def step() -> tuple[torch.Tensor, ...]:
+        output = head(first, second)
+        return torch.autograd.grad(output.loss + output.calibrated_loss, (first, second))
+
+    assert head(first, second).stats["calibrated"] > 0
+    assert peak_extra_bytes(step, CPU) <= 4 * size**2 * 4
+
+
 def test_npa_rows() -> None:
     (row,) = measure_npa([32], 16, CPU, budget=0.0)
     assert row["M"] == 32

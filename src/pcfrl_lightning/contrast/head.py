@@ -94,24 +94,22 @@ class CalibratedContrast(nn.Module):
         n, ranks = len(first), world_size()
         if n * ranks < 2:
             raise ValueError("a contrastive loss needs at least two images in the global batch; raise batch_size")
-        local = torch.stack([F.upcast(first), F.upcast(second)]).unsqueeze(0)  # (1, 2, n, d)
-        features = all_gather_with_grad(local).transpose(0, 1).flatten(0, 2)  # (W, 2, n, d) -> (2 W n, d)
-        context = F.normalize(features)
         own = rank() * n + torch.arange(n, device=first.device)
         index = torch.cat([own, own + ranks * n])
         if ranks == 1:
-            return Views(features, context, index, F.gram(context)), context
+            context, length, similarity = F.batch_cosines(first, second)
+            return Views(context, length, index, similarity), context
+        local = torch.stack([F.upcast(first), F.upcast(second)]).unsqueeze(0)  # (1, 2, n, d)
+        features = all_gather_with_grad(local).transpose(0, 1).flatten(0, 2)  # (W, 2, n, d) -> (2 W n, d)
+        context = F.normalize(features)
         anchors = context.index_select(0, index)
-        return Views(features, context, index, anchors @ context.T), anchors
+        return Views(context, features.norm(dim=1), index, anchors @ context.T), anchors
 
     def _losses(self, views: Views, anchors: Tensor, candidates: Tensor, calibration: F.Calibration) -> ContrastOutput:
-        first, second = anchors.chunk(2)
-        positive = (first * second).sum(dim=-1).repeat(2)  # (2n,), the twin of a local anchor is local
+        positive, cosine, alignment = self._pair_scores(views, anchors, calibration)
         remaining = F.remove_calibrated(candidates, calibration)
         log_negative = self.negatives(views, remaining, self.temperature)
         loss = F.contrastive_term(positive / self.temperature, log_negative, self.denominator).mean()
-
-        cosine, alignment = self._partner_scores(views, anchors, calibration)
         term = self.pair_term(
             CalibratedPairs(
                 cosine,
@@ -132,28 +130,30 @@ class CalibratedContrast(nn.Module):
             calibrated_loss = total / len(anchors)  # 2N / W of them on each rank
         return ContrastOutput(loss, calibrated_loss, stats, calibration, views.anchor_index)
 
-    def _partner_scores(self, views: Views, anchors: Tensor, calibration: F.Calibration) -> tuple[Tensor, Tensor]:
-        """Cosine, with gradient, and score, with gradient if the pair term uses it, of each proposal, (m, k)."""
+    def _pair_scores(self, views: Views, anchors: Tensor, calibration: F.Calibration) -> tuple[Tensor, Tensor, Tensor]:
+        """Cosine with the twin (m,), and of each proposal the cosine (m, k) and the score (m, k).
+
+        Both cosines carry a gradient, the score only if the pair term uses it.
+        """
         partner, accepted, score, *_ = calibration
-        m, k = partner.shape
-        d, size = anchors.shape[1], len(views.context)
-        all_rows = m == size and size <= 4 * d  # larger batches: traffic on (M, M) outweighs the products saved
-        if all_rows:
-            cosine = views.similarity.gather(1, partner)
-        else:
-            partners = views.context.index_select(0, partner.flatten()).view(m, k, d)
-            cosine = (anchors.unsqueeze(1) * partners).sum(dim=-1)
-        if not self.pair_term.alignment_gradient or k == 0:
-            return cosine, torch.where(accepted, score, 1.0)  # no -inf may reach a masked term
+        size, (m, d) = len(views.context), anchors.shape
         weight = self.calibrator.score_weight(size)
-        if weight == 0:
-            alignment = cosine
-        elif all_rows:  # O(k M^2) instead of several M d^2
-            alignment = F.selected_alignment_from_similarity(views.similarity, partner, cosine, weight)
-        else:
-            neighborhood = all_reduce_sum(anchors.T @ anchors)
-            alignment = F.selected_alignment_from_gram(anchors, partners, neighborhood, cosine, weight)
-        return cosine, torch.where(accepted, alignment, 1.0)
+        scored = self.pair_term.alignment_gradient and partner.shape[1] > 0
+        if m == size and size <= 4 * d:
+            twin = torch.arange(m, device=anchors.device).roll(m // 2).unsqueeze(1)
+            neighbors = partner if scored and weight else partner[:, :0]
+            cosines, products = F.chosen_pairs(views.similarity, torch.cat([twin, partner], dim=1), neighbors)
+            positive, cosine = cosines[:, 0], cosines[:, 1:]
+            alignment = (1 - 2 * weight) * cosine + weight * products if len(neighbors.T) else cosine
+        else:  # in a larger batch the traffic on (M, M) outweighs the products it saves
+            first, second = anchors.chunk(2)
+            positive = (first * second).sum(dim=-1).repeat(2)  # the twin of a local anchor is local
+            partners = views.context.index_select(0, partner.flatten()).view(m, -1, d)
+            alignment = cosine = (anchors.unsqueeze(1) * partners).sum(dim=-1)
+            if scored and weight:
+                neighborhood = all_reduce_sum(anchors.T @ anchors)
+                alignment = F.selected_alignment(anchors, partners, neighborhood, cosine, weight)
+        return positive, cosine, torch.where(accepted, alignment if scored else score, 1.0)  # no -inf in a masked term
 
 
 @torch.no_grad()
@@ -188,5 +188,5 @@ def _statistics(
         "threshold": calibration.threshold,
         "positive_cosine": positive_mean.mean(),
         "negative_cosine": negative_sum.sum() / negative_count.sum().clamp(min=1),
-        "feature_std": (views.context - views.context.mean(dim=0)).square().mean(dim=0).sqrt().mean(),
+        "feature_std": (views.context - views.context.mean(dim=0)).norm(dim=0).mean() / len(views.context) ** 0.5,
     }

@@ -12,12 +12,12 @@ from pcfrl_lightning import functional as F
 class Views(NamedTuple):
     """The views of the global batch as the head sees them.
 
-    ``features`` (M, d) as the projector gave them; ``context`` (M, d) their unit rows; ``anchor_index`` (m,) long,
-    which of them are the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context.
+    ``context`` (M, d) their unit rows; ``length`` (M,) the norms before; ``anchor_index`` (m,) long, which of them are
+    the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context.
     """
 
-    features: Tensor
     context: Tensor
+    length: Tensor
     anchor_index: Tensor
     similarity: Tensor
 
@@ -79,7 +79,6 @@ class MixedNegatives(Negatives):
         lam = torch.distributions.Beta(concentration, concentration, validate_args=False).sample(columns.shape)
         square = views.similarity.shape[0] == views.similarity.shape[1]
         gram = views.similarity if square else F.gram(views.context)
-        norms = views.features.norm(dim=1)
-        mixed = F.mixed_similarity(views.similarity, gram, norms, columns, lam, permutation)
+        mixed = F.mixed_similarity(views.similarity, gram, views.length, columns, lam, permutation)
         kept = negatives.gather(1, columns)
         return F.log_negatives(mixed, kept & kept[:, permutation], temperature)

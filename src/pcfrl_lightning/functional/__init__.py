@@ -9,9 +9,9 @@ from pcfrl_lightning.functional.alignment import (
     neighborhood_weight,
     normalize,
     pair_alignment,
-    selected_alignment_from_gram,
-    selected_alignment_from_similarity,
+    selected_alignment,
 )
+from pcfrl_lightning.functional.batch import BatchCosines, batch_cosines, chosen_pairs
 from pcfrl_lightning.functional.calibrated import (
     ALIGNMENT_FLOOR,
     attention_term,
@@ -46,6 +46,7 @@ from pcfrl_lightning.functional.precision import full_precision, upcast
 
 __all__ = [
     "ALIGNMENT_FLOOR",
+    "BatchCosines",
     "Calibration",
     "Denominator",
     "Neighborhood",
@@ -54,7 +55,9 @@ __all__ = [
     "alignment_scores",
     "attention_term",
     "attention_weights",
+    "batch_cosines",
     "candidate_columns",
+    "chosen_pairs",
     "contrastive_loss",
     "contrastive_term",
     "cosine_matrix",
@@ -81,8 +84,7 @@ __all__ = [
     "reconstruction_loss",
     "remove_calibrated",
     "row_maxima",
-    "selected_alignment_from_gram",
-    "selected_alignment_from_similarity",
+    "selected_alignment",
     "threshold_calibration",
     "top_k_calibration",
     "upcast",

@@ -4,17 +4,16 @@ With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consist
 diagonal, so pair alignment is one bilinear form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
 """
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.functional.batch import symmetric_product
 from pcfrl_lightning.functional.precision import full_precision
 
 Neighborhood = Literal["mean", "sum"]
 _TINY_SQUARE = 1e-24  # a row shorter than 1e-12 counts as zero
-_CHUNK = 256  # rows at a time in _RowProducts
 
 
 @full_precision
@@ -40,7 +39,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (features,) = ctx.saved_tensors
-        return (grads[0] + grads[0].T) @ features
+        return symmetric_product(grads[0], features)
 
 
 @full_precision
@@ -142,55 +141,8 @@ def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighbor
     return alignment_scores(unit, unit, gram(unit), weight)
 
 
-def _row_blocks(partner: Tensor) -> Iterator[tuple[int, slice]]:
-    """A few rows of one column of ``partner`` (M, k) at a time, so that temporaries stay small beside S."""
-    for column in range(partner.shape[1]):
-        for start in range(0, len(partner), _CHUNK):
-            yield column, slice(start, start + _CHUNK)
-
-
-class _RowProducts(torch.autograd.Function):
-    """``q_ic = <S_i, S_partner(i, c)>`` that keeps S only, instead of two (M, M) factors per column c."""
-
-    @staticmethod
-    def forward(ctx: Any, similarity: Tensor, partner: Tensor) -> Tensor:
-        ctx.save_for_backward(similarity, partner)
-        products = torch.empty(partner.shape, dtype=similarity.dtype, device=similarity.device)
-        for column, part in _row_blocks(partner):
-            rows = similarity.index_select(0, partner[part, column])
-            products[part, column] = rows.mul_(similarity[part]).sum(dim=1)
-        return products
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        similarity, partner = ctx.saved_tensors
-        total = torch.zeros_like(similarity)
-        for column, part in _row_blocks(partner):
-            chosen, factor = partner[part, column], grads[0][part, column].unsqueeze(1)
-            total[part].addcmul_(similarity.index_select(0, chosen), factor)
-            total.index_add_(0, chosen, similarity[part] * factor)
-        return total, None
-
-
 @full_precision
-def selected_alignment_from_similarity(similarity: Tensor, partner: Tensor, cosine: Tensor, weight: float) -> Tensor:
-    """Pair alignment of k chosen partners per view, with gradient, from the full cosine matrix.
-
-    Args:
-        similarity: (M, M) S of the whole batch (the rows of every partner are needed).
-        partner: (M, k) long, columns chosen for each row; never the row itself; k is small.
-        cosine: (M, k) S at (i, partner), with gradient.
-        weight: a, from :func:`neighborhood_weight`.
-
-    Returns:
-        (M, k) ``(1 - 2a) S_ik + a <S_i, S_k>``: O(k M^2), no matrix product of its own.
-    """
-    products: Tensor = _RowProducts.apply(similarity, partner)
-    return (1 - 2 * weight) * cosine + weight * products
-
-
-@full_precision
-def selected_alignment_from_gram(
+def selected_alignment(
     anchors: Tensor, partners: Tensor, neighborhood_gram: Tensor, cosine: Tensor, weight: float
 ) -> Tensor:
     """Pair alignment of k chosen partners per anchor, with gradient, from the neighbourhood's Gram matrix alone.

@@ -5,6 +5,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.functional.batch import row_blocks
+
 Statistic = Literal["mean", "quantile"]
 
 
@@ -25,10 +27,6 @@ class Calibration(NamedTuple):
     maximum: Tensor
 
 
-def _candidate_mean(score: Tensor, candidates: Tensor) -> Tensor:
-    return torch.where(candidates, score, 0.0).sum() / candidates.count_nonzero().clamp(min=1)
-
-
 @torch.no_grad()
 def row_maxima(score: Tensor, candidates: Tensor) -> Tensor:
     """Highest score of each anchor over its candidates, (m, M) -> (m,); -inf for an anchor without candidates."""
@@ -44,10 +42,14 @@ def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
         candidates: (m, M) bool, True for the views of other images.
         k: pairs per anchor; an anchor with fewer candidates accepts all it has.
     """
-    mean = _candidate_mean(score, candidates)
-    masked = torch.where(candidates, score, -torch.inf)
-    best, partner = masked.max(dim=1, keepdim=True) if k == 1 else masked.topk(min(k, score.shape[1]), dim=1)
+    found, total = [], score.new_zeros(())
+    for part in row_blocks(len(score)):  # no second (m, M) beside the score
+        total = total + torch.where(candidates[part], score[part], 0.0).sum()
+        masked = torch.where(candidates[part], score[part], -torch.inf)
+        found.append(masked.max(dim=1, keepdim=True) if k == 1 else masked.topk(min(k, score.shape[1]), dim=1))
+    best, partner = (torch.cat(parts) for parts in zip(*found, strict=True))
     threshold = score.new_full((), -torch.inf)
+    mean = total / candidates.count_nonzero().clamp(min=1)
     return Calibration(partner, best > threshold, best, threshold, mean, best.max())
 
 
@@ -68,14 +70,12 @@ def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | 
 @torch.no_grad()
 def no_calibration(score: Tensor, candidates: Tensor) -> Calibration:
     """Propose nothing (k = 0): plain contrastive learning. ``score`` (m, M) only feeds the mean and the maximum."""
-    empty = score.new_empty((len(score), 0))
-    return Calibration(
-        partner=empty.long(),
-        accepted=empty.bool(),
-        score=empty,
+    best = top_k_calibration(score, candidates, k=1)
+    return best._replace(
+        partner=best.partner[:, :0],
+        accepted=best.accepted[:, :0],
+        score=best.score[:, :0],
         threshold=score.new_full((), torch.inf),
-        mean=_candidate_mean(score, candidates),
-        maximum=row_maxima(score, candidates).max(),
     )
 
 
