@@ -1,6 +1,5 @@
 """Vectorised z-buffer: which triangle each pixel shows, and where in that triangle."""
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -35,48 +34,40 @@ def rasterise(points: Array, depth: Array, triangles: Index, two_sided: npt.NDAr
     Returns:
         One fragment for each covered pixel.
     """
-    origin, second, third = points[triangles[:, 0]], points[triangles[:, 1]], points[triangles[:, 2]]
-    edge_1, edge_2 = second - origin, third - origin
-    area = edge_1[:, 0] * edge_2[:, 1] - edge_1[:, 1] * edge_2[:, 0]
+    x, y = (axis.take(triangles.T) for axis in points.T)  # (3, T) each: numpy is slow along a short last axis
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
     # y points down, so a counter-clockwise triangle has a negative area here
-    facing = np.flatnonzero((area < -1e-6) | (two_sided & (area > 1e-6)))
-    origin, second, third = origin[facing], second[facing], third[facing]
-    edge_1, edge_2, area = edge_1[facing], edge_2[facing], area[facing]
-    low = np.ceil(np.minimum(np.minimum(origin, second), third) - 0.5).astype(np.int32)
-    high = np.floor(np.maximum(np.maximum(origin, second), third) - 0.5).astype(np.int32)
-    extent = np.maximum(high[:, 0] - low[:, 0], high[:, 1] - low[:, 1]) + 1
-    kept = (high[:, 0] >= np.maximum(low[:, 0], 0)) & (high[:, 1] >= np.maximum(low[:, 1], 0))
-    kept &= (low[:, 0] < size) & (low[:, 1] < size)
+    facing = (area < -1e-6) | (two_sided & (area > 1e-6))
+    (left, right), (top, bottom) = _pixel_range(x), _pixel_range(y)
+    extent = np.maximum(right - left, bottom - top) + 1
+    kept = np.flatnonzero(facing & (extent > 0) & (right >= 0) & (bottom >= 0) & (left < size) & (top < size))
+    group = np.searchsorted(_WINDOWS, extent[kept])
+    order = np.argsort(group, kind="stable")
+    kept = kept[order]
+    ends = np.searchsorted(group[order], np.arange(len(_WINDOWS) + 1))
 
+    x, y, left, top, area = x[:, kept], y[:, kept], left[kept], top[kept], area[kept]
     pieces = []
-    smallest = 0
-    for window in _WINDOWS:
-        chosen = np.flatnonzero(kept & (extent > smallest) & (extent <= window))
-        smallest = window
-        if len(chosen):
-            start = low[chosen]
-            offset = (start + np.float32(0.5) - origin[chosen]).astype(np.float32)
+    for window, start, end in zip(_WINDOWS, ends[:-1], ends[1:], strict=True):
+        if start < end:
+            part = slice(start, end)
             pixel, row, weight_1, weight_2 = _inside(
-                start, offset, edge_1[chosen], edge_2[chosen], area[chosen], window, size
+                x[:, part], y[:, part], left[part], top[part], area[part], window, size
             )
-            pieces.append((pixel, facing[chosen[row]], weight_1, weight_2))
+            pieces.append((pixel, kept[part].take(row), weight_1, weight_2))
     if not pieces:
         empty = np.zeros(0, np.float32)
         return Fragments(np.zeros(0, np.int64), np.zeros(0, np.int64), empty, empty)
     pixel, triangle, weight_1, weight_2 = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    corner = depth[triangles[triangle]]
-    nearness = corner[:, 0] + weight_1 * (corner[:, 1] - corner[:, 0]) + weight_2 * (corner[:, 2] - corner[:, 0])
+    near = depth[triangles]
+    nearness = near[:, 0].take(triangle)
+    nearness += weight_1 * (near[:, 1] - near[:, 0]).take(triangle)
+    nearness += weight_2 * (near[:, 2] - near[:, 0]).take(triangle)
     order = np.argsort(_sixteen_bits(nearness), kind="stable")  # radix sort
     winner = np.full(size * size, -1, np.int64)
     winner[pixel[order]] = order  # of repeated indices the last value stays: the nearest fragment
     shown = winner[winner >= 0]
     return Fragments(pixel[shown], triangle[shown], weight_1[shown], weight_2[shown])
-
-
-@lru_cache(maxsize=len(_WINDOWS))
-def _window(side: int) -> Array:
-    """Row and column offset of each pixel of a square window, (2, side * side)."""
-    return np.mgrid[:side, :side].reshape(2, -1).astype(np.float32)
 
 
 def _sixteen_bits(values: Array) -> npt.NDArray[np.uint16]:
@@ -86,29 +77,39 @@ def _sixteen_bits(values: Array) -> npt.NDArray[np.uint16]:
     return ((values - low) * np.float32(65535 / span)).astype(np.uint16)
 
 
+def _pixel_range(positions: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """First and last pixel along one axis whose centre a triangle can cover, from the corners (3, T)."""
+    half = np.float32(0.5)
+    first, last = np.ceil(positions.min(axis=0) - half), np.floor(positions.max(axis=0) - half)
+    return first.astype(np.int32), last.astype(np.int32)
+
+
 def _inside(
-    start: npt.NDArray[np.int32],
-    offset: Array,
-    edge_1: Array,
-    edge_2: Array,
+    x: Array,
+    y: Array,
+    left: npt.NDArray[np.int32],
+    top: npt.NDArray[np.int32],
     area: Array,
     window: int,
     size: int,
 ) -> tuple[Index, Index, Array, Array]:
     """Pixels whose centre lies inside one of some triangles: pixel, row of the triangle and both weights."""
-    step_y, step_x = _window(window)
-    # the barycentric weights are linear in the pixel position: value at the window's first pixel + two slopes
-    inverse = (1 / area)[:, None]
-    slope_1 = np.stack([edge_2[:, 1], -edge_2[:, 0]], 1) * inverse
-    slope_2 = np.stack([-edge_1[:, 1], edge_1[:, 0]], 1) * inverse
-    x, y = step_x + offset[:, :1], step_y + offset[:, 1:]
-    weight_1 = slope_1[:, :1] * x + slope_1[:, 1:] * y
-    weight_2 = slope_2[:, :1] * x + slope_2[:, 1:] * y
+    step = np.arange(window, dtype=np.float32) + np.float32(0.5)
+    across, down = (
+        step + (first.astype(np.float32) - origin)[:, None] for first, origin in ((left, x[0]), (top, y[0]))
+    )
+    # the barycentric weights are linear in the pixel position: a term of its column plus one of its row
+    edge_x, edge_y = (x[1:] - x[0]) / area, (y[1:] - y[0]) / area
+    weight_1 = (across * edge_y[1][:, None])[:, None, :] - (down * edge_x[1][:, None])[:, :, None]
+    weight_2 = (down * edge_x[0][:, None])[:, :, None] - (across * edge_y[0][:, None])[:, None, :]
     tolerance = np.float32(1e-4)  # keeps a pixel centre on a shared edge from falling between both triangles
-    inside = (weight_1 >= -tolerance) & (weight_2 >= -tolerance) & (weight_1 + weight_2 <= 1 + tolerance)
-    row, column = np.nonzero(inside)
-    image_x = start[row, 0] + step_x[column].astype(np.int64)
-    image_y = start[row, 1] + step_y[column].astype(np.int64)
-    visible = (image_x >= 0) & (image_x < size) & (image_y >= 0) & (image_y < size)
-    row, column = row[visible], column[visible]
-    return image_y[visible] * size + image_x[visible], row, weight_1[row, column], weight_2[row, column]
+    inside = np.minimum(weight_1, weight_2) >= -tolerance
+    inside &= weight_1 + weight_2 <= 1 + tolerance
+    found = np.flatnonzero(inside)  # (row * window + line) * window + column
+    line = found // window
+    row = line // window
+    column, line = found - line * window + left.take(row), line - row * window + top.take(row)
+    visible = (column >= 0) & (column < size) & (line >= 0) & (line < size)
+    if not visible.all():
+        found, row, column, line = found[visible], row[visible], column[visible], line[visible]
+    return line * size + column, row, weight_1.take(found), weight_2.take(found)

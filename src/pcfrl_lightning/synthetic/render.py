@@ -49,21 +49,20 @@ def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
     points, depth = _project(mesh.points, scene, fine)
     fragments = rasterise(points, depth, mesh.triangles, mesh.two_sided, fine)
 
-    attributes = np.concatenate(
-        [canvas.to_pixels(mesh.coordinates, resolution).astype(np.float32), _radiance(mesh, scene)], axis=1
-    )
-    corners = mesh.triangles[fragments.triangle]
-    values, second, third = (attributes.take(corners[:, corner], axis=0) for corner in range(3))
+    # a row per attribute: numpy is slow along a short last axis
+    texels = canvas.to_pixels(mesh.coordinates, resolution).astype(np.float32)
+    attributes = np.concatenate([texels.T, _radiance(mesh, scene).T])
+    values, second, third = (attributes.take(corner.take(fragments.triangle), axis=1) for corner in mesh.triangles.T)
     second -= values
     third -= values
-    second *= fragments.weight_1[:, None]
-    third *= fragments.weight_2[:, None]
+    second *= fragments.weight_1
+    third *= fragments.weight_2
     values += second
     values += third
 
     rng = np.random.default_rng(scene.seed)
     image = _background(scene, fine, rng).reshape(-1, 3)
-    image[fragments.pixel] = _sample(texture, values[:, :2]) * values[:, 2:5] + values[:, 5:] * np.float32(255)
+    image[fragments.pixel] = (_sample(texture, values[:2]).T * values[2:5] + values[5:] * np.float32(255)).T
     coarse = cv2.resize(image.reshape(fine, fine, 3), (size, size), interpolation=cv2.INTER_AREA)
     image = coarse.astype(np.float32, copy=False) * np.float32(scene.exposure)
     if scene.noise > 0:
@@ -128,13 +127,13 @@ def _radiance(mesh: Mesh, scene: Scene) -> Array:
 
 
 def _sample(texture: npt.NDArray[np.uint8], positions: Array) -> Array:
-    """Bilinear look-up, (P, 3) in 0 to 255."""
-    count = len(positions)
+    """Bilinear look-up at positions (2, P), across and down: (P, 3) in 0 to 255."""
+    count = positions.shape[1]
     columns = 256  # OpenCV wants a picture-shaped map no longer than 32767 on a side
     rows = -(-count // columns)
-    padded = np.zeros((rows * columns, 2), np.float32)
-    padded[:count] = positions
-    across, down = (padded[:, axis].reshape(rows, columns) for axis in range(2))
+    padded = np.zeros((2, rows * columns), np.float32)
+    padded[:, :count] = positions
+    across, down = padded.reshape(2, rows, columns)
     looked_up = cv2.remap(texture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return looked_up.reshape(-1, 3)[:count].astype(np.float32)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pcfrl_lightning.synthetic import canvas
 from pcfrl_lightning.synthetic.features import draw_brows, draw_eyes, draw_mouth, draw_nostrils
 from pcfrl_lightning.synthetic.layout import Layout, hairline
-from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
+from pcfrl_lightning.synthetic.parameters import Color, FaceParameters, Identity
 from pcfrl_lightning.synthetic.pen import Pen
 
 Array = npt.NDArray[np.float32]
@@ -28,23 +28,28 @@ def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) 
     """
     identity = parameters.identity
     rng = np.random.default_rng(identity.texture_seed)
-    image = _soft_shading(identity, layout, resolution)
-    image *= np.asarray(identity.skin, np.float32)
-    image *= _mottle(rng, identity.freckles, image.shape[:2])[..., None]
-    hair = np.asarray(identity.hair, np.float32) * _strands(rng, image.shape[:2])[..., None]
+    planes = _soft_shading(identity, layout, resolution)  # a plane per colour: numpy is slow along an axis of three
+    planes *= _color(identity.skin)
+    planes *= _mottle(rng, identity.freckles, planes.shape[1:])
+    hair = _color(identity.hair) * _strands(rng, planes.shape[1:])
     for cover in (_beard_cover(identity, layout, resolution), _hair_cover(identity, resolution)):
         if cover is not None:
-            change = hair - image
-            change *= cover[..., None]
-            image += change
-    _fill_tiles(image, parameters, hair, resolution)
-    drawing = np.asarray(cv2.convertScaleAbs(np.maximum(image, 0, out=image), alpha=255), dtype=np.uint8)
+            change = hair - planes
+            change *= cover
+            planes += change
+    _fill_tiles(planes, parameters, hair, resolution)
+    np.maximum(planes, 0, out=planes)
+    drawing = np.asarray(cv2.merge([cv2.convertScaleAbs(plane, alpha=255) for plane in planes]), dtype=np.uint8)
     pen = Pen(drawing, resolution)
     draw_nostrils(pen, identity, layout)
     draw_mouth(pen, identity, layout)
     draw_eyes(pen, parameters, layout)
     draw_brows(pen, identity, layout)
     return drawing
+
+
+def _color(values: Color) -> Array:
+    return np.asarray(values, np.float32)[:, None, None]
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,18 @@ def _spots(identity: Identity, layout: Layout) -> list[_Spot]:
 
 
 def _soft_shading(identity: Identity, layout: Layout, resolution: float) -> Array:
-    """Factor on the skin colour, (rows, columns, 3)."""
+    """Factor on the skin colour, (3, rows, columns)."""
     rows, columns = canvas.shape(resolution)
     # the canvas is symmetric: shade the right half and mirror it
     x = canvas.arc_length((np.arange(columns // 2, dtype=np.float32) + 0.5) / np.float32(resolution))
     y = canvas.TOP - (np.arange(rows, dtype=np.float32) + 0.5) / np.float32(resolution)
-    half = np.ones((rows, columns // 2, 3), np.float32)
+    half = np.ones((3, rows, columns // 2), np.float32)
     for spot in _spots(identity, layout):
         if any(spot.change):
             across, near = _bell(x, spot.x, spot.width)
             down, level = _bell(y, spot.y, spot.height)
-            half[level, near] += (down[:, None] * across)[..., None] * np.array(spot.change, np.float32)
-    shading = np.concatenate([half[:, ::-1], half], axis=1)
+            half[:, level, near] += (down[:, None] * across) * _color(spot.change)
+    shading = np.concatenate([half[..., ::-1], half], axis=2)
     _smile_folds(shading, layout, resolution)
     return shading
 
@@ -124,7 +129,7 @@ def _bell(values: npt.NDArray[np.floating], center: float, width: float) -> tupl
 def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
     """Darken the folds from the nose to the corners of the mouth: smile and nose wrinkler."""
     strength = 0.05 + 0.3 * layout.units.smile + 0.3 * layout.units.nose_wrinkle
-    folds = np.zeros(shading.shape[:2], np.uint8)
+    folds = np.zeros(shading.shape[1:], np.uint8)
     pen = Pen(folds, resolution)
     end = (layout.mouth_width + 0.075, layout.mouth_y + layout.mouth_lift + 0.02)
     start = (layout.nose_width + 0.045, layout.nose_base_y + 0.05)
@@ -133,7 +138,7 @@ def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
         pen.line(np.array([(side * x, y) for x, y in (start, middle, end)]), 255, 0.028)
     rows, columns = pen.region(0.5, -0.1, -0.8)
     soft = cv2.blur(folds[rows, columns], (3, 3))
-    shading[rows, columns] *= 1 - np.float32(strength / 255) * soft[..., None]
+    shading[:, rows, columns] *= 1 - np.float32(strength / 255) * soft
 
 
 def _mottle(rng: np.random.Generator, freckles: float, shape: tuple[int, int]) -> Array:
@@ -189,15 +194,15 @@ def _beard_cover(identity: Identity, layout: Layout, resolution: float) -> Array
     return cv2.blur(cover, (blur, blur)).astype(np.float32) / np.float32(255)
 
 
-def _fill_tiles(image: Array, parameters: FaceParameters, hair: Array, resolution: float) -> None:
+def _fill_tiles(planes: Array, parameters: FaceParameters, hair: Array, resolution: float) -> None:
     """Paint the material tiles below the head."""
     top = round((canvas.TOP - canvas.BOTTOM) * resolution)
-    edges = np.linspace(0, image.shape[1], len(canvas.TILES) + 1).astype(int)
+    edges = np.linspace(0, planes.shape[2], len(canvas.TILES) + 1).astype(int)
     materials = {
-        "hair": hair[top:, edges[0] : edges[1]],
-        "skin": np.asarray(parameters.identity.skin, np.float32),
-        "shirt": np.asarray(parameters.scene.shirt, np.float32),
-        "glasses": np.array([0.08, 0.07, 0.07], np.float32),
+        "hair": hair[:, top:, edges[0] : edges[1]],
+        "skin": _color(parameters.identity.skin),
+        "shirt": _color(parameters.scene.shirt),
+        "glasses": _color((0.08, 0.07, 0.07)),
     }
     for number, name in enumerate(canvas.TILES):
-        image[top:, edges[number] : edges[number + 1]] = materials[name]
+        planes[:, top:, edges[number] : edges[number + 1]] = materials[name]
