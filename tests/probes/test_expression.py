@@ -148,31 +148,66 @@ def test_no_test_label_is_read_during_fit(splits, options, tiny_data, trainer):
         assert torch.equal(other.state_dict()[name], value), name
 
 
-def test_without_val_split_a_part_of_training_chooses(splits, options, tiny_data, trainer):
-    def run():
+@pytest.fixture
+def run_without_val(splits, options, tiny_data, trainer):
+    def run(change=lambda given: None, epochs=3, **settings):
         given = splits()
         del given["val"]
-        probe = ExpressionProbe(**options, lr=[1e-2, 1e-6], val_fraction=0.2)
-        runner = trainer(3)
+        change(given)
+        probe, runner = ExpressionProbe(**options, **settings), trainer(epochs)
         runner.fit(probe, tiny_data(given))
         runner.test(probe, tiny_data(given), verbose=False)
         return probe
 
-    first, second = run(), run()
-    assert first.results["chosen_on"] == "held-out training data"
-    assert first.results["splits"]["train"]["samples"] + first.results["splits"]["choice"]["samples"] == 90
-    assert torch.equal(first.head.weights[0], second.head.weights[0])
+    return run
 
 
-def test_one_rate_without_val_split_trains_on_everything(splits, options, tiny_data, trainer):
-    given = splits()
-    del given["val"]
-    probe, runner = ExpressionProbe(**options), trainer(2)
-    runner.fit(probe, tiny_data(given))
-    runner.test(probe, tiny_data(given), verbose=False)
-    assert probe.results["splits"]["train"]["samples"] == 90
-    assert probe.results["metrics"]["best"] is None
-    assert probe.results["best_epoch"] is None
+@pytest.mark.parametrize("input_norm", ["none", "standardize", "batchnorm"])
+def test_without_val_split_a_part_of_training_chooses_and_the_head_loses_nothing(run_without_val, input_norm):
+    chosen = run_without_val(lr=1e-1, val_fraction=0.2, input_norm=input_norm)
+    alone = run_without_val(lr=1e-1, val_fraction=0.0, input_norm=input_norm)
+    assert chosen.results["chosen_on"] == "held-out training data"
+    assert chosen.results["splits"]["train"]["samples"] == 90
+    assert chosen.results["splits"]["choice"]["samples"] == 18
+    assert 1 <= chosen.results["best_epoch"]["epochs"][0] <= 3
+    assert chosen.results["metrics"]["best"].keys() == chosen.results["metrics"]["last"].keys()
+    assert alone.results["best_epoch"] is None
+    assert alone.results["metrics"]["best"] is None
+    # the reported head is the one that is trained on everything
+    torch.testing.assert_close(chosen.head.weights[0][0], alone.head.weights[0][0])
+    assert chosen.results["metrics"]["last"] == alone.results["metrics"]["last"]
+
+
+def test_companions_choose_the_learning_rate_that_learns(run_without_val):
+    probe = run_without_val(lr=[1e-6, 1e-1], val_fraction=0.2, input_norm="standardize", epochs=12)
+    assert probe.results["lr"]["last"] == [1e-1]
+    assert probe.results["metrics"]["last"]["accuracy"] > 0.6
+    assert probe.results["metrics"]["best"]["accuracy"] > 0.6
+
+
+def test_who_chooses_has_not_seen_the_samples_it_chooses_on(run_without_val):
+    honest = run_without_val(lr=1e-2, val_fraction=0.2)
+    held = honest._plan.choice.rows.flatten()
+
+    def poison(given):
+        given["train"].labels["expression"][held] = (given["train"].labels["expression"][held] + 1) % 3
+
+    other = run_without_val(poison, lr=1e-2, val_fraction=0.2)
+    head, companion = honest.head.weights[0]
+    assert torch.equal(other.head.weights[0][1], companion)
+    assert not torch.equal(other.head.weights[0][0], head)
+
+
+def test_the_best_head_is_not_the_companion(run_without_val):
+    probe = run_without_val(lr=1e-1, epochs=1, val_fraction=0.2)
+    assert probe.results["best_epoch"]["epochs"] == [1]
+    assert torch.equal(probe.best.weights[0][0], probe.head.weights[0][0])
+    assert not torch.equal(probe.best.weights[0][0], probe.head.weights[0][1])
+
+
+def test_several_rates_need_something_to_choose_on(run_without_val):
+    with pytest.raises(DataError, match=r"tiny/train: no samples to choose among several model\.lr"):
+        run_without_val(lr=[1e-1, 1e-2], val_fraction=0.0)
 
 
 def test_paper_protocol_labels_the_best_test_epoch(splits, options, tiny_data, trainer):

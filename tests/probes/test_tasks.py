@@ -214,6 +214,8 @@ def test_verification_on_folds(faces, run, norm):
     assert last["auc"] > 0.9
     assert probe.results["folds"] == 4
     assert probe.results["protocol"] == "default"
+    assert probe.results["chosen_on"] == "next fold"
+    assert probe.results["metrics"]["best"]["accuracy"] > 0.8
 
 
 def test_cosine_protocol_needs_no_training(faces, tiny_data, trainer, tmp_path):
@@ -296,18 +298,23 @@ def test_a_data_set_with_a_training_split_is_evaluated_on_it(faces, run):
     assert probe.results["splits"]["test"]["samples"] == 60
 
 
-def test_several_rates_are_compared_on_training_subjects(faces, tiny_data, run):
-    probe = run(ActionUnitProbe, subjects(faces), lr=[1e-2, 1e-5], epochs=10, val_fraction=0.3)
+@pytest.mark.parametrize("lr", [1e-2, [1e-2, 1e-5]])
+def test_training_subjects_choose(faces, run, lr):
+    probe = run(ActionUnitProbe, subjects(faces), lr=lr, epochs=10, val_fraction=0.3)
+    assert probe.results["metrics"]["best"]["f1"] > 0.9
+    assert len(probe.results["best_epoch"]["epochs"]) == 3
     assert probe.results["chosen_on"] == "held-out training subjects"
     plan = probe._plan
     subject, every = torch.arange(N) % 9, []
     for part in (plan.train, plan.choice, plan.test):
         every.append([set(subject[part.rows[mine].flatten()].tolist()) for mine in part.members])
-    for train, choice, test in zip(*every, strict=True):
-        assert not train & choice
-        assert not train & test
-        assert not choice & test
-        assert train | choice | test == set(range(9))
+    heads, companions = every[0][:3], every[0][3:]
+    for head, companion, choice, test in zip(heads, companions, *every[1:], strict=True):
+        assert head | test == set(range(9))
+        assert not head & test
+        assert companion | choice == head
+        assert not companion & choice
+        assert choice
 
 
 def test_paper_protocol_of_action_units_uses_its_threshold(faces, run):

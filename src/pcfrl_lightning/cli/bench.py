@@ -1,4 +1,4 @@
-"""``pcfrl bench step|npa|probe``: measure a training step, pair alignment and both losses, or a linear probe."""
+"""``pcfrl bench step|npa|probe|render``: a training step, pair alignment and losses, a linear probe, the renderer."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ import torch
 
 from pcfrl_lightning.bench.npa import measure_npa
 from pcfrl_lightning.bench.probe import ProbeOptions, measure_probe, probe_text
+from pcfrl_lightning.bench.rendering import measure_rendering, rendering_text
 from pcfrl_lightning.bench.report import environment, npa_text, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
 
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(options.threads)
     facts = environment(device)
     print("  ".join(f"{key} {value}" for key, value in facts.items()))
-    measures = {"step": _step, "npa": _npa, "probe": _probe}
+    measures = {"step": _step, "npa": _npa, "probe": _probe, "render": _render}
     result = measures[options.what](parser, options, device)
     if options.json is not None:
         asked = {key: value for key, value in vars(options).items() if key not in ("json", "what")}
@@ -71,9 +72,18 @@ def _probe(parser: argparse.ArgumentParser, options: argparse.Namespace, device:
     return result
 
 
+def _render(parser: argparse.ArgumentParser, options: argparse.Namespace, device: torch.device) -> Any:
+    try:
+        result = measure_rendering(options.count, options.image_size)
+    except ValueError as error:
+        parser.error(f"--image-size: {error}")
+    print(rendering_text(result))
+    return result
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pcfrl bench", description="Measure speed and memory.")
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa|probe")
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa|probe|render")
     step = kinds.add_parser("step", help="a whole training step, in parts")
     step.add_argument("--batch-size", type=_positive, default=32, help="images per step (default 32)")
     step.add_argument("--width", type=float, default=1.0, help="channels, 1.0 = the paper's (default)")
@@ -100,7 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     probe.add_argument("--epochs", type=_positive, default=10, help="epochs of the head (default 10)")
     probe.add_argument("--memory-gb", type=float, default=6.0, help="larger tables are streamed (default 6, 0: always)")
     probe.add_argument("--folder", default=None, help="where the features are written (default: a temporary folder)")
-    for kind in (step, npa, probe):
+    render = kinds.add_parser("render", help="synthetic faces drawn by one core")
+    render.add_argument("--count", type=_positive, default=500, help="pictures (default 500)")
+    render.add_argument("--image-size", type=_positive, default=64, help="side in pixels, 32 to 256 (default 64)")
+    for kind in (step, npa, probe, render):
         kind.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
         kind.add_argument("--threads", type=_positive, default=None, help="CPU threads (default: PyTorch's choice)")
         kind.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the figures to FILE too")

@@ -9,7 +9,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes.labels import need
 from pcfrl_lightning.probes.multilabel import Imbalance, MultiLabelProbe
-from pcfrl_lightning.probes.parts import Part, Plan, fold_members, hold_out, whole
+from pcfrl_lightning.probes.parts import Plan, fold_members, hold_out, whole, with_companions
 
 PAPER_THRESHOLD = 0.0005
 
@@ -24,7 +24,7 @@ class ActionUnitProbe(MultiLabelProbe):
 
     Args:
         image_size: evaluation size, pixels.
-        lr: one or several learning rates; several are compared on held-out training subjects.
+        lr: one or several learning rates; the choice and the best epoch are made on training subjects.
         imbalance: see `MultiLabelProbe`.
         threshold: decision threshold; fixed at 0.0005 by ``protocol: paper``.
         **kwargs: see `LinearProbe`.
@@ -59,22 +59,14 @@ class ActionUnitProbe(MultiLabelProbe):
         every = whole(faces, self.targets(faces))
         test = fold_members(fold, fold[fold >= 0].unique().tolist())
         train = ~test & (fold >= 0)
-        choice = torch.zeros_like(test)
-        name = ""
+        used = every.restrict(test)
         if self.protocol == "paper":
-            choice, name = test, "test"
-        elif len(self.rates) > 1:
-            choice = torch.stack([self._held_out(subject, mine) for mine in train])
-            train, name = train & ~choice, "held-out training subjects"
-        return Plan(every.restrict(train), self._used(every, choice), name, every.restrict(test), len(test))
-
-    def _held_out(self, subject: Tensor, train: Tensor) -> Tensor:
+            return Plan(every.restrict(train), used, "test", used, len(test))
         held = torch.zeros_like(train)
-        held[train] = hold_out(subject[train], self.val_fraction, self.seed)
-        return held
-
-    def _used(self, every: Part, members: Tensor) -> Part | None:
-        return every.restrict(members) if bool(members.any()) else None
+        for mine, put_aside in zip(train, held, strict=True):
+            put_aside[mine] = hold_out(subject[mine], self.val_fraction, self.seed)
+        plan = Plan(every._replace(members=train), None, "", used, len(test))
+        return with_companions(plan, held, "held-out training subjects")
 
 
 def check_exclusive(name: str, fold: Tensor, subject: Tensor) -> None:

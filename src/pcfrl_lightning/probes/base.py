@@ -10,12 +10,12 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.features import EVALUATION_BATCH, FeatureProbe
 from pcfrl_lightning.probes.heads import InputNorm, StackedHead
 from pcfrl_lightning.probes.loaders import FeatureBatch
 from pcfrl_lightning.probes.moments import training_moments
-from pcfrl_lightning.probes.parts import Part, Plan, hold_out, whole
+from pcfrl_lightning.probes.parts import Part, Plan, hold_out, whole, with_companions
 from pcfrl_lightning.probes.source import HAND_MADE
 from pcfrl_lightning.training import scheduled
 
@@ -37,8 +37,9 @@ class LinearProbe(FeatureProbe):
         protocol: ``default`` or ``paper``.
         batch_size: samples per step.
         weight_decay: of AdamW; 0 makes it Adam.
-        val_fraction: share of the training subjects (or samples) held out to choose among several learning rates where
-            the data set has no validation split.
+        val_fraction: where the data set has no validation split, the share of the training subjects (or samples) on
+            which learning rate and best epoch are chosen. They are scored by companion heads trained without it; the
+            reported heads are trained on everything. 0: no choice, only the last epoch.
         **kwargs: see `FeatureProbe`.
 
     Raises:
@@ -79,8 +80,8 @@ class LinearProbe(FeatureProbe):
             raise ValueError("model.lr: protocol paper has no validation data to choose with; give one learning rate")
         if batch_size < 1:
             raise ValueError(f"model.batch_size must be at least 1, got {batch_size}")
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"model.val_fraction must lie between 0 and 1, got {val_fraction}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"model.val_fraction must be at least 0 and below 1, got {val_fraction}")
         if weight_decay < 0:
             raise ValueError(f"model.weight_decay must not be negative, got {weight_decay}")
         self.protocol, self.batch_size = protocol, batch_size
@@ -124,20 +125,21 @@ class LinearProbe(FeatureProbe):
             return Plan(train, test, "test", test)
         if "val" in splits:
             return Plan(train, self._part(splits, "val"), "val", test)
-        if len(self.rates) == 1:
-            return Plan(train, None, "", test)
-        held = hold_out(self._groups(train.faces), self.val_fraction, self.seed).unsqueeze(0)
-        return Plan(train.restrict(~held), train.restrict(held), "held-out training data", test)
+        held = hold_out(self._groups(train.faces), self.val_fraction, self.seed)
+        return with_companions(Plan(train, None, "", test), held.unsqueeze(0), "held-out training data")
 
     def prepare(self, plan: Plan, stage: str) -> None:
         """Build the heads and, before fitting, the statistics of their inputs."""
         assert plan.train is not None
+        if plan.choice is None and len(self.rates) > 1:
+            raise DataError(f"{plan.train.faces.name}: no samples to choose among several model.lr with; give one")
         if not self._built:
             dim = self.table((plan.train if stage == "fit" or plan.test is None else plan.test).faces).dim
-            self._build(dim, self.outputs(plan.train.faces), plan.folds)
+            self._build(dim, self.outputs(plan.train.faces), plan.folds, len(plan.train.members))
         if stage == "fit" and self.input_norm == "standardize" and not int(self.epochs_done):
-            for head in (self.head, self.best):
-                head.set_statistics(*training_moments(self.table(plan.train.faces), plan.train))
+            mean, variance = training_moments(self.table(plan.train.faces), plan.train)
+            self.head.set_statistics(mean, variance)
+            self.best.set_statistics(mean[: plan.folds], variance[: plan.folds])
 
     def loader_options(self, name: str) -> dict[str, Any]:
         """Only training is shuffled, in an order given by seed and epoch."""
@@ -171,7 +173,7 @@ class LinearProbe(FeatureProbe):
         self._epoch_losses = torch.zeros(len(self.rates), device=self.device)
 
     def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
-        """Sum over heads of the mean loss over the samples that each fold may train on."""
+        """Sum over heads of the mean loss over the samples that each may train on."""
         views = len(batch.features) // batch.members.shape[1]  # 2 for pairs
         rows = batch.members.repeat_interleave(views, dim=1)
         losses = self.loss(self.head(batch.features, rows), batch.targets)
@@ -194,13 +196,14 @@ class LinearProbe(FeatureProbe):
         self._choosing.append(self.reduce(self.head(batch.features)).cpu())
 
     def on_validation_epoch_end(self) -> None:
-        """Score every head on its own samples; remember the best epoch of each fold."""
+        """Score every head, or its companion, on its own samples; remember the best epoch of each fold."""
         assert self._plan is not None
         assert self._plan.choice is not None
         collected, self._choosing = self._choosing, []
         if self.trainer.sanity_checking:
             return
-        scores = self._choice_scores(torch.cat(collected, dim=2), self._plan.choice)
+        outputs = torch.cat(collected, dim=2)[:, -self._plan.folds :]  # the companions stand behind the heads
+        scores = self._choice_scores(outputs, self._plan.choice)
         self.choice_scores.copy_(scores)
         top, candidates = scores.max(0)
         for k in (top > self.best_scores).nonzero().flatten().tolist():
@@ -217,8 +220,8 @@ class LinearProbe(FeatureProbe):
 
     def test_outputs(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """Outputs (K, B, ...) of the chosen learning rate after the last epoch, and of the best epoch."""
-        last = self.reduce(self.head(batch.features))
-        chosen = self.chosen_candidates().to(last.device)
+        chosen = self.chosen_candidates()
+        last = self.reduce(self.head(batch.features)[:, : len(chosen)])
         found = {"last": last[chosen, torch.arange(last.shape[1], device=last.device)]}
         if self._has_best():
             found["best"] = self.reduce(self.best(batch.features))[0]
@@ -249,12 +252,12 @@ class LinearProbe(FeatureProbe):
         """Build heads of the stored shape when the checkpoint is loaded without data."""
         self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
         if not self._built:
-            folds, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
-            self._build(dim, outputs, folds)
+            heads, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
+            self._build(dim, outputs, len(checkpoint["state_dict"]["best_epochs"]), heads)
 
-    def _build(self, dim: int, outputs: int, folds: int) -> None:
+    def _build(self, dim: int, outputs: int, folds: int, heads: int) -> None:
         rates = len(self.rates)
-        self.head = StackedHead(dim, outputs, rates, folds, self.input_norm, self.seed)
+        self.head = StackedHead(dim, outputs, rates, heads, self.input_norm, self.seed)
         self.best = StackedHead(dim, outputs, 1, folds, self.input_norm, self.seed).requires_grad_(False)
         self.register_buffer("choice_scores", torch.zeros(rates, folds))
         self.register_buffer("best_scores", torch.full((folds,), -math.inf))

@@ -16,7 +16,8 @@ class Part(NamedTuple):
         faces: the images whose features the samples use.
         rows: (n, V) long, images of each sample; V = 1, or 2 for pairs.
         targets: tensors with n rows.
-        members: (K, n) bool, the samples that count for each of K folds.
+        members: (K, n) bool, the samples that count for each of K folds; of a training part (H, n), for each head: K,
+            or 2 K with companions.
     """
 
     faces: FaceSet
@@ -39,7 +40,7 @@ class Plan(NamedTuple):
         choice: what learning rate and best epoch are chosen on.
         choice_name: what that is: ``val``, ``held-out training subjects``, ``test`` (protocol paper) ...
         test: what the metrics are computed on.
-        folds: K.
+        folds: K, the heads that are reported.
     """
 
     train: Part | None
@@ -60,11 +61,11 @@ def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
 
     Args:
         groups: (n,) long, group of each sample.
-        fraction: wanted share of the samples, in (0, 1).
+        fraction: wanted share of the samples, in [0, 1).
         seed: of the order of the groups.
 
     Returns:
-        (n,) bool, True where held out; neither all nor none where there are two groups or more.
+        (n,) bool, True where held out; of two groups or more at least one and not all, unless ``fraction`` is 0.
     """
     names, member, counts = groups.unique(return_inverse=True, return_counts=True)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
@@ -74,6 +75,29 @@ def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
     if taken.all():
         taken[order[-1]] = False
     return taken[member]
+
+
+def with_companions(plan: Plan, held: Tensor, name: str) -> Plan:
+    """Give each head a companion that is trained without ``held`` and can be scored there.
+
+    The companion chooses learning rate and best epoch of its head, which thereby loses no training sample.
+
+    Args:
+        plan: has a training part with members (K, n) and nothing to choose on.
+        held: (K, n) bool, the samples put aside for choosing, by fold.
+        name: of what chooses.
+
+    Returns:
+        The plan with training members (2 K, n), heads first, and a part to choose on; unchanged where a fold would have
+        nothing to choose on or nothing to train on.
+    """
+    train = plan.train
+    assert train is not None
+    chosen, rest = train.members & held, train.members & ~held
+    if not bool((chosen.any(1) & rest.any(1)).all()):
+        return plan
+    heads = train._replace(members=torch.cat([train.members, rest]))
+    return plan._replace(train=heads, choice=train.restrict(chosen), choice_name=name)
 
 
 def fold_members(fold: Tensor, folds: Sequence[int]) -> Tensor:

@@ -52,7 +52,7 @@ def describe_run(
         "task": probe.task,
         "probe": type(probe).__name__,
         "dataset": getattr(data, "name", type(data).__name__),
-        "splits": {name: _describe_part(part) for name, part in sizes.items() if part is not None},
+        "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
             "checkpoint": Path(checkpoint).name if checkpoint else None,
             "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
@@ -110,10 +110,10 @@ def _without_folders(word: str) -> str:
     return Path(word).name if os.path.isabs(word) else word
 
 
-def _describe_part(part: Part) -> dict[str, Any]:
+def _describe_part(part: Part, folds: int) -> dict[str, Any]:
     described = {"split": part.faces.name, "images": len(part.faces), "samples": part.members.shape[1]}
-    if len(part.members) > 1:
-        described["samples_per_fold"] = part.members.sum(1).tolist()
+    if folds > 1:
+        described["samples_per_fold"] = part.members[:folds].sum(1).tolist()
     return described
 
 

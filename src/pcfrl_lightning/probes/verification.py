@@ -13,7 +13,7 @@ from pcfrl_lightning.probes.base import LinearProbe
 from pcfrl_lightning.probes.features import FeatureProbe
 from pcfrl_lightning.probes.loaders import FeatureBatch
 from pcfrl_lightning.probes.metrics import area_under_roc, equal_error_rate, fold_accuracies, tar_at_far
-from pcfrl_lightning.probes.parts import Part, Plan, fold_members
+from pcfrl_lightning.probes.parts import Part, Plan, fold_members, with_companions
 from pcfrl_lightning.probes.results import Metrics
 
 FAR = 1e-3
@@ -63,8 +63,9 @@ class CosineVerification(FeatureProbe):
 class VerificationProbe(LinearProbe):
     """BN + linear, `CosineEmbeddingLoss`; head and threshold of each fold are fitted on the other folds.
 
-    The heads of all folds are trained in one pass.  With several learning rates the fold after the test fold chooses
-    among them and is not trained on.  Margin and length of the embedding are not published; neither is lr.
+    The heads of all folds are trained in one pass.  The fold after the test fold chooses learning rate and best epoch,
+    by companion heads that are not trained on it (``val_fraction: 0``: no choice).  Margin and length of the embedding
+    are not published; neither is lr.
 
     Args:
         image_size: evaluation size, pixels.
@@ -104,19 +105,14 @@ class VerificationProbe(LinearProbe):
         return pair_targets(faces)
 
     def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
-        """For each fold: train on the others, choose (if need be) on the next one, test on it."""
+        """For each fold: train on the others, choose on the next one by companions, test on it."""
         every = pairs_part(splits)
         test = every.members
         if self.protocol == "paper":
             return Plan(every._replace(members=~test), every, "test", every, len(test))
-        if len(self.rates) == 1:
-            return Plan(every._replace(members=~test), None, "", every, len(test))
-        if len(test) < 3:
-            raise DataError(f"{every.faces.name}: choosing among several model.lr needs at least three folds of pairs")
-        choice = test.roll(-1, 0)
-        return Plan(
-            every._replace(members=~(test | choice)), every._replace(members=choice), "next fold", every, len(test)
-        )
+        plan = Plan(every._replace(members=~test), None, "", every, len(test))
+        following = test.roll(-1, 0) if self.val_fraction else torch.zeros_like(test)
+        return with_companions(plan, following, "next fold")
 
     def reduce(self, outputs: Tensor) -> Tensor:
         """Embeddings (..., 2B, C) to cosines (..., B)."""
