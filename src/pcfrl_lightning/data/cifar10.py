@@ -1,5 +1,6 @@
 """CIFAR-10, through torchvision."""
 
+import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -48,11 +49,11 @@ def open_official(make: Callable[[], Any], root: Path) -> Any:
     """Build a torchvision data set, with an error that says what to do when its files are absent or damaged.
 
     Raises:
-        DataError: torchvision finds no intact copy.
+        DataError: torchvision finds no intact copy, or an archive whose members leave the folder.
     """
     try:
         return make()
-    except (RuntimeError, OSError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError, tarfile.TarError) as error:
         raise DataError(
             f"{root}: no intact copy ({error}); unpack the official archive there or set download to true"
         ) from None

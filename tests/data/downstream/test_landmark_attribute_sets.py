@@ -3,6 +3,7 @@ import shutil
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -178,6 +179,36 @@ def test_archives_beside_are_extracted_only_with_download(tmp_path, monkeypatch)
         CIFAR10(tmp_path).build()
     assert not folder.exists()
     assert CIFAR10(tmp_path, download=True).build()["test"].labels["class"].tolist() == [3]
+
+
+def foreign_archive(root):
+    """An archive under the official name with a member that leaves the folder."""
+    with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("../outside"))
+    return root
+
+
+def test_an_archive_with_another_checksum_is_not_extracted(tmp_path, monkeypatch):
+    root = foreign_archive(Path(trees.text(tmp_path / "data/readme", "").parent))
+    asked = []
+
+    def no_network(request, **options):
+        asked.append(request)
+        raise URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    with pytest.raises(DataError, match=r"no intact copy .*no network"):
+        CIFAR10(root, download=True).build()
+    assert asked
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_tar_member_cannot_leave_the_folder(tmp_path, monkeypatch):
+    root = foreign_archive(Path(trees.text(tmp_path / "data/readme", "").parent))
+    monkeypatch.setattr("torchvision.datasets.utils.check_md5", lambda *_: True)
+    with pytest.raises(DataError, match=r"no intact copy .*outside the destination"):
+        CIFAR10(root, download=True).build()
+    assert not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize("data_set", [Landmarks300W, WFLW])
