@@ -58,6 +58,55 @@ def test_every_weight_gets_a_gradient():
     assert [name for name in silent if not name.endswith("bias")] == []
 
 
+class KeepBatches(L.Callback):
+    def __init__(self):
+        self.batches = []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.batches.append(copy.deepcopy(batch))
+
+
+class PlainDescent(PCFRL):
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+def test_accumulated_gradients_are_those_of_batches_with_their_own_negatives(tmp_path):
+    model, kept = tiny_model(PlainDescent), KeepBatches()
+    start = copy.deepcopy(model)
+    runner = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2, callbacks=[kept])
+    runner.fit(model, TinyFaces(16, batch_size=8))
+    assert runner.global_step == 1
+    first, second = kept.batches
+    for batch in (first, second):
+        pdd, face, pose, _ = start.losses(batch)
+        total = pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss  # DWA begins at 1
+        (total / 2).backward()
+    for name, weight in start.named_parameters():
+        moved = weight.detach() - 1e-3 * weight.grad
+        torch.testing.assert_close(model.get_parameter(name).detach(), moved, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_a_compiled_network_trains_as_the_plain_one(tmp_path, monkeypatch):
+    """Dynamo traces every part; code generation, which needs a C++ compiler, is left out."""
+    traced, compile_part = [], torch.nn.Module.compile
+
+    def without_code_generation(module):
+        traced.append(type(module).__name__)
+        compile_part(module, backend="aot_eager")
+
+    monkeypatch.setattr(torch.nn.Module, "compile", without_code_generation)
+    models = [tiny_model(compile_network=value) for value in (False, True)]
+    for model in models:
+        L.seed_everything(0)
+        trainer(tmp_path, max_epochs=1).fit(model, TinyFaces(16, batch_size=8))
+    assert len(traced) == 4
+    plain, compiled = (model.state_dict() for model in models)
+    assert plain.keys() == compiled.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(compiled[name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
 def test_task_weights_scale_the_contrastive_losses(tmp_path):
     """alpha_face multiplies the face contrast and nothing else (Eq. 8)."""
     model, batch = tiny_model(), random_batch()

@@ -46,6 +46,36 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
         assert name in header
 
 
+def test_another_backbone_from_the_command_line(pcfrl, faces, folder):
+    pytest.importorskip("timm")
+    other = ["--model.backbone", "pcfrl_lightning.nn.TimmBackbone", "--model.backbone.model_name", "resnet18"]
+    small = [argument for argument in SMALL if "backbone.width" not in argument]
+    cli = pcfrl(*PRETRAIN, "--data.root", faces, *other, "--model.backbone.out_index=-2", *small)
+    assert type(cli.model.network.backbone).__name__ == "TimmBackbone"
+    again = load_network(folder / "runs/pretrain/version_0/checkpoints/last.ckpt")
+    images = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(again.encode(images).f_s, cli.model.eval().network.encode(images).f_s)
+
+
+def test_print_config_shows_the_layers_and_runs_nothing(pcfrl, folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        pcfrl(*PRETRAIN, "--config", "configs/method/pcl.yaml", "--optimizer.lr=0.5", "--print_config")
+    assert stop.value.code == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown["optimizer"]["init_args"]["lr"] == 0.5
+    assert shown["model"]["init_args"]["pose_contrast"]["init_args"]["calibrator"]["class_path"].endswith(
+        "NoCalibration"
+    )
+    assert shown["model"]["init_args"]["face_contrast"]["init_args"]["temperature"] == 0.07
+    assert not (folder / "runs").exists()
+
+
+def test_the_summary_shows_the_parameters_of_the_paper_size(pcfrl, faces, capsys):
+    small = [argument for argument in SMALL if not argument.startswith("--model")]
+    pcfrl(*PRETRAIN, "--data.root", faces, *small)
+    assert "17.3 M" in capsys.readouterr().out
+
+
 def test_fer2013_experiment_runs_with_the_monitor(pcfrl, fer2013, folder):
     layers = ("--config", "configs/experiment/fer2013.yaml", "--config", "configs/experiment/cpu.yaml")
     pcfrl(*PRETRAIN, *layers, "--data.root", fer2013, *SMALL)
@@ -93,11 +123,14 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model.face_contrast.temperature=-1"], ["temperature", "-1"]),
+        (["--model.face_contrast.temperature=-1"], ["pcfrl: model.face_contrast: temperature must", "-1"]),
+        (["--model.pose_contrast.temperature=-1"], ["pcfrl: model.pose_contrast: temperature must", "-1"]),
+        (["--model.pose_contrast.calibrator.alpha=-1"], ["pcfrl: model.pose_contrast.calibrator: alpha must"]),
+        (["--optimizer.lr=-1"], ["pcfrl: optimizer: ", "learning rate"]),
         (["--model.face_contrast.calibrator.alfa=3"], ["model.face_contrast.calibrator", "alfa", "NPAThreshold"]),
         (["--model.image_size=abc"], ["model.image_size", "int", "abc"]),
         (["--model.nonsense=3"], ["nonsense", "PCFRL"]),
-        (["--data.batch_size=1"], ["batch_size", "at least 2"]),
+        (["--data.batch_size=1"], ["pcfrl: data: batch_size", "at least 2"]),
         (["--trainr.max_epochs=3"], ["trainr.max_epochs"]),
         (["--model.face_contrast.calibrator=NoSuchThing"], ["model.face_contrast.calibrator", "NoSuchThing"]),
     ],

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from pcfrl_lightning.cli.blame import refusing_key
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.cli.resume import check_same_model
 from pcfrl_lightning.run_directory import run_directory
@@ -58,10 +59,15 @@ class TrainingCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
-            sys.exit(f"pcfrl: {summary(str(error))}")
+            sys.exit(f"pcfrl: {self._with_key(summary(str(error)))}")
         path = self._get(self.config, "ckpt_path")
         if path and path not in ("last", "best", "hpc"):
             check_same_model(str(path), dict(self.model.hparams))
+
+    def _with_key(self, message: str) -> str:
+        given = {name: self._get(self.config, name) for name in ("model", "data", "optimizer")}
+        key = refusing_key({name: section.as_dict() for name, section in given.items() if section is not None})
+        return message if not key or message.startswith(f"{key}.") else f"{key}: {message}"
 
     def _parse_ckpt_path(self) -> None:
         """The command line says what runs: LightningCLI would silently put the checkpoint's settings over it."""
