@@ -50,6 +50,36 @@ def test_data_check_exits_with_one_for_an_absent_set(command, capsys):
     assert "list_patition_label.txt" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", "--out", "notes.txt/demo"),
+        ("bench", "npa", "--sizes", "16", "--budget", "0", "--json", "notes.txt/npa.json"),
+        ("evaluate", "tiny.ckpt", "--data-root", ".", "--tasks", "rafdb", "--out", "notes.txt/out"),
+        (
+            "fit",
+            "--config",
+            "configs/pretrain.yaml",
+            "--data.root",
+            "faces",
+            "--trainer.logger.save_dir",
+            "notes.txt/x",
+        ),
+    ],
+    ids=["demo", "bench", "evaluate", "fit"],
+)
+def test_results_that_cannot_be_written_end_in_one_line(command, faces, folder, capsys, arguments):
+    (folder / "notes.txt").write_text("a file where a folder should be")
+    model = tiny_model()
+    torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, folder / "tiny.ckpt")
+    small = ["--model.backbone.width=0.0625", "--data.num_workers=0", "--data.batch_size=4"]
+    code = command(*arguments, *(small if arguments[0] == "fit" else ()))
+    line = code if isinstance(code, str) else capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("pcfrl")
+    assert "notes.txt" in line
+    assert "\n" not in line
+
+
 def test_missing_training_data_ends_in_one_line(command, folder):
     line = command("fit", "--config", "configs/pretrain.yaml", "--data.root", "nowhere", "--trainer.accelerator=cpu")
     assert line.startswith("pcfrl: nowhere")

@@ -28,8 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write figures, six significant digits; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write figures, six significant digits."""
     path.write_text(json.dumps(_rounded(content), indent=2) + "\n", encoding="utf-8")
 
 

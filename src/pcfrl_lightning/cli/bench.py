@@ -18,6 +18,8 @@ def main(arguments: list[str]) -> None:
     parser = _parser()
     options = parser.parse_args(arguments)
     device = _device(parser, options.device)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before measuring
     if options.threads:
         torch.set_num_threads(options.threads)
     facts = environment(device)

@@ -13,7 +13,7 @@ def refusing_key(sections: dict[str, Any]) -> str:
     Two heads have a ``temperature`` each: the message of the class alone would not say which one is wrong.
 
     Args:
-        sections: ``model``, ``data``, ``optimizer`` as nested ``class_path`` and ``init_args``; absent ones are left out.
+        sections: ``model``, ``data``, ``optimizer`` as nested ``class_path`` and ``init_args``; any may be left out.
     """
     for name in ("model", "data"):
         if key := _innermost(sections.get(name), name):

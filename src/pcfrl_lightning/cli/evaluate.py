@@ -34,7 +34,8 @@ def main(arguments: Sequence[str]) -> int:
         tasks = tasks_named(options.tasks)
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
         alignment = _alignment(options.alignment, options.yunet_model)
-    except (ValueError, FileNotFoundError) as error:
+        out.mkdir(parents=True, exist_ok=True)
+    except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
     data = folders_of(root, alignment)

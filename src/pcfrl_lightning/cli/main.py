@@ -17,7 +17,7 @@ TOOLS = {
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
-    "bench": ("pcfrl_lightning.cli.bench", "measure a training step or NPA: pcfrl bench step|npa|probe"),
+    "bench": ("pcfrl_lightning.cli.bench", "measure a training step or NPA: pcfrl bench step|npa|probe|render"),
     "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
 }
 
@@ -38,14 +38,15 @@ def main() -> None:
         print(__version__)
     elif arguments[0] in TOOLS:
         module = import_module(TOOLS[arguments[0]][0])
-        run_or_explain(lambda: module.main(arguments[1:]), ValueError, FileNotFoundError)
+        run_or_explain(lambda: module.main(arguments[1:]), ValueError, OSError)
     elif arguments[0] in TRAINING:
         from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
         from pcfrl_lightning.cli.training import expand_aliases, run
 
         sys.argv[1:] = expand_aliases(arguments)
-        run_or_explain(run, DataError, UsageError, FileNotFoundError, MisconfigurationException)
+        unusable = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
+        run_or_explain(run, DataError, UsageError, MisconfigurationException, *unusable)
     else:
         sys.exit(f"pcfrl: unknown command {arguments[0]!r}\n\n{usage()}")
 
