@@ -10,9 +10,10 @@ import pytest
 import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.alignment import NoAlignment, YuNetCrop
-from pcfrl_lightning.evaluation.run import Settings, alignment_of, folders_of, run_tasks
+from pcfrl_lightning.evaluation.run import Settings, folders_of, run_tasks
 from pcfrl_lightning.evaluation.tasks import TASKS, Task
 from pcfrl_lightning.probes import ExpressionProbe
+from pcfrl_lightning.probes.results import alignment_of
 
 
 def fer2013(root):

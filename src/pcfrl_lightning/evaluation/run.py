@@ -152,21 +152,8 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
             L.seed_everything(settings.seed, verbose=False)
             trainer.fit(probe, datamodule=data)
         trainer.test(probe, datamodule=data, verbose=False)
-    results = probe.results | {"alignment": alignment_of(data)}
-    write_results(folder / "results.json", results)
-    return results
-
-
-def alignment_of(data: FaceData) -> str | None:
-    """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
-
-    Files are reduced to their names: folders are nobody's business.
-    """
-    alignment = getattr(data, "alignment", None)
-    if alignment is None:
-        return None
-    shown = [f"{key}={value.name if isinstance(value, Path) else value}" for key, value in vars(alignment).items()]
-    return f"{type(alignment).__name__}({', '.join(shown)})"
+    write_results(folder / "results.json", probe.results)
+    return probe.results
 
 
 def silent(_: str) -> None:

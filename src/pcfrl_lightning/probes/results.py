@@ -52,6 +52,7 @@ def describe_run(
         "task": probe.task,
         "probe": type(probe).__name__,
         "dataset": getattr(data, "name", type(data).__name__),
+        "alignment": alignment_of(data),
         "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
             "checkpoint": Path(checkpoint).name if checkpoint else None,
@@ -108,6 +109,18 @@ def command(argv: list[str]) -> str:
 
 def _without_folders(word: str) -> str:
     return Path(word).name if os.path.isabs(word) else word
+
+
+def alignment_of(data: Any) -> str | None:
+    """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
+
+    Files are reduced to their names: folders are nobody's business.
+    """
+    alignment = getattr(data, "alignment", None)
+    if alignment is None:
+        return None
+    shown = [f"{key}={value.name if isinstance(value, Path) else value}" for key, value in vars(alignment).items()]
+    return f"{type(alignment).__name__}({', '.join(shown)})"
 
 
 def _describe_part(part: Part, folds: int) -> dict[str, Any]:
