@@ -152,7 +152,6 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
             L.seed_everything(settings.seed, verbose=False)
             trainer.fit(probe, datamodule=data)
         trainer.test(probe, datamodule=data, verbose=False)
-    write_results(folder / "results.json", probe.results)
     return probe.results
 
 
