@@ -10,6 +10,7 @@ import pytest
 import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.alignment import NoAlignment, YuNetCrop
+from pcfrl_lightning.data.disfa_labels import PARTS
 from pcfrl_lightning.evaluation.run import Settings, folders_of, run_tasks
 from pcfrl_lightning.evaluation.tasks import TASKS, Task
 from pcfrl_lightning.probes import ExpressionProbe
@@ -23,7 +24,8 @@ def fer2013(root):
 
 
 def disfa(root):
-    trees.disfa_frames(trees.disfa_labels(root), "img", "png")
+    subjects = [subject for part in PARTS for subject in part]
+    trees.disfa_frames(trees.disfa_labels(root, subjects=subjects), "img", "png", subjects=subjects)
 
 
 def bu3dfe(root):

@@ -1,6 +1,8 @@
 """DISFA: facial action units of 27 people watching a video."""
 
+import hashlib
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,7 +43,9 @@ class DISFA(FaceData):
         camera: which videos.
         frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
             `DISFA`, `frames` or the root itself that holds subjects.
-        cache: where frames of videos are put; default: the user's cache folder (`$PCFRL_CACHE`).
+        cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
+        subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
+            fewer subjects or folds is not the figure that is reported for DISFA.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
 
@@ -59,6 +63,7 @@ class DISFA(FaceData):
         camera: Literal["left", "right"] = "left",
         frames: str | None = None,
         cache: str | Path | None = None,
+        subjects: Sequence[str] | None = None,
         image_size: int = 128,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +73,10 @@ class DISFA(FaceData):
         if camera not in _VIDEO_FOLDERS:
             raise ValueError(f"camera must be left or right, got {camera!r}")
         self.fold, self.camera, self.frames = fold, camera, frames
+        every = [subject for part in PARTS for subject in part]
+        if unknown := sorted(set(subjects or ()).difference(every)):
+            raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(every))}")
+        self.subjects = sorted(subjects or every)
         self.alignment = alignment or NoAlignment()
         self.cache = Path(cache) if cache else cache_folder() / "disfa"
 
@@ -95,10 +104,9 @@ class DISFA(FaceData):
         boxes: list[np.ndarray] = []
         subjects: list[int] = []
         folds: list[int] = []
-        for subject in sorted(subject for part in PARTS for subject in part):
-            files = _frame_files(frames_folder / subject)
-            if not files:
-                continue
+        every = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
+        _need_all(self.subjects, [subject for subject, files in every.items() if files], f"{frames_folder}: no frames")
+        for subject, files in every.items():
             labels = read_intensities(labels_folder, subject)
             kept = [frame for frame in sorted(files) if frame in labels]
             paths += [f"{subject}/{files[frame]}" for frame in kept]
@@ -141,16 +149,25 @@ class DISFA(FaceData):
         }
         if not videos:
             raise FileNotFoundError(f"no videos {self.camera.title()}VideoSN???_comp.avi in {folder}")
-        target = self.cache / self.camera
-        extract_frames(((path, target / subject) for subject, path in videos.items()), f"DISFA {self.camera} frames")
+        _need_all(self.subjects, videos, f"{folder}: no video")
+        # by root: another release, or a part of one, must not find these frames
+        target = self.cache / f"{self.camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
+        extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {self.camera} frames")
         return target
 
     def _boxes_of(self, subject: str, frames: list[int]) -> list[np.ndarray]:
         folder = first_existing(self.root, ["Landmark_Points", "Landmark_Points/Landmark_Points"], "landmarks")
         boxes = read_boxes(folder, subject)
-        if frames[-1] >= len(boxes):
-            raise DataError(f"{folder / subject}: {len(boxes)} landmark files, but there is a frame {frames[-1]}")
+        if absent := [frame for frame in frames if frame not in boxes]:
+            raise DataError(f"{folder / subject}: {len(boxes)} landmark files, none of them for frame {absent[0]}")
         return [boxes[frame] for frame in frames]
+
+
+def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> None:
+    if absent := [subject for subject in wanted if subject not in found]:
+        raise DataError(
+            f"{complaint} of {', '.join(absent)}; complete the release, or name the subjects to use as `subjects`"
+        )
 
 
 def _frame_files(folder: Path) -> dict[int, str]:

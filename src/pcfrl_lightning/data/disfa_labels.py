@@ -20,6 +20,8 @@ PARTS = (
 """The three subject-exclusive parts that JAA-Net and ME-GraphAU share."""
 
 MOST_INTENSE = 5
+_COMPLETE = 0.99
+"""Share of a subject's frames that must have all eight labels."""
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 
@@ -27,14 +29,21 @@ def read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
     """Frame (from 0) to its eight intensities 0..5, from `<subject>/<subject>_au<k>.txt`, lines `<frame>,<intensity>`.
 
     The files count frames from 1 (or from 0, told by their first line).  A frame counts as labelled when all eight
-    files have it.
+    files have it; up to one frame in a hundred may lack one.
 
     Raises:
         FileNotFoundError: a label file is missing.
-        DataError: an intensity out of range or a repeated frame; names file and line.
+        DataError: an intensity out of range or a repeated frame, with file and line; a file that ends early.
     """
-    columns = [_read_unit(folder / subject / f"{subject}_au{unit}.txt") for unit in ACTION_UNITS]
+    paths = [folder / subject / f"{subject}_au{unit}.txt" for unit in ACTION_UNITS]
+    columns = [_read_unit(path) for path in paths]
     common = set(columns[0]).intersection(*columns[1:])
+    longest, shortest = max(map(len, columns)), min(range(len(columns)), key=lambda i: len(columns[i]))
+    if len(common) < _COMPLETE * longest:
+        raise DataError(
+            f"{paths[shortest]}: {len(columns[shortest])} frames, other units of {subject} have {longest}; "
+            "copy it again"
+        )
     return {frame: np.array([column[frame] for column in columns], np.int64) for frame in sorted(common)}
 
 
@@ -52,9 +61,10 @@ def _read_unit(path: Path) -> dict[int, int]:
     return result
 
 
-def read_boxes(folder: Path, subject: str) -> list[np.ndarray]:
-    """Face boxes x0, y0, x1, y1 per frame from the 66 points of the `.mat` files of a subject, in order of their
-    numbers.
+def read_boxes(folder: Path, subject: str) -> dict[int, np.ndarray]:
+    """Frame (from 0) to its face box x0, y0, x1, y1, from the 66 points of the `.mat` files of a subject.
+
+    The files are numbered from 0 or from 1, told by the lowest number.
 
     Raises:
         FileNotFoundError: no such files.
@@ -64,10 +74,11 @@ def read_boxes(folder: Path, subject: str) -> list[np.ndarray]:
     numbered = sorted((int(match.group(1)), path) for path, match in paths if match)
     if not numbered:
         raise FileNotFoundError(f"no landmark files under {folder / subject}; use another alignment")
-    boxes = []
-    for _, path in numbered:
+    first = min(numbered[0][0], 1)
+    boxes = {}
+    for number, path in numbered:
         points = read_mat(path, ["pts"])["pts"]
         if points.shape != (66, 2) or not np.isfinite(points).all():
             raise DataError(f"{path}: expected 66 finite points, found {points.shape}")
-        boxes.append(np.concatenate([points.min(0), points.max(0)]).astype(np.float32))
+        boxes[number - first] = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
     return boxes

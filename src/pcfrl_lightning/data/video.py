@@ -27,7 +27,8 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
         title: of the progress bar.
 
     Raises:
-        DataError: a video that cannot be opened or has no frame.
+        DataError: a video that cannot be opened, or of which a frame cannot be read: all later frames would be counted
+            wrong, away from their labels.
     """
     from tqdm import tqdm
 
@@ -65,7 +66,7 @@ def _write_frames(video: Path, folder: Path) -> int:
     capture: Any = cv2.VideoCapture(str(video))
     if not capture.isOpened():
         raise DataError(f"{video}: cannot be opened as a video; copy it again or install a codec for it")
-    count = 0
+    count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     try:
         while True:
             there, frame = capture.read()
@@ -76,6 +77,8 @@ def _write_frames(video: Path, folder: Path) -> int:
             count += 1
     finally:
         capture.release()
-    if count == 0:
-        raise DataError(f"{video}: holds no readable frame")
+    if count == 0 or count < promised:  # a decoder passes over damaged frames in silence
+        raise DataError(
+            f"{video}: {count} readable frames of {promised}; copy it again, or extract the frames yourself"
+        )
     return count

@@ -9,6 +9,10 @@ from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS
 from pcfrl_lightning.errors import DataError
 
 
+def mini(root, **options):
+    return DISFA(root, **{"subjects": trees.DISFA_SUBJECTS, **options})
+
+
 def names(faces):
     return [faces.source.name(i) for i in range(len(faces))]
 
@@ -16,7 +20,7 @@ def names(faces):
 @pytest.mark.parametrize(("folder", "suffix"), [("img", "png"), ("DISFA", "jpg"), (".", "png")])
 def test_frames_of_both_public_layouts(tmp_path, folder, suffix):
     trees.disfa_frames(trees.disfa_labels(tmp_path), folder, suffix, missing=(3,))
-    faces = DISFA(tmp_path).build()["test"]
+    faces = mini(tmp_path).build()["test"]
     # six labels, one frame missing; SN010 has five labels, so its last frame counts for nothing
     kept = {"SN001": (0, 1, 2, 4, 5), "SN006": (0, 1, 2, 4, 5), "SN010": (0, 1, 2, 4)}
     assert names(faces) == [f"{subject}/{frame}.{suffix}" for subject, frames in kept.items() for frame in frames]
@@ -31,7 +35,7 @@ def test_frames_of_both_public_layouts(tmp_path, folder, suffix):
 
 def test_frames_are_sorted_by_number(tmp_path):
     trees.disfa_frames(trees.disfa_labels(tmp_path, 12), "img", "png", 12)
-    assert names(DISFA(tmp_path).build()["test"])[:12] == [f"SN001/{frame}.png" for frame in range(12)]
+    assert names(mini(tmp_path).build()["test"])[:12] == [f"SN001/{frame}.png" for frame in range(12)]
 
 
 @pytest.mark.parametrize(("fold", "tested"), [(1, 2), (2, 1), (3, 0)])
@@ -44,7 +48,7 @@ def test_folds_share_no_subject(tmp_path, fold, tested):
     for path in sorted((tmp_path / "ActionUnit_Labels/SN001").iterdir()):
         trees.text(tmp_path / "ActionUnit_Labels/SN003" / path.name.replace("SN001", "SN003"), path.read_text())
     trees.disfa_frames(tmp_path, "img", "png")
-    splits = DISFA(tmp_path, fold=fold).build()
+    splits = mini(tmp_path, fold=fold, subjects=[*trees.DISFA_SUBJECTS, "SN003"]).build()
     train, test = (set(splits[split].labels["subject"].tolist()) for split in ("train", "test"))
     assert {f"SN{subject:03d}" for subject in test} <= set(PARTS[tested])
     assert not train & test
@@ -60,7 +64,7 @@ def test_the_parts_are_the_27_subjects():
 @pytest.mark.parametrize(("camera", "last"), [("left", 5), ("right", 4)])
 def test_videos_are_extracted_once(tmp_path, camera, last, monkeypatch):
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    data = DISFA(tmp_path / "release", camera=camera, cache=tmp_path / "cache")
+    data = mini(tmp_path / "release", camera=camera, cache=tmp_path / "cache")
     faces = data.build()["test"]
     assert names(faces)[: last + 1] == [f"SN001/{frame}.jpg" for frame in range(last + 1)]
     means = [faces.image(frame).mean() for frame in range(last + 1)]
@@ -71,27 +75,28 @@ def test_videos_are_extracted_once(tmp_path, camera, last, monkeypatch):
         raise AssertionError("extracted twice")
 
     monkeypatch.setattr("pcfrl_lightning.data.video._write_frames", fail)
-    assert DISFA(tmp_path / "release", camera=camera, cache=tmp_path / "cache").build()["test"].fingerprint() == (
+    assert mini(tmp_path / "release", camera=camera, cache=tmp_path / "cache").build()["test"].fingerprint() == (
         faces.fingerprint()
     )
 
 
 def test_a_killed_extraction_is_repeated(tmp_path):
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    part = tmp_path / "cache/left/SN001.part"
-    part.mkdir(parents=True)
+    mini(tmp_path / "release", cache=tmp_path / "cache").build()
+    (whole,) = (tmp_path / "cache").glob("left-*/SN001")
+    part = whole.rename(whole.with_name("SN001.part"))
     (part / "99.jpg").write_bytes(b"half")
-    faces = DISFA(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    faces = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
     assert len(faces) == 6 + 6 + 5
-    assert not (tmp_path / "cache/left/SN001/99.jpg").exists()
+    assert not (whole / "99.jpg").exists()
 
 
 def test_frames_of_another_video_are_not_believed(tmp_path):
-    """The cache is shared by all roots: a longer video of the same name gives its own frames."""
+    """A video that is replaced gives its own frames."""
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    first = DISFA(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    first = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
     trees.video(tmp_path / "release/Videos_LeftCamera/LeftVideoSN001_comp.avi", 4)
-    second = DISFA(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    second = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
     assert [name for name in names(first) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(6)]
     assert [name for name in names(second) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(4)]
 
@@ -100,7 +105,50 @@ def test_a_damaged_video_is_named(tmp_path):
     trees.disfa_labels(tmp_path)
     trees.text(tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi", "no video")
     with pytest.raises(DataError, match=r"LeftVideoSN001_comp.avi: cannot be opened"):
-        DISFA(tmp_path, cache=tmp_path / "cache").build()
+        mini(tmp_path, cache=tmp_path / "cache", subjects=["SN001"]).build()
+
+
+def test_a_release_without_a_video_does_not_find_frames_of_another(tmp_path):
+    for root in ("whole", "part"):
+        trees.disfa_videos(trees.disfa_labels(tmp_path / root))
+    (tmp_path / "part/Videos_LeftCamera/LeftVideoSN006_comp.avi").unlink()
+    mini(tmp_path / "whole", cache=tmp_path / "cache").build()
+    with pytest.raises(DataError, match=r"Videos_LeftCamera: no video of SN006; complete the"):
+        mini(tmp_path / "part", cache=tmp_path / "cache").build()
+    left = mini(tmp_path / "part", cache=tmp_path / "cache", subjects=["SN010", "SN001"]).build()["test"]
+    assert set(left.labels["subject"].tolist()) == {1, 10}
+
+
+@pytest.mark.parametrize("damage", ["header", "end"])
+def test_a_frame_that_cannot_be_read_does_not_shift_the_others(tmp_path, damage):
+    trees.disfa_videos(trees.disfa_labels(tmp_path, 30), 30)
+    path = tmp_path / "Videos_LeftCamera/LeftVideoSN006_comp.avi"
+    content = path.read_bytes()
+    if damage == "end":
+        path.write_bytes(content[: len(content) * 7 // 10])
+    else:  # the chunk of one frame is no longer recognised: decoders go on with the next
+        place = -1
+        for _ in range(10):
+            place = content.find(b"00dc", place + 1)
+        path.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
+    with pytest.raises(DataError, match=r"LeftVideoSN006_comp.avi: \d\d? readable frames of 30; copy it again"):
+        mini(tmp_path, cache=tmp_path / "cache").build()
+
+
+def test_all_27_subjects_are_needed_unless_some_are_named(tmp_path):
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
+    with pytest.raises(DataError, match=r"img: no frames of SN002, SN003, .*SN032; complete the release"):
+        DISFA(tmp_path).build()
+    with pytest.raises(ValueError, match=r"subjects: DISFA has no SN014; it has SN001"):
+        DISFA(tmp_path, subjects=["SN001", "SN014"])
+
+
+def test_a_label_file_that_ends_early_is_named(tmp_path):
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
+    path = tmp_path / "ActionUnit_Labels/SN001/SN001_au4.txt"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(DataError, match=r"SN001_au4.txt: 2 frames, other units of SN001 have 6"):
+        mini(tmp_path).build()
 
 
 @pytest.mark.parametrize(
@@ -116,7 +164,7 @@ def test_wrong_labels_are_named(tmp_path, content, message):
     trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
     trees.text(tmp_path / "ActionUnit_Labels/SN001/SN001_au2.txt", content)
     with pytest.raises(DataError, match=message):
-        DISFA(tmp_path).build()
+        mini(tmp_path).build()
 
 
 def test_labels_that_count_from_zero(tmp_path):
@@ -124,7 +172,7 @@ def test_labels_that_count_from_zero(tmp_path):
     for path in (tmp_path / "ActionUnit_Labels/SN001").iterdir():
         lines = [line.split(",") for line in path.read_text().split()]
         path.write_text("".join(f"{int(frame) - 1},{value}\n" for frame, value in lines))
-    faces = DISFA(tmp_path).build()["test"]
+    faces = mini(tmp_path).build()["test"]
     assert names(faces)[:2] == ["SN001/0.png", "SN001/1.png"]
     assert faces.labels["au_intensity"][1].tolist() == [(1 + unit) % 6 for unit in ACTION_UNITS]
 
@@ -140,15 +188,21 @@ def test_landmark_crop_reads_the_66_points(tmp_path):
         for frame in range(6):
             corners = np.linspace([10 + frame, 10], [30 + frame, 26], 66)
             savemat(folder / f"{subject}_{frame + 1:04d}_lm.mat", {"pts": corners})
-    whole, cropped = DISFA(tmp_path), DISFA(tmp_path, alignment=LandmarkCrop(0.0))
+    whole, cropped = mini(tmp_path), mini(tmp_path, alignment=LandmarkCrop(0.0))
     image = whole.build()["test"].image(2)
     np.testing.assert_array_equal(cropped.build()["test"].image(2), image[8:28, 12:32])
+    landmarks = tmp_path / "Landmark_Points/SN001/tmp_frame_lm"
+    (landmarks / "SN001_0002_lm.mat").unlink()
+    with pytest.raises(DataError, match=r"SN001: 5 landmark files, none of them for frame 1"):
+        cropped.build()
+    (tmp_path / "img/SN001/1.png").unlink()  # a frame that is not there needs none; the others keep their own
+    np.testing.assert_array_equal(cropped.build()["test"].image(1), image[8:28, 12:32])
 
 
 def test_no_frames_no_videos(tmp_path):
     trees.disfa_labels(tmp_path)
     with pytest.raises(FileNotFoundError, match="frames or videos of the left camera"):
-        DISFA(tmp_path).build()
+        mini(tmp_path).build()
     with pytest.raises(ValueError, match="fold must be"):
-        DISFA(tmp_path, fold=4)
+        mini(tmp_path, fold=4)
     assert set(disfa._VIDEO_FOLDERS) == {"left", "right"}

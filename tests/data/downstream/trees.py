@@ -1,5 +1,6 @@
 """Miniature releases in the exact official layouts, quirks included."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -68,9 +69,9 @@ def cplfw(root: Path) -> Path:
 DISFA_SUBJECTS = ("SN001", "SN006", "SN010")
 
 
-def disfa_labels(root: Path, frames: int = 6) -> Path:
+def disfa_labels(root: Path, frames: int = 6, subjects: Sequence[str] = DISFA_SUBJECTS) -> Path:
     """Twelve files per subject, frames from 1; SN010 is one frame short."""
-    for subject in DISFA_SUBJECTS:
+    for subject in subjects:
         count = frames - (subject == "SN010")
         for unit in (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26):
             lines = [f"{frame + 1},{(frame + unit) % 6}" for frame in range(count)]
@@ -78,8 +79,15 @@ def disfa_labels(root: Path, frames: int = 6) -> Path:
     return root
 
 
-def disfa_frames(root: Path, folder: str, suffix: str, frames: int = 6, missing: tuple[int, ...] = ()) -> Path:
-    for subject in DISFA_SUBJECTS:
+def disfa_frames(
+    root: Path,
+    folder: str,
+    suffix: str,
+    frames: int = 6,
+    missing: tuple[int, ...] = (),
+    subjects: Sequence[str] = DISFA_SUBJECTS,
+) -> Path:
+    for subject in subjects:
         for frame in range(frames):
             if frame not in missing:
                 image(root / folder / subject / f"{frame}.{suffix}", 48, 64)
@@ -91,7 +99,7 @@ def video(path: Path, frames: int) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 20.0, (64, 48))
     assert writer.isOpened()
     for frame in range(frames):
-        writer.write(np.full((48, 64, 3), 40 * frame, np.uint8))
+        writer.write(np.full((48, 64, 3), 40 * frame % 256, np.uint8))
     writer.release()
     return path
 
