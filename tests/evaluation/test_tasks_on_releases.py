@@ -3,6 +3,7 @@
 import json
 import pickle
 import signal
+import zipfile
 
 import numpy as np
 import pytest
@@ -99,6 +100,25 @@ def test_task_runs_on_its_release(checkpoint, tmp_path, name):
     assert (row.status, row.message) == ("measured", "")
     assert row.value is not None
     assert row.value >= 0
+
+
+def test_real_head_pose_samples_through_the_whole_path(checkpoint, shared_data, tmp_path):
+    """One training and sixteen test images of the official releases: mat files, crops, features, head, results.json."""
+    for name in ("aflw2000_sample.zip", "300w_lp_sample.zip"):
+        with zipfile.ZipFile(shared_data / name) as archive:
+            archive.extractall(tmp_path / "data/300w-lp")
+    arguments = ["--tasks", "aflw2000", "--with-random", "--epochs", "2", "--out", str(tmp_path / "out")]
+    assert main([checkpoint, "--data-root", str(tmp_path / "data"), *arguments]) == 0
+    for weights in ("pretrained", "random_init"):
+        results = json.loads((tmp_path / "out/aflw2000" / weights / "results.json").read_text())
+        assert results["splits"]["train"]["samples"] == 1
+        assert results["splits"]["test"]["samples"] == 16
+        assert results["alignment"] == "LandmarkCrop(margin=0.25)"
+        error = results["metrics"]["last"]
+        assert 0 < error["mae_mean"] < 99
+        assert error["mae_mean"] == pytest.approx(
+            np.mean([error[f"mae_{angle}"] for angle in ("yaw", "pitch", "roll")])
+        )
 
 
 class BrokenProbe(ExpressionProbe):
