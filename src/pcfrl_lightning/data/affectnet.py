@@ -1,7 +1,7 @@
 """AffectNet, the seven basic expressions."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,8 +57,8 @@ class AffectNet7(FaceData):
         splits = {}
         for split, folder, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
             if (self.root / folder).is_dir():
-                samples = list(self._from_arrays(self.root / folder))
-                images = self.root / folder / "images"
+                samples = list(self._from_arrays(folder))
+                images = self.root
             else:
                 samples = list(self._from_csv(self._find_csv(listing)))
                 images = next(
@@ -81,19 +81,32 @@ class AffectNet7(FaceData):
             raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
         return found[0]
 
-    def _from_arrays(self, folder: Path) -> Iterator[_Sample]:
+    def _from_arrays(self, folder: str) -> Iterator[_Sample]:
         from tqdm import tqdm
 
-        images = sorted((path for path in (folder / "images").iterdir() if path.suffix == ".jpg"), key=_by_number)
-        labels = [f"{image.stem}_exp.npy" for image in images]
-        points = [f"{image.stem}_lnd.npy" for image in images] if self.alignment.needs_boxes else []
-        require_companions(folder / "annotations", labels + points, "annotations")
-        for image in tqdm(images, desc=f"labels {self.name}/{folder.name}", delay=2):
-            label = folder / "annotations" / f"{image.stem}_exp.npy"
-            expression = _integer(_load(label), label)
+        found = _numbers(self.root / folder / "images", ".jpg")
+        annotations = f"{folder}/annotations"
+        self._require_images(folder, _numbers(self.root / annotations, "_exp.npy") - found)
+        for stem in tqdm(self._annotated(annotations, found), desc=f"labels {self.name}/{folder}", delay=2):
+            expression = _code(self.root / annotations / f"{stem}_exp.npy")
             if expression < len(CLASSES):
-                box = self._array_box(folder / "annotations" / f"{image.stem}_lnd.npy")
-                yield _Sample(image.name, expression, box)
+                box = self._array_box(self.root / annotations / f"{stem}_lnd.npy")
+                yield _Sample(f"{folder}/images/{stem}.jpg", expression, box)
+
+    def _require_images(self, folder: str, stems: Iterable[str]) -> None:
+        """Check that no annotation of one of the seven classes has lost its image."""
+        annotations = self.root / folder / "annotations"
+        labels = ((stem, annotations / f"{stem}_exp.npy") for stem in sorted(stems, key=_by_number))
+        wanted = ((label, f"{folder}/images/{stem}.jpg") for stem, label in labels if _code(label) < len(CLASSES))
+        require_images(FolderImages(self.root), wanted)
+
+    def _annotated(self, annotations: str, images: Iterable[str]) -> list[str]:
+        """Images by number that have all the annotations that are read: all of them, or an error."""
+        stems = sorted(images, key=_by_number)
+        kinds = ["exp", "lnd"] if self.alignment.needs_boxes else ["exp"]
+        names = [f"{annotations}/{stem}_{kind}.npy" for kind in kinds for stem in stems]
+        there = dict(zip(names, require_companions(self.root, names, "annotations"), strict=True))
+        return [stem for stem in stems if all(there[f"{annotations}/{stem}_{kind}.npy"] for kind in kinds)]
 
     def _array_box(self, path: Path) -> np.ndarray | None:
         if not self.alignment.needs_boxes:
@@ -132,13 +145,20 @@ def _load(path: Path) -> np.ndarray:
         raise DataError(f"{path}: no readable array ({error})") from None
 
 
-def _integer(array: np.ndarray, path: Path) -> int:
-    """The official files hold the number as a string."""
+def _code(path: Path) -> int:
+    """Expression code; the official files hold the number as a string."""
+    array = _load(path)
     text = str(array.item()) if array.size == 1 else ""
     if not text.isdigit() or int(text) > _LARGEST_CODE:
         raise DataError(f"{path}: {text!r} is not an expression code from 0 to {_LARGEST_CODE}")
     return int(text)
 
 
-def _by_number(path: Path) -> tuple[int, str]:
-    return (int(path.stem) if path.stem.isdigit() else 0, path.stem)
+def _numbers(folder: Path, ending: str) -> set[str]:
+    """Names of a folder without the ending that they share; hidden files are left out."""
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
+    return {name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")}
+
+
+def _by_number(stem: str) -> tuple[int, str]:
+    return (int(stem) if stem.isdigit() else 0, stem)

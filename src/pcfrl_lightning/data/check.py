@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -10,7 +11,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.integrity import scan_images
 from pcfrl_lightning.data.official import OFFICIAL
 from pcfrl_lightning.data.registry import data_class
-from pcfrl_lightning.data.release import MissingImages
+from pcfrl_lightning.data.release import MissingFiles, MissingLabels, missing_collected
 from pcfrl_lightning.errors import DataError
 
 _CLASS_KEYS = ("expression", "class")
@@ -47,7 +48,8 @@ class Report:
         name: of the data set.
         root: where it was looked for.
         counts: numbers found and expected.
-        missing: images that a list names and the disk lacks.
+        missing: images that a list or a label file names and the disk lacks.
+        missing_labels: label files that the disk lacks.
         corrupt: (image, reason) of undecodable images.
         problems: errors in lists and labels, with file and line.
     """
@@ -56,13 +58,15 @@ class Report:
     root: Path
     counts: list[Count] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    missing_labels: list[str] = field(default_factory=list)
     corrupt: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """True when nothing is missing, corrupt, wrong or of another number than published."""
-        return not (self.missing or self.corrupt or self.problems) and all(count.ok for count in self.counts)
+        faults = self.missing or self.missing_labels or self.corrupt or self.problems
+        return not faults and all(count.ok for count in self.counts)
 
     def __str__(self) -> str:
         lines = [f"{self.name} at {self.root}"]
@@ -74,6 +78,7 @@ class Report:
             lines.append(f"  {what:{width}}  {found:>8}  {'-' if expected is None else expected:>8}{note}")
         lines += _section("problems", self.problems)
         lines += _section("missing images", self.missing)
+        lines += _section("missing label files", self.missing_labels)
         lines += _section("unreadable images", [f"{name} ({reason})" for name, reason in self.corrupt])
         return "\n".join([*lines, "complete" if self.ok else "NOT complete, see above"])
 
@@ -96,19 +101,21 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     data = data_class(name)(root, **options)
     report = Report(name, Path(root))
     counts: dict[str, int] = {}
-    try:
-        if isinstance(data, Inventory):
-            counts.update(data.inventory())
-        splits = data.build()
-        report.problems += data.empty_splits(splits)
-    except MissingImages as error:
-        report.problems.append(str(error))
-        report.missing += error.names
-        splits = {}
-    except (DataError, FileNotFoundError) as error:
-        report.problems.append(str(error))
-        splits = {}
-    for split, faces in splits.items():
+    splits: dict[str, FaceSet] = {}
+    problems: list[str] = []
+    with missing_collected() as missing:
+        try:
+            if isinstance(data, Inventory):
+                counts.update(data.inventory())
+            splits = data.build()
+            problems += data.empty_splits(splits)
+        except (DataError, FileNotFoundError) as error:
+            problems.append(str(error))
+    _add_missing(report, missing)
+    report.problems += problems
+    absent = set(report.missing)
+    for split, built in splits.items():
+        faces = _without(built, absent)
         counts.update(_counts(split, faces))
         if decode:
             _decode(faces, report)
@@ -117,6 +124,21 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     keys = [key for key in shown if key in expected or "/subject " not in key]
     report.counts = [Count(key, counts.get(key, 0), expected.get(key)) for key in keys]
     return report
+
+
+def _add_missing(report: Report, missing: Sequence[MissingFiles]) -> None:
+    for error in missing:
+        report.problems.append(str(error))
+        if isinstance(error, MissingLabels):
+            report.missing_labels += error.names
+        else:
+            report.missing = list(dict.fromkeys([*report.missing, *error.names]))
+
+
+def _without(faces: FaceSet, absent: Collection[str]) -> FaceSet:
+    """The images of a split that are on disk."""
+    kept = [row for row in range(len(faces)) if faces.source.name(row) not in absent]
+    return faces if len(kept) == len(faces) else faces.subset(kept)
 
 
 def _counts(split: str, faces: FaceSet) -> dict[str, int]:

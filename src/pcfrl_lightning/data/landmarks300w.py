@@ -1,5 +1,6 @@
 """300-W: 68 landmarks of faces in the wild."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.landmark_faces import LandmarkFaces
-from pcfrl_lightning.data.release import require_companions
+from pcfrl_lightning.data.release import require_both
 from pcfrl_lightning.data.rows import read_rows
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
@@ -18,6 +19,7 @@ EYE_CORNERS = (36, 45)
 
 SUBSETS = ("common", "challenging")
 
+_IMAGE_SUFFIXES = (".jpg", ".png")
 _FOLDERS = {
     "train": ("afw", "helen/trainset", "lfpw/trainset"),
     "test": ("helen/testset", "lfpw/testset", "ibug"),
@@ -39,29 +41,36 @@ class Landmarks300W(LandmarkFaces):
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test` (common and challenging)."""
         images = {split: self._images_of(folders) for split, folders in _FOLDERS.items()}
-        labels = [path.with_suffix(".pts") for paths in images.values() for path in paths]
-        require_companions(self.root, [path.relative_to(self.root).as_posix() for path in labels], ".pts files")
-        return {split: self._split_of(split, paths) for split, paths in images.items()}
+        everything = [image for names in images.values() for image in names]
+        labelled = set(require_both(self.root, everything, self._images_of_labels(), ".pts"))
+        return {split: self._split_of(split, [n for n in names if n in labelled]) for split, names in images.items()}
 
-    def _images_of(self, folders: tuple[str, ...]) -> list[Path]:
-        images = [path for folder in folders for path in _images(self.root / folder)]
+    def _images_of(self, folders: tuple[str, ...]) -> list[str]:
+        images = [name for folder in folders for name in _list(self.root, folder, _IMAGE_SUFFIXES)]
         if not images:
             raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
         return images
 
-    def _split_of(self, split: str, images: list[Path]) -> FaceSet:
-        points = np.stack([read_pts(path.with_suffix(".pts")) for path in images])
-        source = FileSource(self.root, [path.relative_to(self.root) for path in images])
-        challenging = torch.tensor(["ibug" in path.parent.parts for path in images])
+    def _images_of_labels(self) -> dict[str, str]:
+        """The official image name of every label file."""
+        labels = [name for folders in _FOLDERS.values() for folder in folders for name in _list(self.root, folder)]
+        return {label: f"{label[:-4]}{'.png' if label.startswith('lfpw') else '.jpg'}" for label in labels}
+
+    def _split_of(self, split: str, images: list[str]) -> FaceSet:
+        points = [read_pts((self.root / image).with_suffix(".pts")) for image in images]
+        source = FileSource(self.root, images)
+        challenging = torch.tensor([image.startswith("ibug/") for image in images], dtype=torch.bool)
         conditions = torch.stack([~challenging, challenging], dim=1).float()
-        return self.faces(split, source, points, {"conditions": conditions}, SUBSETS)
+        return self.faces(split, source, np.reshape(points, (-1, POINTS, 2)), {"conditions": conditions}, SUBSETS)
 
 
-def _images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _list(root: Path, folder: str, suffixes: Sequence[str] = (".pts",)) -> list[str]:
+    """Files of a folder, relative to the root, without mirrored copies and hidden files."""
+    if not (root / folder).is_dir():
         return []
-    images = (path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".png"))
-    return sorted(path for path in images if not path.stem.endswith("_mirror"))
+    found = (path for path in (root / folder).iterdir() if path.suffix.lower() in suffixes)
+    kept = (path for path in found if not path.stem.endswith("_mirror") and not path.name.startswith("."))
+    return [f"{folder}/{path.name}" for path in sorted(kept)]
 
 
 def read_pts(path: Path) -> np.ndarray:

@@ -1,28 +1,57 @@
 """Images of an official release, in a folder or in zip archives, looked up by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from pcfrl_lightning.data.rows import Row
-from pcfrl_lightning.data.sources import FileSource, ImageSource, SubsetSource, is_image_name
+from pcfrl_lightning.data.sources import ConcatSource, FileSource, ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError
 
 _SHOWN = 3
 
 
-class MissingImages(DataError):
-    """A list names images that the release on disk does not have.
+class MissingFiles(DataError):
+    """Files that a release should have are not on disk.
 
     Args:
-        message: says which list and line.
+        message: says which, where, and how many.
         names: all missing names.
     """
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
         self.names = list(names)
+
+
+class MissingImages(MissingFiles):
+    """A list or a label file names images that the release on disk does not have."""
+
+
+class MissingLabels(MissingFiles):
+    """Images of the release have no label file."""
+
+
+_COLLECTED: ContextVar[list[MissingFiles] | None] = ContextVar("missing files", default=None)
+
+
+@contextmanager
+def missing_collected() -> Iterator[list[MissingFiles]]:
+    """Inside, missing files are appended to the list that this yields instead of being raised, so that one run finds
+    those of all splits.
+
+    The sets of a `build` inside keep the rows of missing images that a list names; an image without label file, or a
+    label file without image, has no row.
+    """
+    collected: list[MissingFiles] = []
+    token = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(token)
 
 
 class ReleaseImages(ABC):
@@ -79,6 +108,7 @@ class ZipImages(ReleaseImages):
     """
 
     def __init__(self, archives: Sequence[Path], wrappers: Sequence[str] = ()) -> None:
+        self._folder = archives[0].parent
         self._zip = ZipSource(archives)
         self._rows: dict[str, int] = {}
         for row in range(len(self._zip)):
@@ -95,7 +125,13 @@ class ZipImages(ReleaseImages):
         return sorted(self._rows)
 
     def source(self, names: Sequence[str]) -> ImageSource:
-        return SubsetSource(self._zip, [self._rows[name] for name in names])
+        absent = [name for name in names if name not in self._rows]
+        if not absent:
+            return SubsetSource(self._zip, [self._rows[name] for name in names])
+        # only inside `missing_collected`: files that do not exist stand for the missing images
+        rows = {**self._rows, **{name: row for row, name in enumerate(absent, start=len(self._zip))}}
+        source = ConcatSource([self._zip, FileSource(self._folder, absent)])
+        return SubsetSource(source, [rows[name] for name in names])
 
 
 def open_images(root: Path, folders: Sequence[str], archives: Sequence[str] = ()) -> ReleaseImages:
@@ -119,24 +155,26 @@ def open_images(root: Path, folders: Sequence[str], archives: Sequence[str] = ()
     raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *archives])}")
 
 
-def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row, str]]) -> None:
-    """Check that every image a list names exists.
+def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
+    """Check that every image exists that a list or a label file stands for.
 
     Args:
         images: the release.
-        wanted: list line and image name.
+        wanted: list line or label file, and image name.
 
     Raises:
-        MissingImages: names file and line of the first missing image and their number.
+        MissingImages: names the list line or label file of the first missing image and their number; see
+            `missing_collected`.
     """
-    missing = [(row, name) for row, name in wanted if name not in images]
+    missing = [(where, name) for where, name in wanted if name not in images]
     if missing:
-        row, name = missing[0]
+        where, name = missing[0]
         names = sorted({name for _, name in missing})
-        raise MissingImages(f"{row.path}:{row.number}: image {name} is missing ({len(names)} in all)", names)
+        problem = f"{where}: image {name} is missing ({len(names)} in all); copy the images again"
+        _raise_or_collect(MissingImages(problem, names))
 
 
-def require_companions(folder: Path, names: Sequence[str], what: str) -> None:
+def require_companions(folder: Path, names: Sequence[str], what: str) -> list[bool]:
     """Check that the label files of the images exist, all of them before any is read.
 
     Args:
@@ -144,11 +182,51 @@ def require_companions(folder: Path, names: Sequence[str], what: str) -> None:
         names: expected files, relative to the folder.
         what: they are, in the plural, such as `.mat files`.
 
+    Returns:
+        Which of them exist: all, except inside `missing_collected`.
+
     Raises:
-        DataError: names the folder, the number of missing files and the first few.
+        MissingLabels: names the folder, the number of missing files and the first few; see `missing_collected`.
     """
     files = FolderImages(folder)
-    missing = [name for name in names if name not in files]
+    present = [name in files for name in names]
+    missing = [name for name, there in zip(names, present, strict=True) if not there]
     if missing:
         first = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
-        raise DataError(f"{folder}: {len(missing)} of {len(names)} {what} are missing ({first}); copy them again")
+        problem = f"{folder}: {len(missing)} of {len(names)} {what} are missing ({first}); copy them again"
+        _raise_or_collect(MissingLabels(problem, missing))
+    return present
+
+
+def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str], suffix: str) -> list[str]:
+    """Check that every image has its label file beside it and every label file its image.
+
+    Args:
+        folder: that the names are relative to.
+        images: found on disk.
+        labels: label files found on disk, each with the name that its image has in the official release.
+        suffix: of label files, such as `.mat`.
+
+    Returns:
+        The images that have a label file: all, except inside `missing_collected`.
+
+    Raises:
+        MissingImages: a label file has no image of its stem.
+        MissingLabels: an image has no label file.
+    """
+    stems = {_stem(image) for image in images}
+    alone = ((folder / label, image) for label, image in labels.items() if _stem(label) not in stems)
+    require_images(FolderImages(folder), alone)
+    present = require_companions(folder, [f"{_stem(image)}{suffix}" for image in images], f"{suffix} files")
+    return [image for image, there in zip(images, present, strict=True) if there]
+
+
+def _raise_or_collect(error: MissingFiles) -> None:
+    collected = _COLLECTED.get()
+    if collected is None:
+        raise error
+    collected.append(error)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]

@@ -26,9 +26,12 @@ class Row:
     def __len__(self) -> int:
         return len(self.fields)
 
+    def __str__(self) -> str:
+        return f"{self.path}:{self.number}"
+
     def fail(self, problem: str) -> NoReturn:
         """Raises a DataError that begins with `file:line:`."""
-        raise DataError(f"{self.path}:{self.number}: {problem}")
+        raise DataError(f"{self}: {problem}")
 
     def text(self, column: int) -> str:
         """Field `column`; raises DataError where the line is too short or the field empty."""
@@ -60,7 +63,7 @@ class Row:
 
     def inside(self, relative: str) -> str:
         """A path made of fields of this line, checked like `relative`."""
-        return safe_join(Path(), relative, where=f"{self.path}:{self.number}").as_posix()
+        return safe_join(Path(), relative, where=str(self)).as_posix()
 
     def expect(self, *lengths: int) -> None:
         """Raises DataError unless the line has one of these numbers of fields."""

@@ -1,7 +1,7 @@
 """Head pose: 300W-LP for training, AFLW2000-3D for the test."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.matfile import read_mat
-from pcfrl_lightning.data.release import require_companions
+from pcfrl_lightning.data.release import require_both
 from pcfrl_lightning.data.rows import first_existing
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
@@ -22,7 +22,7 @@ LARGEST_ANGLE = 99.0
 """Degrees; samples with any angle beyond are dropped, in training and test, as all published protocols do."""
 
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
-_AFLW_NAME = re.compile(r"^image\d{5}\.jpg$")
+_AFLW_STEM = re.compile(r"image\d{5}")
 
 
 class W300LP_AFLW2000(FaceData):
@@ -57,7 +57,7 @@ class W300LP_AFLW2000(FaceData):
         if not any(found.values()):
             first_existing(self.root, [name for names in folders.values() for name in names], "300W-LP or AFLW2000")
         return {
-            split: self._split_of(split, self.root / names[0], lists[split](self.root / names[0]), points[split])
+            split: self._split_of(split, self.root / names[0], lists[split], points[split])
             for split, names in found.items()
             if names
         }
@@ -74,13 +74,14 @@ class W300LP_AFLW2000(FaceData):
             found["AFLW2000"] = len(list_aflw2000(folder))
         return found
 
-    def _split_of(self, split: str, folder: Path, images: Sequence[str], points_key: str) -> FaceSet:
+    def _split_of(self, split: str, folder: Path, files: Callable[..., list[str]], points_key: str) -> FaceSet:
         from tqdm import tqdm
 
+        image_of = {label: f"{label.removesuffix('.mat')}.jpg" for label in files(folder, ".mat")}
+        images = require_both(folder, files(folder), image_of, ".mat")
         angles = np.empty((len(images), 3), np.float32)
         boxes = np.zeros((len(images), 4), np.float32)
         labels = [f"{image.removesuffix('.jpg')}.mat" for image in images]
-        require_companions(folder, labels, ".mat files")
         keys = ["Pose_Para", points_key] if self.alignment.needs_boxes else ["Pose_Para"]
         for i, label in enumerate(tqdm(labels, desc=f"labels {self.name}/{split}", delay=2)):
             path = folder / label
@@ -98,14 +99,16 @@ class W300LP_AFLW2000(FaceData):
         )
 
 
-def list_300w_lp(folder: Path) -> list[str]:
-    """Images of 300W-LP relative to its folder; `Code` and `landmarks` hold other .mat files and are not looked at."""
-    return [f"{part}/{path.name}" for part in FOLDERS for path in sorted((folder / part).glob("*.jpg"))]
+def list_300w_lp(folder: Path, suffix: str = ".jpg") -> list[str]:
+    """Images, or files of another suffix, of 300W-LP relative to its folder; `Code` and `landmarks` hold other .mat
+    files and are not looked at."""
+    return [f"{part}/{path.name}" for part in FOLDERS for path in sorted((folder / part).glob(f"[!.]*{suffix}"))]
 
 
-def list_aflw2000(folder: Path) -> list[str]:
-    """Images `image<5 digits>.jpg` of AFLW2000."""
-    return sorted(path.name for path in folder.iterdir() if _AFLW_NAME.match(path.name))
+def list_aflw2000(folder: Path, suffix: str = ".jpg") -> list[str]:
+    """Images `image<5 digits>.jpg`, or files of another suffix, of AFLW2000."""
+    found = (path for path in folder.iterdir() if path.suffix == suffix)
+    return sorted(path.name for path in found if _AFLW_STEM.fullmatch(path.stem))
 
 
 def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:

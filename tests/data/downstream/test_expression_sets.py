@@ -90,9 +90,11 @@ def test_rafdb_without_its_list_says_what_is_missing(tmp_path):
 def test_affectnet_drops_contempt_and_non_faces(tmp_path, make):
     splits = AffectNet7(make(tmp_path)).build()
     expected = {
-        trees.affectnet_arrays: ([0, 6, 3], ["0.jpg", "1.jpg", "3.jpg"], [1], ["0.jpg"]),
+        trees.affectnet_arrays: (
+            [0, 6, 3], [f"train_set/images/{number}.jpg" for number in (0, 1, 3)], [1], ["val_set/images/0.jpg"],
+        ),
         trees.affectnet_csv: ([2, 5], ["1/a.jpg", "2/c.png"], [2], ["3/d.jpg"]),
-    }[make]
+    }[make]  # fmt: skip
     train, test = splits["train"], splits["test"]
     assert (train.labels["expression"].tolist(), names(train)) == expected[:2]
     assert (test.labels["expression"].tolist(), names(test)) == expected[2:]
@@ -148,11 +150,11 @@ def test_affectnet_counts_missing_annotations(tmp_path):
     for name in ("1_lnd.npy", "3_lnd.npy"):
         (folder / name).unlink()
     assert len(AffectNet7(tmp_path).build()["train"]) == 3
-    with pytest.raises(DataError, match=r"2 of 8 annotations are missing \(1_lnd.npy, 3_lnd.npy\)"):
+    with pytest.raises(DataError, match=r"2 of 8 annotations are missing \([^ ]*/1_lnd.npy, [^ ]*/3_lnd.npy\)"):
         AffectNet7(tmp_path, alignment=LandmarkCrop()).build()
     for number in range(4):
         (folder / f"{number}_exp.npy").unlink()
-    message = r"4 of 4 annotations are missing \(0_exp.npy, 1_exp.npy, 2_exp.npy, \.\.\.\)"
+    message = r"4 of 4 annotations are missing \([^ ]*/0_exp.npy, [^ ]*/1_exp.npy, [^ ]*/2_exp.npy, \.\.\.\)"
     with pytest.raises(DataError, match=message):
         AffectNet7(tmp_path).build()
 
