@@ -72,10 +72,11 @@ class Report:
         lines = [f"{self.name} at {self.root}"]
         if self.counts:
             width = max(len(count.what) for count in self.counts)
-            lines.append(f"  {'':{width}}  {'found':>8}  {'official':>8}")
+            lines.append(f"  {'':{width}}  {'found':>8}  {'official':>9}")
+        unknown = "not known" if self.name in OFFICIAL else "-"
         for what, found, expected in self.counts:
             note = "" if expected in (None, found) else f"  differs by {found - (expected or 0):+d}"
-            lines.append(f"  {what:{width}}  {found:>8}  {'-' if expected is None else expected:>8}{note}")
+            lines.append(f"  {what:{width}}  {found:>8}  {unknown if expected is None else expected:>9}{note}")
         lines += _section("problems", self.problems)
         lines += _section("missing images", self.missing)
         lines += _section("missing label files", self.missing_labels)

@@ -1,11 +1,17 @@
 """Official sizes of the data sets, which `pcfrl data check` compares with.
 
 Keys: `<split>` images, `<split>/<class>`, `<split>/pairs`, `<split>/same pairs`, `<split>/fold <k> pairs`,
-`<split>/subject <k>` and whatever a data module's `inventory` counts.
+`<split>/subject <k>` and whatever a data module's `inventory` counts.  None: there is no published number at hand.
 """
 
 from pcfrl_lightning.data.disfa_labels import PARTS
 
+_COMPOUND = (
+    "happily surprised", "happily disgusted", "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",
+    "fearfully angry", "fearfully surprised", "angrily surprised", "angrily disgusted", "disgustedly surprised",
+)  # fmt: skip
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_STL10 = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 _RAFDB = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 _FER = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
@@ -17,12 +23,16 @@ def _by_class(split: str, classes: tuple[str, ...], counts: list[int]) -> dict[s
     return {split: sum(counts), **{f"{split}/{name}": count for name, count in zip(classes, counts, strict=True)}}
 
 
-def _pairs(images: dict[str, int]) -> dict[str, int]:
+def _unknown(classes: tuple[str, ...]) -> dict[str, int | None]:
+    return {f"{split}/{name}": None for split in ("train", "test") for name in classes}
+
+
+def _pairs(images: int | None) -> dict[str, int | None]:
     folds = {f"test/fold {fold} pairs": 600 for fold in range(10)}
-    return {**images, "test/pairs": 6000, "test/same pairs": 3000, **folds}
+    return {"test": images, "test/pairs": 6000, "test/same pairs": 3000, **folds}
 
 
-OFFICIAL: dict[str, dict[str, int]] = {
+OFFICIAL: dict[str, dict[str, int | None]] = {
     "fer2013": {
         **_by_class("train", _FER, [3995, 436, 4097, 7215, 4830, 3171, 4965]),
         **_by_class("val", _FER, [467, 56, 496, 895, 653, 415, 607]),
@@ -32,13 +42,13 @@ OFFICIAL: dict[str, dict[str, int]] = {
         **_by_class("train", _RAFDB, [1290, 281, 717, 4772, 1982, 705, 2524]),
         **_by_class("test", _RAFDB, [329, 74, 160, 1185, 478, 162, 680]),
     },
-    "rafdb-compound": {"train": 3162, "test": 792},
+    "rafdb-compound": {"train": 3162, "test": 792, **_unknown(_COMPOUND)},
     "affectnet7": {
         **_by_class("train", _AFFECTNET, [74874, 134415, 25459, 14090, 6378, 3803, 24882]),
         **_by_class("test", _AFFECTNET, [500] * 7),
     },
-    "lfw": _pairs({"test": 7701}),
-    "cplfw": _pairs({}),
+    "lfw": _pairs(7701),
+    "cplfw": _pairs(None),
     "disfa": {
         "test": 130814,
         **{f"test/subject {int(name[2:])}": 4844 if name == "SN010" else 4845 for part in PARTS for name in part},
@@ -57,7 +67,7 @@ OFFICIAL: dict[str, dict[str, int]] = {
     "celeba": {"train": 162770, "val": 19867, "test": 19962},
     "300w": {"train": 3148, "test": 689},
     "wflw": {"train": 7500, "test": 2500},
-    "cifar10": {"train": 50000, "test": 10000},
-    "stl10": {"train": 5000, "test": 8000},
+    "cifar10": {**_by_class("train", _CIFAR10, [5000] * 10), **_by_class("test", _CIFAR10, [1000] * 10)},
+    "stl10": {**_by_class("train", _STL10, [500] * 10), **_by_class("test", _STL10, [800] * 10)},
     "stl10-unlabeled": {"train": 100000},
 }

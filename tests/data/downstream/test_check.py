@@ -167,13 +167,39 @@ def test_official_numbers_add_up():
     for name, counts in OFFICIAL.items():
         assert name in DATA_SETS
         for split in ("train", "val", "test"):
-            classes = [n for key, n in counts.items() if key.startswith(f"{split}/") and key.count(" ") == 0]
+            known = {key: n for key, n in counts.items() if n is not None}
+            classes = [n for key, n in known.items() if key.startswith(f"{split}/") and key.count(" ") == 0]
             if classes and "pairs" not in str(counts):
                 assert sum(classes) == counts[split], (name, split)
     head_pose = OFFICIAL["300w-lp-aflw2000"]
     assert sum(n for key, n in head_pose.items() if key.startswith("300W-LP/")) == head_pose["300W-LP"]
     disfa = OFFICIAL["disfa"]
     assert sum(n for key, n in disfa.items() if "subject" in key) == disfa["test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "lines"),
+    [
+        ("rafdb-compound", lambda root: trees.rafdb(root, "compound"), ["train/sadly surprised 1 not known",
+                                                                        "test/sadly fearful 0 not known"]),
+        ("cplfw", trees.cplfw, ["test 60 not known", "test/fold 0 pairs 4 600 differs by -596"]),
+        ("listed-pairs", trees.listed_pairs, ["test 40 -", "test/fold 0 pairs 2 -"]),
+    ],
+)  # fmt: skip
+def test_numbers_that_nobody_published_say_so(tmp_path, name, make, lines):
+    printed = [" ".join(line.split()) for line in str(check(name, make(tmp_path))).splitlines()]
+    assert set(lines) <= set(printed)
+
+
+def test_a_class_of_cifar10_that_is_short_is_seen(tmp_path, monkeypatch):
+    trees.cifar10(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    report = check("cifar10", tmp_path)
+    found = {count.what: (count.found, count.expected) for count in report.counts}
+    assert found["train/frog"] == (1, 5000)
+    assert found["test/truck"] == (0, 1000)
+    assert len(found) == 22  # the class names of the release are those of the official counts
+    assert (OFFICIAL["stl10"]["train/monkey"], OFFICIAL["stl10"]["test/car"]) == (500, 800)
 
 
 def test_real_lfw_a_is_complete(shared_data):
