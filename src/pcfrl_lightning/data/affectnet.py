@@ -13,7 +13,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import FolderImages, require_companions, require_images
-from pcfrl_lightning.data.rows import Row, open_text
+from pcfrl_lightning.data.rows import Once, Row, open_text
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
 
@@ -54,13 +54,13 @@ class AffectNet7(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
-        splits = {}
+        splits, once = {}, Once()
         for split, folder, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
             if (self.root / folder).is_dir():
                 samples = list(self._from_arrays(folder))
                 images = self.root
             else:
-                samples = list(self._from_csv(self._find_csv(listing)))
+                samples = list(self._from_csv(self._find_csv(listing), once))
                 images = next(
                     (path for path in self.root.glob("**/Manually_Annotated_Images") if path.is_dir()),
                     self.root / "Manually_Annotated_Images",
@@ -119,7 +119,7 @@ class AffectNet7(FaceData):
             raise DataError(f"{path}: expected 68 finite landmarks, found {len(points)}")
         return bounds(points)
 
-    def _from_csv(self, path: Path) -> Iterator[_Sample]:
+    def _from_csv(self, path: Path, once: Once) -> Iterator[_Sample]:
         with open_text(path) as lines:
             for fields in (reader := csv.reader(lines)):
                 row = Row(path, reader.line_num, [field.strip() for field in fields])
@@ -128,7 +128,7 @@ class AffectNet7(FaceData):
                 row.expect(_COLUMNS)
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
-                    yield _Sample(row.relative(0), expression, self._csv_box(row), row)
+                    yield _Sample(once.add(row, row.relative(0)), expression, self._csv_box(row), row)
 
     def _csv_box(self, row: Row) -> np.ndarray | None:
         if not self.alignment.needs_boxes:

@@ -11,7 +11,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import open_images, require_images
-from pcfrl_lightning.data.rows import Row, first_existing, read_rows
+from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -79,11 +79,11 @@ class CelebA(FaceData):
 
     def _boxes(self) -> dict[str, np.ndarray]:
         """Face boxes by image name, from ten numbers x, y per line."""
-        boxes = {}
+        boxes, once = {}, Once()
         for row in read_rows(self._list("list_landmarks_align_celeba.txt", "Anno")):
             if len(row) == 11:
                 points = np.array([row.number_at(i) for i in range(1, 11)]).reshape(5, 2)
-                boxes[row.relative(0)] = five_point_bounds(points)
+                boxes[once.add(row, row.relative(0))] = five_point_bounds(points)
             elif boxes:
                 row.expect(11)
         return boxes
@@ -91,10 +91,10 @@ class CelebA(FaceData):
 
 def _read_column(path: Path, low: int, high: int) -> dict[str, tuple[Row, int]]:
     """Image name to its line and integer."""
-    result = {}
+    result, once = {}, Once()
     for row in read_rows(path):
         row.expect(2)
-        result[row.relative(0)] = (row, row.integer(1, low, high))
+        result[once.add(row, row.relative(0))] = (row, row.integer(1, low, high))
     return result
 
 
@@ -103,6 +103,7 @@ def _read_attributes(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
     image."""
     attributes: dict[str, np.ndarray] = {}
     names: list[str] = []
+    once = Once()
     for row in read_rows(path):
         if len(row) == 1 and not names:
             continue
@@ -114,5 +115,5 @@ def _read_attributes(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         values = np.array([row.integer(i, -1, 1) for i in range(1, ATTRIBUTES + 1)], np.int8)
         if not values.all():
             row.fail("an attribute is 0; expected -1 or 1")
-        attributes[row.relative(0)] = values > 0
+        attributes[once.add(row, row.relative(0))] = values > 0
     return attributes, names

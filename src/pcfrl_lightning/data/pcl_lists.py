@@ -13,14 +13,14 @@ from pcfrl_lightning.data.bu3dfe import CLASSES as EXPRESSIONS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
 from pcfrl_lightning.data.release import FolderImages, require_images
-from pcfrl_lightning.data.rows import Row, read_rows
+from pcfrl_lightning.data.rows import Once, Row, read_rows
 from pcfrl_lightning.errors import DataError
 
 _MOST_POSES = 10**4
 
 
 class _TwoLists(FaceData):
-    """Splits `train` and `test` from one list file each; a subclass says what a line holds."""
+    """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds."""
 
     separator: ClassVar[str | None] = None
 
@@ -36,15 +36,15 @@ class _TwoLists(FaceData):
         self.lists = {"train": Path(train_list), "test": Path(test_list)}
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`."""
+        """Splits `train` and `test`; raises DataError where an image stands in two lines."""
         images = FolderImages(self.root)
         lists = {
             split: list(read_rows(listing if listing.is_file() else self.root / listing, self.separator))
             for split, listing in self.lists.items()
         }
-        splits = {}
+        splits, once = {}, Once()
         for split, rows in lists.items():
-            names = [row.relative(0) for row in rows]
+            names = [once.add(row, row.relative(0)) for row in rows]
             require_images(images, zip(rows, names, strict=True))
             labels = self._labels(rows, lists["train"][0])
             splits[split] = FaceSet(images.source(names), labels, name=f"{self.name}/{split}")

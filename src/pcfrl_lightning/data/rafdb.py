@@ -12,7 +12,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import open_images, require_images
-from pcfrl_lightning.data.rows import Row, first_existing, read_rows
+from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
 
 
@@ -59,9 +59,10 @@ class RAFDB(FaceData):
         rows: dict[str, list[Row]] = {"train": [], "test": []}
         names: dict[str, list[str]] = {"train": [], "test": []}
         labels: dict[str, list[int]] = {"train": [], "test": []}
+        once = Once()
         for row in read_rows(listing):
             row.expect(2)
-            image = row.relative(0)
+            image = once.add(row, row.relative(0))
             split = image.partition("_")[0]
             if split not in names:
                 row.fail(f"{image!r} begins neither with train_ nor with test_")

@@ -107,6 +107,24 @@ def read_rows(path: Path, separator: str | None = None) -> Iterator[Row]:
         raise DataError(f"{path}: empty; copy it again from the release")
 
 
+class Once:
+    """Names that may stand only once in a list, or in several lists that must have no image in common."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, Row] = {}
+
+    def add(self, row: Row, name: str) -> str:
+        """Note a name and return it.
+
+        Raises:
+            DataError: the name was added before; names both lines.
+        """
+        if name in self._first:
+            row.fail(f"{name} stands in {self._first[name]} already; keep one of the two lines")
+        self._first[name] = row
+        return name
+
+
 def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
     """The first of `candidates` (relative to root, `.` = root itself) that exists.
 

@@ -111,8 +111,8 @@ VALIDATION = "Manually_Annotated_file_lists/validation.csv"
     [
         ("listed-pairs", trees.listed_pairs, "pairs.txt", "\n", "pairs.txt: empty"),
         ("listed-pairs", trees.listed_pairs, "pairs.txt", "A_0.jpg B_0.jpg 1\n" * 20, "20 of 20 pairs are of one"),
-        ("listed-action-units", trees.listed_units, "test_list.txt", "a.jpg,0,1,1", "test_list.txt:1: 3 action units"),
-        ("listed-action-units", trees.listed_units, "test_list.txt", "\na.jpg,0,1\na.jpg,0", "test_list.txt:3: 1 "),
+        ("listed-action-units", trees.listed_units, "test_list.txt", "b.jpg,0,1,1", "test_list.txt:1: 3 action units"),
+        ("listed-action-units", trees.listed_units, "test_list.txt", "\nb.jpg,0,1\nc.jpg,0", "test_list.txt:3: 1 "),
         ("listed-action-units", trees.listed_units, "train_list.txt", "a.jpg", "train_list.txt:1: field 2 is missing"),
         ("listed-action-units", trees.listed_units, "train_list.txt", "", "train_list.txt: empty"),
         ("rafdb", trees.rafdb, LABELS, "train_00001.jpg 1", "no images for split 'test' of rafdb"),

@@ -177,10 +177,10 @@ def test_bu3dfe_refuses_a_level_that_does_not_exist(tmp_path):
 
 
 def test_rendered_list_gives_pose_classes(tmp_path):
-    for name in ("F025/Disgust/013.png", "M043/Happy/0.png"):
+    for name in ("F025/Disgust/013.png", "M043/Happy/0.png", "M044/Happy/0.png"):
         trees.image(tmp_path / name)
     trees.text(tmp_path / "train_list.txt", "F025/Disgust/013.png,1,8\nM043/Happy/0.png,3,0\n")
-    trees.text(tmp_path / "test_list.txt", "M043/Happy/0.png,3,0")
+    trees.text(tmp_path / "test_list.txt", "M044/Happy/0.png,3,0")
     train = BU3DFERendered(tmp_path).build()["train"]
     assert train.labels["pose_class"].tolist() == [8, 0]
     assert train.labels["expression"].tolist() == [1, 3]
@@ -197,18 +197,20 @@ def test_rendered_list_gives_pose_classes(tmp_path):
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_listed_expressions(tmp_path, first):
-    trees.image(tmp_path / "a/1.jpg")
+    for number in (1, 2):
+        trees.image(tmp_path / f"a/{number}.jpg")
     trees.text(tmp_path / "train_list.txt", f"a/1.jpg {6 + first}\n")
-    trees.text(tmp_path / "test_list.txt", f"a/1.jpg {first}\n")
+    trees.text(tmp_path / "test_list.txt", f"a/2.jpg {first}\n")
     splits = ListedExpressions(tmp_path, first_label=first).build()
     assert splits["train"].labels["expression"].tolist() == [6]
     assert splits["test"].labels["expression"].tolist() == [0]
 
 
 def test_listed_action_units(tmp_path):
-    trees.image(tmp_path / "SN001/0.jpg")
+    for number in (0, 1):
+        trees.image(tmp_path / f"SN001/{number}.jpg")
     trees.text(tmp_path / "train_list.txt", "SN001/0.jpg,0,1,0,1,0,0,0,1\n")
-    trees.text(tmp_path / "test_list.txt", "SN001/0.jpg,1,1,0,1,0,0,0,1\n")
+    trees.text(tmp_path / "test_list.txt", "SN001/1.jpg,1,1,0,1,0,0,0,1\n")
     labels = ListedActionUnits(tmp_path).build()["train"].labels["action_units"]
     torch.testing.assert_close(labels, torch.tensor([[0.0, 1, 0, 1, 0, 0, 0, 1]]))
     trees.text(tmp_path / "train_list.txt", "SN001/0.jpg,0,1,0,2,0,0,0,1\n")

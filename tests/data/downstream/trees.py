@@ -245,10 +245,11 @@ def listed_pairs(root: Path, different: str = "-1") -> Path:
 
 
 def listed_units(root: Path) -> Path:
-    """Two action units in both lists."""
-    image(root / "a.jpg")
-    for split in ("train", "test"):
-        text(root / f"{split}_list.txt", "a.jpg,0,1\n")
+    """Two action units in both lists; a third image stands in none."""
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        image(root / name)
+    text(root / "train_list.txt", "a.jpg,0,1\n")
+    text(root / "test_list.txt", "b.jpg,0,1\n")
     return root
 
 
