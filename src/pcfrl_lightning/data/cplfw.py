@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
@@ -29,7 +29,7 @@ class CPLFW(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        ValueError: `LandmarkCrop` with another folder than `images`.
+        UnsuitableAlignment: `LandmarkCrop` with another folder than `images`.
     """
 
     name = "cplfw"
@@ -46,7 +46,7 @@ class CPLFW(FaceData):
         self.alignment = alignment or NoAlignment()
         self.folder = folder
         if self.alignment.needs_boxes and folder != "images":
-            raise ValueError(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
+            raise UnsuitableAlignment(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set
@@ -28,6 +28,9 @@ class LFW(FaceData):
         pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
+
+    Raises:
+        UnsuitableAlignment: `LandmarkCrop`.
     """
 
     name = "lfw"
@@ -43,6 +46,8 @@ class LFW(FaceData):
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
         self.alignment = alignment or NoAlignment()
+        if self.alignment.needs_boxes:
+            raise UnsuitableAlignment("LFW has no landmarks: use NoAlignment or YuNetCrop")
         self.images, self.pairs = images, pairs
 
     def build(self) -> dict[str, FaceSet]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import trees
-from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.alignment import LandmarkCrop, UnsuitableAlignment
 from pcfrl_lightning.data.cplfw import CPLFW
 from pcfrl_lightning.data.lfw import LFW, read_view2
 from pcfrl_lightning.data.pcl_lists import ListedPairs
@@ -93,8 +93,8 @@ def test_lfw_names_file_and_line(tmp_path, change, message):
 
 
 def test_lfw_landmark_crop_is_refused_with_a_reason(tmp_path):
-    with pytest.raises(DataError, match="no landmarks"):
-        LFW(trees.lfw(tmp_path), alignment=LandmarkCrop()).build()
+    with pytest.raises(UnsuitableAlignment, match="LFW has no landmarks: use NoAlignment or YuNetCrop"):
+        LFW(tmp_path, alignment=LandmarkCrop())
 
 
 def test_official_view2_list_and_images(shared_data):
