@@ -1,8 +1,10 @@
+import re
 import sys
 
 import pytest
 import torch
 
+import trees
 from pcfrl_lightning.checkpoint import load_network, read_checkpoint
 from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.messages import summary
@@ -48,6 +50,40 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(command, folder):
 def test_data_check_exits_with_one_for_an_absent_set(command, capsys):
     assert command("data", "check", "rafdb", "nowhere") == 1
     assert "list_patition_label.txt" in capsys.readouterr().out
+
+
+def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
+    trees.cplfw(folder / "faces")
+    (folder / "faces/aligned images").rename(folder / "elsewhere")
+    check = ("data", "check", "cplfw", "faces")
+    assert command(*check) == 1
+    assert "no images under faces" in capsys.readouterr().out
+    assert command(*check, "--option", "folder=images") == 1
+    assert re.search(r"test/pairs +40 +6000", capsys.readouterr().out)
+    margin = ("--option", "folder=images", "--option", "alignment=LandmarkCrop", "--option", "alignment.margin=0.5")
+    (folder / "faces/images/P_1_1_5loc_attri.txt").unlink()
+    assert command(*check, *margin) == 1
+    assert "P_1_1_5loc_attri.txt does not exist" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "camra=right",
+            "camra=right: disfa has no such option; it takes fold, alignment, camera, frames, cache",
+        ),
+        ("camera", "camera: expected KEY=VALUE"),
+        ("camera=middle", "camera: Expected a typing.Literal['left', 'right']"),
+        ("fold=two", "fold: Expected a <class 'int'>"),
+        ("alignment=Eyes", "alignment: "),
+        ("root=elsewhere", "root=elsewhere: disfa has no such option"),
+    ],
+)
+def test_data_check_refuses_an_option_in_one_line(command, option, message):
+    line = command("data", "check", "disfa", "nowhere", "--option", option)
+    assert line.startswith(f"pcfrl: --option {message}")
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ def test_config_builds_probe_and_data(pcfrl, name):
         pcfrl("fit", *layers(name), "--data.root=nowhere", "--baseline=pixels", *SMALL)
 
 
+def test_an_alignment_is_known_by_the_name_of_its_class(pcfrl):
+    """As the documentation says, without a module path."""
+    chosen = ["--data.alignment=LandmarkCrop", "--data.alignment.margin=0.5", "--data.images=original"]
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        pcfrl("fit", *layers("rafdb"), "--data.root=nowhere", "--baseline=pixels", *SMALL, *chosen)
+
+
 @pytest.mark.parametrize(("name", "tree"), [("rafdb", trees.rafdb), ("300w", trees.landmarks_300w)])
 def test_config_runs_to_results(pcfrl, folder, name, tree):
     root = tree(folder / "data")

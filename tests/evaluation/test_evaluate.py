@@ -10,6 +10,7 @@ from rich.console import Console
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.registry import DATA_SETS
 from pcfrl_lightning.evaluation.demo import TASKS as DEMO_TASKS
+from pcfrl_lightning.evaluation.folders import Opened
 from pcfrl_lightning.evaluation.run import Row, Settings, run_tasks
 from pcfrl_lightning.evaluation.table import better, format_value, results_table
 from pcfrl_lightning.evaluation.tasks import TASKS, tasks_named
@@ -74,6 +75,13 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
         (["--yunet-model", "x.onnx"], "--alignment yunet and --yunet-model PATH belong together"),
         (["--alignment", "yunet", "--yunet-model", "absent.onnx"], "YuNet model absent.onnx does not exist"),
         (["--alignment", "eyes"], "invalid choice"),
+        (
+            ["--option", "camera=right"],
+            "--option camera=right: expected TASK.KEY=VALUE with a task that is run: fer",
+        ),
+        (["--tasks", "lfw", "--option", "disfa.camera=right"], "expected TASK.KEY=VALUE with a task that is run: lfw"),
+        (["--option", "disfa.camra=right"], "camra=right: disfa has no such option; it takes fold, alignment, camera"),
+        (["--option", "disfa.camera=middle"], "camera: Expected a typing.Literal['left', 'right']"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):
@@ -92,7 +100,7 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
 def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces, tmp_path, capsys):
     tasks = [task._replace(image_size=32) for _, task in DEMO_TASKS]
     settings = Settings(checkpoint, tmp_path / "out", epochs=2, progress=False, accelerator="cpu")
-    rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: faces)
+    rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(faces))
     assert [row.message for row in rows] == [""] * 8
     for row in rows:
         path = tmp_path / "out" / row.task.name / row.weights / "results.json"

@@ -10,12 +10,11 @@ import pytest
 
 import trees
 from pcfrl_lightning.cli.evaluate import main
-from pcfrl_lightning.data.alignment import NoAlignment, YuNetCrop
 from pcfrl_lightning.data.disfa_labels import PARTS
-from pcfrl_lightning.evaluation.run import Settings, folders_of, run_tasks
+from pcfrl_lightning.evaluation.folders import Opened, folders_of
+from pcfrl_lightning.evaluation.run import Settings, run_tasks
 from pcfrl_lightning.evaluation.tasks import TASKS, Task
 from pcfrl_lightning.probes import ExpressionProbe
-from pcfrl_lightning.probes.results import alignment_of
 
 
 def fer2013(root):
@@ -141,7 +140,7 @@ def test_a_defect_in_one_task_does_not_stop_the_others(checkpoint, faces, tmp_pa
         for name, probe in (("broken", BrokenProbe), ("sound", ExpressionProbe))
     )
     settings = Settings(checkpoint, tmp_path / "out", epochs=1, progress=False, accelerator="cpu")
-    first, second = run_tasks([broken, sound], ["pretrained"], settings, lambda _: faces)
+    first, second = run_tasks([broken, sound], ["pretrained"], settings, lambda _: Opened(faces))
     place = tmp_path / "out/broken/pretrained/traceback.txt"
     assert first.status == "failed"
     assert first.message == f"RuntimeError: [/red] shapes cannot be multiplied (see {place})"
@@ -188,56 +187,7 @@ def test_control_c_in_a_probe_stops_everything(checkpoint, faces, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):  # Lightning tidies up and exits
-            run_tasks(tasks, ["pretrained"], settings, lambda _: faces)
+            run_tasks(tasks, ["pretrained"], settings, lambda _: Opened(faces))
     finally:
         signal.signal(signal.SIGINT, before)  # Lightning ignores further presses
     assert not (tmp_path / "out" / "second").exists()
-
-
-def test_alignment_reaches_the_data_sets_that_take_one(tmp_path):
-    tasks = {task.name: task for task in TASKS}
-    for name in ("aflw2000", "fer2013"):
-        (tmp_path / tasks[name].folder).mkdir()
-    alignment = NoAlignment()
-    open_data = folders_of(tmp_path, alignment)
-    assert open_data(tasks["aflw2000"]).alignment is alignment  # instead of its LandmarkCrop
-    assert not hasattr(open_data(tasks["fer2013"]), "alignment")
-
-
-@pytest.mark.parametrize(
-    ("name", "alignment", "shown"),
-    [
-        ("rafdb", None, "NoAlignment()"),
-        ("aflw2000", None, "LandmarkCrop(margin=0.25)"),
-        ("aflw2000", NoAlignment(), "NoAlignment()"),
-        ("fer2013", NoAlignment(), None),
-    ],
-)
-def test_results_say_how_faces_were_cut_out(checkpoint, tmp_path, name, alignment, shown):
-    (task,) = (task for task in TASKS if task.name == name)
-    RELEASES[name](tmp_path / "data" / task.folder)
-    settings = Settings(checkpoint, tmp_path / "out", epochs=1, progress=False, accelerator="cpu")
-    open_data = folders_of(tmp_path / "data", alignment)
-    (row,) = run_tasks([task._replace(image_size=32)], ["pretrained"], settings, open_data)
-    stored = json.loads((tmp_path / "out" / name / "pretrained" / "results.json").read_text())
-    assert row.summary()["alignment"] == stored["alignment"] == shown
-
-
-def test_detector_is_named_without_its_folder(tmp_path):
-    model = tmp_path / "yunet.onnx"
-    model.touch()
-    (tmp_path / "lfw").mkdir()
-    (task,) = (task for task in TASKS if task.name == "lfw")
-    data = folders_of(tmp_path, YuNetCrop(model, margin=0.2))(task)
-    assert alignment_of(data) == "YuNetCrop(model_path=yunet.onnx, margin=0.2, score=0.6)"
-
-
-def test_alignment_is_an_option_and_stands_in_the_summary(checkpoint, tmp_path, capsys):
-    trees.rafdb(tmp_path / "data" / "rafdb")
-    arguments = [checkpoint, "--data-root", str(tmp_path / "data"), "--tasks", "rafdb", "--epochs", "1"]
-    out = tmp_path / "out"
-    assert main([*arguments, "--alignment", "landmarks", "--out", str(out)]) == 1
-    summary = json.loads((out / "summary.json").read_text())
-    assert summary["alignment"] == "landmarks"
-    assert "no landmarks" in summary["rows"][0]["message"]
-    capsys.readouterr()

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+from pcfrl_lightning.cli.options import data_options
 from pcfrl_lightning.data.check import check
-from pcfrl_lightning.data.registry import DATA_SETS
+from pcfrl_lightning.data.registry import DATA_SETS, data_class
 
 
 def main(arguments: list[str]) -> int:
@@ -15,7 +16,15 @@ def main(arguments: list[str]) -> int:
     checker.add_argument("name", choices=sorted(DATA_SETS), metavar="NAME", help=", ".join(sorted(DATA_SETS)))
     checker.add_argument("root", type=Path, metavar="ROOT", help="folder of the data set")
     checker.add_argument("--no-decode", action="store_true", help="do not read every image")
+    checker.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the data set as in a config, such as camera=right; repeat for more",
+    )
     options = parser.parse_args(arguments)
-    report = check(options.name, options.root, decode=not options.no_decode)
+    chosen = data_options(data_class(options.name), options.option)
+    report = check(options.name, options.root, decode=not options.no_decode, **chosen)
     print(report)
     return 0 if report.ok else 1

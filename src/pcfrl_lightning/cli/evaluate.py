@@ -19,7 +19,9 @@ OUT/summary.json. Exit status 1 if a data set that is there could not be evaluat
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl evaluate`; returns the exit status."""
-    from pcfrl_lightning.evaluation.run import Settings, Weights, folders_of, run_tasks, write_summary
+    from pcfrl_lightning.cli.options import task_options
+    from pcfrl_lightning.evaluation.folders import folders_of
+    from pcfrl_lightning.evaluation.run import Settings, Weights, run_tasks, write_summary
     from pcfrl_lightning.evaluation.table import results_table
     from pcfrl_lightning.evaluation.tasks import tasks_named
 
@@ -33,16 +35,15 @@ def main(arguments: Sequence[str]) -> int:
     try:
         tasks = tasks_named(options.tasks)
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
-        alignment = _alignment(options.alignment, options.yunet_model)
+        data = folders_of(root, _alignment(options.alignment, options.yunet_model), task_options(options.option, tasks))
         out.mkdir(parents=True, exist_ok=True)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
-    data = folders_of(root, alignment)
     rows = run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"))
     title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
     console.print(results_table(rows, title))
-    summary = write_summary(out / "summary.json", rows, settings, options.alignment or "default")
+    summary = write_summary(out / "summary.json", rows, settings, options.alignment or "default", options.option)
     console.print(f"summary: {summary}", soft_wrap=True, highlight=False, markup=False)
     return 1 if any(row.status == "failed" for row in rows) else 0
 
@@ -79,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         "--alignment",
         choices=("none", "landmarks", "yunet"),
         help="how faces are cut out, where a data set leaves it open (default: as each data set does by itself)",
+    )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="TASK.KEY=VALUE",
+        help="an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more",
     )
     parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --alignment yunet")
     parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name of the checkpoint>)")

@@ -17,6 +17,10 @@ from pcfrl_lightning.data.sources import ImageSource, digest
 from pcfrl_lightning.errors import DataError
 
 
+class UnsuitableAlignment(ValueError):
+    """A data set cannot be cut out this way; the message says what it takes."""
+
+
 class Alignment(ABC):
     """Turns a source of images into a source of face crops.
 

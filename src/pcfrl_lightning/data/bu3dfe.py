@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.sources import FileSource
@@ -36,6 +36,7 @@ class BU3DFE(FaceData):
 
     Raises:
         ValueError: fold or folds out of range.
+        UnsuitableAlignment: `LandmarkCrop`.
     """
 
     name = "bu3dfe"
@@ -54,6 +55,8 @@ class BU3DFE(FaceData):
             raise ValueError(f"need folds >= 2 and 0 <= fold < folds, got fold {fold} of {folds}")
         self.fold, self.folds = fold, folds
         self.alignment = alignment or NoAlignment()
+        if self.alignment.needs_boxes:
+            raise UnsuitableAlignment("BU-3DFE has no landmarks: use NoAlignment or YuNetCrop")
 
     def build(self) -> dict[str, FaceSet]:
         """The splits `train` and `test`, without a common subject."""

@@ -1,17 +1,18 @@
 """CPLFW: cross-pose LFW, 6,000 pairs in ten folds."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
 from pcfrl_lightning.data.release import open_images
-from pcfrl_lightning.data.rows import first_existing, read_rows
+from pcfrl_lightning.data.rows import TextPath, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
 
 
@@ -19,7 +20,8 @@ class CPLFW(FaceData):
     """CPLFW, one split `test` with the images of `pairs_CPLFW.txt`, `pairs` and the label `identity`.
 
     Args:
-        root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip).
+        root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip of its name,
+            with the landmark files of `images` in it).
         alignment: how to cut out the face.  `LandmarkCrop` reads `images/<name>_5loc_attri.txt` and needs
             `folder: images`.
         folder: `images` or `aligned images`.
@@ -27,7 +29,7 @@ class CPLFW(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        ValueError: `LandmarkCrop` with another folder than `images`.
+        UnsuitableAlignment: `LandmarkCrop` with another folder than `images`.
     """
 
     name = "cplfw"
@@ -44,7 +46,7 @@ class CPLFW(FaceData):
         self.alignment = alignment or NoAlignment()
         self.folder = folder
         if self.alignment.needs_boxes and folder != "images":
-            raise ValueError(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
+            raise UnsuitableAlignment(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
@@ -56,13 +58,23 @@ class CPLFW(FaceData):
     def _boxes(self, names: list[str]) -> np.ndarray:
         """Face boxes (n, 4) from the five points of each image."""
         boxes = np.empty((len(names), 4), np.float32)
+        texts = self._texts()
         for i, name in enumerate(names):
-            path = self.root / self.folder / f"{Path(name).stem}_5loc_attri.txt"
+            path = texts / f"{Path(name).stem}_5loc_attri.txt"
             points = [[row.number_at(0), row.number_at(1)] for row in read_rows(path)]
             if len(points) != 5:
                 raise DataError(f"{path}: expected five lines `x y`, found {len(points)}")
             boxes[i] = five_point_bounds(np.array(points))
         return boxes
+
+    def _texts(self) -> TextPath:
+        """Where the landmark files lie: beside the images, in the folder or in the archive."""
+        folder = self.root / self.folder
+        if folder.is_dir():
+            return folder
+        archive = zipfile.Path(folder.with_name(f"{folder.name}.zip"))
+        wrapped = archive / f"{folder.name}/"
+        return wrapped if wrapped.exists() else archive
 
 
 def read_two_line_pairs(path: Path) -> list[NamedPair]:

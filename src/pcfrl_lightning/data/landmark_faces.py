@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.alignment import LandmarkCrop, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import bounds, in_crop
 from pcfrl_lightning.data.faceset import FaceSet
@@ -26,7 +26,7 @@ class LandmarkFaces(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        ValueError: another alignment than a `LandmarkCrop`.
+        UnsuitableAlignment: another alignment than a `LandmarkCrop`.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class LandmarkFaces(FaceData):
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
         if not (alignment is None or isinstance(alignment, LandmarkCrop)):
-            raise ValueError(f"{self.name}: alignment must be LandmarkCrop, got {type(alignment).__name__}")
+            raise UnsuitableAlignment(f"{self.name}: alignment must be LandmarkCrop, got {type(alignment).__name__}")
         self.alignment = alignment or LandmarkCrop()
 
     def faces(

@@ -3,13 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set
-from pcfrl_lightning.data.release import open_images
+from pcfrl_lightning.data.release import ReleaseImages, open_images
 from pcfrl_lightning.data.rows import Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
+
+FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2")
+ARCHIVES = ("lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zip")
 
 
 class LFW(FaceData):
@@ -20,11 +23,14 @@ class LFW(FaceData):
     Args:
         root: folder that holds the image folder (or zip archives of it) and the pair list.
         alignment: how to cut out the face; the release has no landmarks, so `NoAlignment` or `YuNetCrop`.
-        images: image folder or pattern of zip archives relative to the root; default: the first that exists of `lfw`,
-            `lfw_funneled`, `lfw-deepfunneled`, `lfw2`, then `lfw.zip`, `lfw_a_*.zip`, `lfw_funneled*.zip`.
+        images: image folder or pattern of zip archives relative to the root, and nothing else is looked for; default:
+            the first that exists of `FOLDERS`, then of `ARCHIVES`.
         pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
+
+    Raises:
+        UnsuitableAlignment: `LandmarkCrop`.
     """
 
     name = "lfw"
@@ -40,19 +46,21 @@ class LFW(FaceData):
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
         self.alignment = alignment or NoAlignment()
+        if self.alignment.needs_boxes:
+            raise UnsuitableAlignment("LFW has no landmarks: use NoAlignment or YuNetCrop")
         self.images, self.pairs = images, pairs
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
-        folders = ["lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2"]
-        archives = ["lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zip"]
-        if self.images is not None:
-            folders, archives = [self.images, *folders], [self.images]
-            if not (self.root / self.images).is_dir() and not list(self.root.glob(self.images)):
-                raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
         listing = first_existing(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
-        release = open_images(self.root, folders, archives)
-        return {"test": pair_set(read_view2(listing), release, self.alignment, f"{self.name}/test")}
+        return {"test": pair_set(read_view2(listing), self._release(), self.alignment, f"{self.name}/test")}
+
+    def _release(self) -> ReleaseImages:
+        if self.images is None:
+            return open_images(self.root, FOLDERS, ARCHIVES)
+        if not (self.root / self.images).is_dir() and not list(self.root.glob(self.images)):
+            raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
+        return open_images(self.root, [self.images], [self.images], FOLDERS)
 
 
 def read_view2(path: Path) -> list[NamedPair]:

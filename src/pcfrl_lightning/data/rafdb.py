@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.alignment import Alignment, NoAlignment
+from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import five_point_bounds
 from pcfrl_lightning.data.faceset import FaceSet
@@ -31,7 +31,7 @@ class RAFDB(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        ValueError: `LandmarkCrop` with the aligned images.
+        UnsuitableAlignment: `LandmarkCrop` with the aligned images.
     """
 
     name = "rafdb"
@@ -50,7 +50,9 @@ class RAFDB(FaceData):
         self.alignment = alignment or NoAlignment()
         self.images = images
         if self.alignment.needs_boxes and images == "aligned":
-            raise ValueError("the aligned images of RAF-DB have no landmarks: use images=original or NoAlignment")
+            raise UnsuitableAlignment(
+                "the aligned images of RAF-DB have no landmarks: use images=original or NoAlignment"
+            )
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`, by the prefix of the names."""

@@ -134,13 +134,16 @@ class ZipImages(ReleaseImages):
         return SubsetSource(source, [rows[name] for name in names])
 
 
-def open_images(root: Path, folders: Sequence[str], archives: Sequence[str] = ()) -> ReleaseImages:
+def open_images(
+    root: Path, folders: Sequence[str], archives: Sequence[str] = (), wrappers: Sequence[str] | None = None
+) -> ReleaseImages:
     """The first image folder that exists, else the archives of the first pattern that matches any.
 
     Args:
         root: of the data set.
         folders: candidates relative to the root.
         archives: file patterns of zip archives relative to the root, such as `lfw_a_*.zip`.
+        wrappers: see `ZipImages`; default: the names of the folders.
 
     Raises:
         FileNotFoundError: nothing found; the message lists the candidates.
@@ -151,7 +154,7 @@ def open_images(root: Path, folders: Sequence[str], archives: Sequence[str] = ()
     for pattern in archives:
         found = sorted(root.glob(pattern))
         if found:
-            return ZipImages(found, [PurePosixPath(folder).name for folder in folders])
+            return ZipImages(found, [PurePosixPath(name).name for name in (folders if wrappers is None else wrappers)])
     raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *archives])}")
 
 

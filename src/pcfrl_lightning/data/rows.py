@@ -2,13 +2,18 @@
 
 import csv
 import math
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, cast
 
 from pcfrl_lightning.data.sources import safe_join
 from pcfrl_lightning.errors import DataError
+
+TextPath = Path | zipfile.Path
+"""A text file on disk or in an archive."""
 
 
 class Row:
@@ -20,7 +25,7 @@ class Row:
         fields: the fields, without surrounding blanks.
     """
 
-    def __init__(self, path: Path, number: int, fields: list[str]) -> None:
+    def __init__(self, path: TextPath, number: int, fields: list[str]) -> None:
         self.path, self.number, self.fields = path, number, fields
 
     def __len__(self) -> int:
@@ -73,22 +78,25 @@ class Row:
 
 
 @contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
+def open_text(path: TextPath) -> Iterator[TextIO]:
     """A text file for reading, line ends untranslated as `csv.reader` wants them.
 
     Raises:
-        DataError: what is read is not UTF-8 text, or not CSV for the `csv.reader` that reads it; names the file.
+        DataError: what is read is not UTF-8 text, not CSV for the `csv.reader` that reads it, or damaged in its
+            archive; names the file.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            yield lines
+        with path.open("r", encoding="utf-8-sig", newline="") as lines:
+            yield cast(TextIO, lines)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error})") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged in its archive ({error}); copy or download it again") from None
 
 
-def read_rows(path: Path, separator: str | None = None) -> Iterator[Row]:
+def read_rows(path: TextPath, separator: str | None = None) -> Iterator[Row]:
     """Rows of a text file without its blank lines; `separator=None` splits at any run of blanks.
 
     Raises:

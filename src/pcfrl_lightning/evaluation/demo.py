@@ -17,6 +17,7 @@ from pcfrl_lightning.evaluation.calibrated_pairs import (
     poses_agree,
     tally,
 )
+from pcfrl_lightning.evaluation.folders import Opened
 from pcfrl_lightning.evaluation.run import Announce, Row, Settings, run_tasks, silent
 from pcfrl_lightning.evaluation.tasks import Task
 from pcfrl_lightning.pcfrl import PCFRL
@@ -65,7 +66,7 @@ class Calibration:
 def measure_probes(data: FaceData, settings: Settings, announce: Announce = silent) -> list[Row]:
     """The four tasks on F_s, untrained and pretrained, in one protocol."""
     tasks = [task._replace(image_size=data.image_size) for _, task in TASKS]
-    return run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: data, announce)
+    return run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(data), announce)
 
 
 def measure_disentanglement(
@@ -77,7 +78,7 @@ def measure_disentanglement(
     found: dict[str, dict[str, float | None]] = {}
     for feature in ("f_f", "f_p"):
         each = replace(settings, feature=feature, out=settings.out.with_name(feature), cache_dir=settings.cache_dir)
-        rows = run_tasks(tasks, ["pretrained"], each, lambda _: data, announce)
+        rows = run_tasks(tasks, ["pretrained"], each, lambda _: Opened(data), announce)
         found[feature] = {keys[row.task.name]: _required(row) for row in rows}
     return found
 

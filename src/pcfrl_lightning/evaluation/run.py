@@ -1,7 +1,6 @@
 """Run probes for a checkpoint over a table of tasks; an absent data set is a row of the result, not a gap."""
 
 import contextlib
-import inspect
 import logging
 import sys
 import time
@@ -16,10 +15,9 @@ import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
 from pcfrl_lightning.checkpoint import file_sha256, read_checkpoint
-from pcfrl_lightning.data.alignment import Alignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.registry import data_class
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.evaluation.folders import Opened
 from pcfrl_lightning.evaluation.tasks import Task
 from pcfrl_lightning.probes import LinearProbe
 from pcfrl_lightning.probes.extractors import FeatureChoice
@@ -42,7 +40,7 @@ class Row:
         weights: of the checkpoint, or untrained in the same architecture.
         status: ``absent``: no such folder; ``failed``: ``message`` says why.
         results: what the probe wrote to results.json; empty unless measured.
-        message: why there is no figure.
+        message: why there is no figure, or how the data set was opened where that is not as asked.
         seconds: wall-clock time.
     """
 
@@ -163,7 +161,7 @@ def run_tasks(
     tasks: Sequence[Task],
     weights: Sequence[Weights],
     settings: Settings,
-    open_data: Callable[[Task], FaceData | str],
+    open_data: Callable[[Task], Opened | str],
     announce: Announce = silent,
 ) -> list[Row]:
     """All tasks for all sets of weights; one that fails, for whatever reason, does not stop the others.
@@ -178,50 +176,41 @@ def run_tasks(
     rows = []
     for task in tasks:
         try:
-            data = open_data(task)
+            opened = open_data(task)
         except Exception as error:
             message = _reason(error, settings.out / task.name)
             rows += [Row(task, each, "failed", message=message) for each in weights]
             continue
         for each in weights:
-            if isinstance(data, str):
-                rows.append(Row(task, each, "absent", message=data))
+            if isinstance(opened, str):
+                rows.append(Row(task, each, "absent", message=opened))
                 continue
             announce(f"{task.name}: {settings.feature}, {each.replace('_', ' ')}")
-            rows.append(_measured(task, data, each, settings))
+            rows.append(_measured(task, opened, each, settings))
     return rows
 
 
-def folders_of(root: Path, alignment: Alignment | None = None) -> Callable[[Task], FaceData | str]:
-    """Data sets under a root folder, each opened once.
+def write_summary(
+    path: Path, rows: Sequence[Row], settings: Settings, alignment: str = "default", options: Sequence[str] = ()
+) -> Path:
+    """One JSON file, an entry per task and set of weights.
 
     Args:
-        root: the folder.
-        alignment: how faces are cut out, for the data sets that leave it to the user; default: as each does by itself.
+        path: the file.
+        rows: what was measured.
+        settings: of all rows.
+        alignment: that was asked for; each entry has the one of its data set.
+        options: of the data sets, ``TASK.KEY=VALUE``; folders are left out.
+
+    Returns:
+        The path.
     """
-    opened: dict[tuple[str, str], FaceData] = {}
-
-    def open_data(task: Task) -> FaceData | str:
-        folder = root / task.folder
-        if not folder.exists():
-            return f"no folder {folder}"
-        key = task.data, task.folder
-        if key not in opened:
-            kind = data_class(task.data)
-            takes = alignment is not None and "alignment" in inspect.signature(kind).parameters
-            opened[key] = kind(folder, alignment=alignment) if takes else kind(folder)  # type: ignore[call-arg]
-        return opened[key]
-
-    return open_data
-
-
-def write_summary(path: Path, rows: Sequence[Row], settings: Settings, alignment: str = "default") -> Path:
-    """One JSON file, an entry per task and set of weights; ``alignment`` is the option, each entry has its effect."""
     facts = {
         "checkpoint": Path(settings.checkpoint).name,
         "checkpoint_sha256": file_sha256(settings.checkpoint),
         "feature": settings.feature,
         "alignment": alignment,
+        "options": [command([option]) for option in options],
         "epochs": settings.epochs,
         "seed": settings.seed,
         "rows": [row.summary() for row in rows],
@@ -229,10 +218,10 @@ def write_summary(path: Path, rows: Sequence[Row], settings: Settings, alignment
     return write_results(path, facts | {"hardware": hardware(), "versions": versions(), "command": command(sys.argv)})
 
 
-def _measured(task: Task, data: FaceData, weights: Weights, settings: Settings) -> Row:
+def _measured(task: Task, opened: Opened, weights: Weights, settings: Settings) -> Row:
     started = time.perf_counter()
     try:
-        row = Row(task, weights, "measured", run_task(task, data, weights, settings))
+        row = Row(task, weights, "measured", run_task(task, opened.data, weights, settings), opened.note)
     except Exception as error:
         row = Row(task, weights, "failed", message=_reason(error, settings.out / task.name / weights))
     row.seconds = time.perf_counter() - started

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pcfrl_lightning.checkpoint import file_sha256
+from pcfrl_lightning.data.provenance import describe_data
 from pcfrl_lightning.probes.parts import Part, Plan
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def describe_run(
         "probe": type(probe).__name__,
         "dataset": getattr(data, "name", type(data).__name__),
         "alignment": alignment_of(data),
+        "data": describe_data(data, [part.faces for part in sizes.values() if part is not None]),
         "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
             "checkpoint": Path(checkpoint).name if checkpoint else None,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import trees
-from pcfrl_lightning.data.alignment import LandmarkCrop
+from pcfrl_lightning.data.alignment import LandmarkCrop, UnsuitableAlignment
 from pcfrl_lightning.data.cplfw import CPLFW
 from pcfrl_lightning.data.lfw import LFW, read_view2
 from pcfrl_lightning.data.pcl_lists import ListedPairs
@@ -48,6 +48,21 @@ def test_lfw_reads_zips_in_place(tmp_path):
         LFW(tmp_path / "zips").build()
 
 
+@pytest.mark.parametrize("wrapper", ["lfw", "lfw_funneled"])
+def test_lfw_reads_the_named_archive_although_a_default_folder_exists(tmp_path, wrapper):
+    trees.lfw(tmp_path)
+    with zipfile.ZipFile(tmp_path / "lfw_funneled.zip", "w") as archive:
+        for file in sorted((tmp_path / "lfw").rglob("*.jpg")):
+            other = trees.image(tmp_path / "other" / file.name, 30, 30, seed=1)
+            archive.write(other, f"{wrapper}/{file.parent.name}/{file.name}")
+    assert LFW(tmp_path).build()["test"].image(0).shape == (20, 20, 3)
+    faces = LFW(tmp_path, images="lfw_funneled.zip").build()["test"]
+    assert faces.image(0).shape == (30, 30, 3)
+    assert faces.source.name(0) == f"{wrapper}/Ann_Ax/Ann_Ax_0001.jpg"
+    with pytest.raises(FileNotFoundError, match=r"no folder or archive lfw_funnelled.zip under"):
+        LFW(tmp_path, images="lfw_funnelled.zip").build()
+
+
 def test_zip_members_cannot_leave_the_root(tmp_path):
     trees.lfw(tmp_path)
     for path in sorted(tmp_path.rglob("lfw/**/*"), reverse=True):
@@ -78,8 +93,8 @@ def test_lfw_names_file_and_line(tmp_path, change, message):
 
 
 def test_lfw_landmark_crop_is_refused_with_a_reason(tmp_path):
-    with pytest.raises(DataError, match="no landmarks"):
-        LFW(trees.lfw(tmp_path), alignment=LandmarkCrop()).build()
+    with pytest.raises(UnsuitableAlignment, match="LFW has no landmarks: use NoAlignment or YuNetCrop"):
+        LFW(tmp_path, alignment=LandmarkCrop())
 
 
 def test_official_view2_list_and_images(shared_data):
@@ -123,6 +138,22 @@ def test_cplfw_crops_by_five_points(tmp_path):
     assert data.build()["test"].image(0).shape == (40, 40, 3)
     with pytest.raises(ValueError, match="folder 'images' only"):
         CPLFW(tmp_path, alignment=LandmarkCrop())
+
+
+@pytest.mark.parametrize("wrapper", ["images/", ""])
+def test_cplfw_finds_its_five_points_in_the_archive(tmp_path, wrapper):
+    trees.cplfw(tmp_path)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in sorted((tmp_path / "elsewhere").iterdir()):
+            archive.write(file, f"{wrapper}{file.name}")
+        archive.writestr(f"{wrapper}P_1_1_5loc_attri.txt", "1 2\n" * 4)
+    data = CPLFW(tmp_path, folder="images", alignment=LandmarkCrop(0.0))
+    with pytest.raises(DataError, match=rf"images.zip/{wrapper}P_1_1_5loc_attri.txt: expected five lines"):
+        data.build()
+    with zipfile.ZipFile(tmp_path / "images.zip", "a") as archive:
+        archive.write(tmp_path / "elsewhere/P_1_1_5loc_attri.txt", f"{wrapper}P_1_1_5loc_attri.txt")
+    assert data.build()["test"].image(0).shape == (40, 40, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""Options of a data set on the command line: ``--option KEY=VALUE``, and ``--option TASK.KEY=VALUE``."""
+
+from argparse import ArgumentError
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from pcfrl_lightning.cli.messages import summary
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.registry import data_class
+
+if TYPE_CHECKING:
+    from pcfrl_lightning.evaluation.tasks import Task
+
+_SET_BY_COMMAND: set[str | int] = {"root", "views", "image_size", "seed"}
+
+
+def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
+    """Arguments of a data module, checked against its signature.
+
+    Args:
+        kind: the data module.
+        given: `KEY=VALUE` as in a config, such as `camera=right`, or `alignment=LandmarkCrop` and
+            `alignment.margin=0.5`.
+
+    Returns:
+        The arguments that were given, classes instantiated.
+
+    Raises:
+        ValueError: another form, a key that the data module does not take, or a value it does not accept.
+        FileNotFoundError: a file that an option names is absent.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    keys = parser.add_class_arguments(kind, skip=_SET_BY_COMMAND)
+    for text in given:
+        key, separator, _ = text.partition("=")
+        if not separator:
+            raise ValueError(f"--option {text}: expected KEY=VALUE")
+        if key.partition(".")[0] not in keys:
+            raise ValueError(f"--option {text}: {kind.name} has no such option; it takes {', '.join(keys)}")
+    try:
+        parsed = parser.parse_args([f"--{text}" for text in given], defaults=False)
+    except ArgumentError as error:
+        raise ValueError(f"--option {summary(str(error))} (data set {kind.name})") from None
+    return dict(parser.instantiate_classes(parsed).as_dict())
+
+
+def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dict[str, Any]]:
+    """Arguments of the data modules of some tasks.
+
+    Args:
+        given: `TASK.KEY=VALUE`.
+        tasks: those that are run.
+
+    Returns:
+        Arguments by name of the task, for the tasks that have any.
+
+    Raises:
+        ValueError, FileNotFoundError: a task that is not run, and see `data_options`.
+    """
+    data = {task.name: task.data for task in tasks}
+    texts: dict[str, list[str]] = {}
+    for text in given:
+        name, separator, rest = text.partition(".")
+        if not separator or name not in data:
+            raise ValueError(f"--option {text}: expected TASK.KEY=VALUE with a task that is run: {', '.join(data)}")
+        texts.setdefault(name, []).append(rest)
+    return {name: data_options(data_class(data[name]), each) for name, each in texts.items()}

@@ -1,0 +1,63 @@
+"""What results.json says about the data: which of the released images were read, and with which settings."""
+
+import inspect
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.sources import ConcatSource, FileSource, ImageSource
+from pcfrl_lightning.data.zips import ZipSource
+
+_PRIMITIVE = (str, int, float, bool, type(None))
+
+
+def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
+    """Settings of a data module and where its images came from; paths are reduced to their last component.
+
+    Args:
+        data: the data module; arguments that it keeps in attributes of the same name are read.
+        sets: its splits that were used.
+
+    Returns:
+        Its own arguments that are primitives (those of every `FaceData` left out), and under `read_from` the folders
+        and archives of the images, sorted; none where they are not in files.
+    """
+    settings = {key: getattr(data, key) for key in _own_arguments(type(data)) if hasattr(data, key)}
+    shown = {key: _last_component(value) for key, value in settings.items() if isinstance(value, (*_PRIMITIVE, Path))}
+    return {**shown, "read_from": sorted({place for faces in sets for place in places(faces.source)})}
+
+
+def places(source: ImageSource) -> set[str]:
+    """Names of the folders and archives that a source reads."""
+    if isinstance(source, FileSource):
+        return {os.path.basename(os.path.abspath(source.root))}
+    if isinstance(source, ZipSource):
+        return {path.name for path in source.zip_paths}
+    if isinstance(source, ConcatSource):
+        return set().union(*map(places, source.sources))
+    inner = getattr(source, "source", None)
+    return places(inner) if isinstance(inner, ImageSource) else set()
+
+
+def _own_arguments(kind: type) -> list[str]:
+    """Arguments of a data module and its bases, without those that every `FaceData` has."""
+    bases = [base for base in kind.__mro__ if "__init__" in vars(base) and issubclass(base, L.LightningDataModule)]
+    names = [
+        name
+        for base in bases
+        if base not in (FaceData, L.LightningDataModule)
+        for name, parameter in list(inspect.signature(vars(base)["__init__"]).parameters.items())[1:]
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    shared = inspect.signature(FaceData).parameters
+    return [name for name in dict.fromkeys(names) if name not in shared]
+
+
+def _last_component(value: Any) -> Any:
+    absolute = isinstance(value, str) and os.path.isabs(value)
+    return Path(value).name if absolute or isinstance(value, Path) else value
