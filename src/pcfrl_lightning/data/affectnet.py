@@ -54,7 +54,7 @@ class AffectNet7(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
-        splits, once = {}, Once()
+        splits, once = {}, Once(within=False)  # a photo of several faces may have several lines
         for split, folder, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
             if (self.root / folder).is_dir():
                 samples = list(self._from_arrays(folder))

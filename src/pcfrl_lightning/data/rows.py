@@ -116,9 +116,14 @@ def read_rows(path: TextPath, separator: str | None = None) -> Iterator[Row]:
 
 
 class Once:
-    """Names that may stand only once in a list, or in several lists that must have no image in common."""
+    """Names that may stand only once in a list, or in several lists that must have no image in common.
 
-    def __init__(self) -> None:
+    Args:
+        within: whether a name may not be repeated inside one list either.
+    """
+
+    def __init__(self, within: bool = True) -> None:
+        self._within = within
         self._first: dict[str, Row] = {}
 
     def add(self, row: Row, name: str) -> str:
@@ -127,9 +132,9 @@ class Once:
         Raises:
             DataError: the name was added before; names both lines.
         """
-        if name in self._first:
-            row.fail(f"{name} stands in {self._first[name]} already; keep one of the two lines")
-        self._first[name] = row
+        first = self._first.setdefault(name, row)
+        if first is not row and (self._within or first.path != row.path):
+            row.fail(f"{name} stands in {first} already; keep one of the two lines")
         return name
 
 

@@ -63,7 +63,6 @@ def test_an_equal_image_written_as_another_path_is_the_same(tmp_path):
         ("celeba", trees.celeba, "list_eval_partition.txt", "000002.jpg 2", "000002.jpg", 6, 2),
         ("celeba", trees.celeba, "list_attr_celeba.txt", "000001.jpg" + " 1" * 40, "000001.jpg", 8, 3),
         ("celeba", trees.celeba, "identity_CelebA.txt", "000003.jpg 1", "000003.jpg", 6, 3),
-        ("affectnet7", trees.affectnet_csv, f"{AFFECTNET}/training.csv", "1/a.jpg,1,2,30,30,,0,0,0", "1/a.jpg", 5, 2),
     ],
 )
 def test_releases(tmp_path, name, make, file, line, image, second, first):
@@ -78,6 +77,13 @@ def test_affectnet_lists_with_a_common_image(tmp_path):
     listing = trees.affectnet_csv(tmp_path) / AFFECTNET / "validation.csv"
     listing.write_text(listing.read_text() + "2/c.png,1,2,30,30,,5,0,0\n")
     refused(data_class("affectnet7")(tmp_path).build, "2/c.png", "validation.csv:2", "training.csv:4")
+
+
+def test_a_photo_of_affectnet_may_show_several_faces(tmp_path):
+    listing = trees.affectnet_csv(tmp_path) / AFFECTNET / "training.csv"
+    faces = len(data_class("affectnet7")(tmp_path).build()["train"])
+    listing.write_text(listing.read_text() + "1/a.jpg,1,2,30,30,,0,0,0\n")
+    assert len(data_class("affectnet7")(tmp_path).build()["train"]) == faces + 1
 
 
 def test_a_photo_of_wflw_may_show_several_faces(tmp_path):
