@@ -22,11 +22,13 @@ LARGEST_ANGLE = 99.0
 """Degrees; samples with any angle beyond are dropped, in training and test, as all published protocols do."""
 
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
+_VIEW = re.compile(r"(?:_\d+)?\.jpg$")  # <set>_<name>_<k>.jpg, k the number of the view
 _AFLW_STEM = re.compile(r"image\d{5}")
 
 
 class W300LP_AFLW2000(FaceData):
-    """Split `train` from 300W-LP, split `test` from AFLW2000-3D; label `pose` (n, 3), degrees, yaw, pitch, roll.
+    """Split `train` from 300W-LP, split `test` from AFLW2000-3D; label `pose` (n, 3), degrees, yaw, pitch, roll,
+    and label `photo`, the same for all views of one photo.
 
     Yaw is positive towards the left side of the image, pitch upwards, roll where the eye on the right side of the
     image is the lower one.  Samples with an angle beyond 99 degrees are left out.  A split whose folder is absent is
@@ -93,10 +95,17 @@ class W300LP_AFLW2000(FaceData):
         source = FileSource(folder, [images[row] for row in kept.tolist()])
         return FaceSet(
             self.alignment.apply(source, boxes[kept] if self.alignment.needs_boxes else None),
-            {"pose": torch.from_numpy(angles[kept])},
+            {"pose": torch.from_numpy(angles[kept]), "photo": photos([images[row] for row in kept.tolist()])},
             name=f"{self.name}/{split}",
             class_names=["yaw", "pitch", "roll"],
         )
+
+
+def photos(images: Sequence[str]) -> torch.Tensor:
+    """Number of the photo that each image was made from, (n,) long: 300W-LP turns and mirrors every photo many times."""
+    stems = [_VIEW.sub("", Path(image).name).replace("_Flip", "") for image in images]
+    numbers = {stem: number for number, stem in enumerate(dict.fromkeys(stems))}
+    return torch.tensor([numbers[stem] for stem in stems], dtype=torch.long)
 
 
 def list_300w_lp(folder: Path, suffix: str = ".jpg") -> list[str]:

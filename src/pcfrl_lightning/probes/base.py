@@ -282,7 +282,7 @@ class LinearProbe(FeatureProbe):
         return whole(splits[split], self.targets(splits[split]))
 
     def _groups(self, faces: FaceSet) -> Tensor:
-        for key in ("subject", "identity"):
+        for key in ("subject", "identity", "photo"):
             if key in faces.labels:
                 return faces.labels[key]
         return torch.arange(len(faces))

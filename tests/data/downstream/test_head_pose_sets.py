@@ -7,7 +7,7 @@ import pytest
 import trees
 from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment
 from pcfrl_lightning.data.pose_arrays import PoseArrays
-from pcfrl_lightning.data.w300lp import W300LP_AFLW2000, yaw_pitch_roll
+from pcfrl_lightning.data.w300lp import W300LP_AFLW2000, yaw_pitch_roll, photos
 from pcfrl_lightning.errors import DataError
 
 ANGLES = {  # pitch, yaw, roll in degrees, as published with the sample
@@ -69,6 +69,18 @@ def test_wrong_files_are_named(tmp_path):
     (tmp_path / "AFLW2000/image00004.mat").unlink()
     with pytest.raises(DataError, match=r"2 of 2 .mat files are missing \(image00002.mat, image00004.mat\)"):
         W300LP_AFLW2000(tmp_path).build()
+
+
+def test_views_of_one_photo_belong_together():
+    names = ["IBUG/IBUG_image_008_1_0.jpg", "IBUG_Flip/IBUG_image_008_1_7.jpg", "IBUG/IBUG_image_008_2_0.jpg"]
+    assert photos([*names, "AFW/AFW_1051618982_1_11.jpg", "AFW_Flip/AFW_Flip_1051618982_1_3.jpg"]).tolist() == [
+        0,
+        0,
+        1,
+        2,
+        2,
+    ]
+    assert photos(["image00002.jpg", "image00004.jpg"]).tolist() == [0, 1]
 
 
 def test_one_set_alone_and_none(tmp_path):
