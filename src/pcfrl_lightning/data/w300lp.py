@@ -1,7 +1,7 @@
 """Head pose: 300W-LP for training, AFLW2000-3D for the test."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class W300LP_AFLW2000(FaceData):
 
 
 def photos(images: Sequence[str]) -> torch.Tensor:
-    """Number of the photo that each image was made from, (n,) long: 300W-LP turns and mirrors every photo many times."""
+    """Number of the photo behind each image, (n,) long: 300W-LP turns and mirrors every photo many times."""
     stems = [_VIEW.sub("", Path(image).name).replace("_Flip", "") for image in images]
     numbers = {stem: number for number, stem in enumerate(dict.fromkeys(stems))}
     return torch.tensor([numbers[stem] for stem in stems], dtype=torch.long)

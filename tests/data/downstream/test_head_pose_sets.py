@@ -7,7 +7,7 @@ import pytest
 import trees
 from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment
 from pcfrl_lightning.data.pose_arrays import PoseArrays
-from pcfrl_lightning.data.w300lp import W300LP_AFLW2000, yaw_pitch_roll, photos
+from pcfrl_lightning.data.w300lp import W300LP_AFLW2000, photos, yaw_pitch_roll
 from pcfrl_lightning.errors import DataError
 
 ANGLES = {  # pitch, yaw, roll in degrees, as published with the sample
