@@ -87,6 +87,20 @@ def test_data_check_refuses_an_option_in_one_line(command, option, message):
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["alignment=LandmarkCrop", "alignment.margin=-1"], "margin must be 0 or more, got -1.0"),
+        (["alignment=YuNetCrop", "alignment.model_path=no.onnx"], "YuNet model no.onnx does not exist: download"),
+        (["alignment=YuNetCrop"], "alignment: the following arguments are required: model_path"),
+    ],
+)
+def test_data_check_refuses_an_alignment_in_one_line(command, options, message):
+    line = command("data", "check", "disfa", "nowhere", *(word for text in options for word in ("--option", text)))
+    assert line.startswith(f"pcfrl: --option {message}")
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("demo", "--out", "notes.txt/demo"),

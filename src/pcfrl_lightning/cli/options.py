@@ -29,7 +29,6 @@ def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
 
     Raises:
         ValueError: another form, a key that the data module does not take, or a value it does not accept.
-        FileNotFoundError: a file that an option names is absent.
     """
     parser = ArgumentParser(exit_on_error=False)
     keys = parser.add_class_arguments(kind, skip=_SET_BY_COMMAND)
@@ -41,9 +40,9 @@ def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
             raise ValueError(f"--option {text}: {kind.name} has no such option; it takes {', '.join(keys)}")
     try:
         parsed = parser.parse_args([f"--{text}" for text in given], defaults=False)
-    except ArgumentError as error:
+        return dict(parser.instantiate_classes(parsed).as_dict())
+    except (ArgumentError, ValueError) as error:
         raise ValueError(f"--option {summary(str(error))} (data set {kind.name})") from None
-    return dict(parser.instantiate_classes(parsed).as_dict())
 
 
 def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dict[str, Any]]:
@@ -57,7 +56,7 @@ def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dic
         Arguments by name of the task, for the tasks that have any.
 
     Raises:
-        ValueError, FileNotFoundError: a task that is not run, and see `data_options`.
+        ValueError: a task that is not run, and see `data_options`.
     """
     data = {task.name: task.data for task in tasks}
     texts: dict[str, list[str]] = {}

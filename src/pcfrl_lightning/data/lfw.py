@@ -58,7 +58,8 @@ class LFW(FaceData):
     def _release(self) -> ReleaseImages:
         if self.images is None:
             return open_images(self.root, FOLDERS, ARCHIVES)
-        if not (self.root / self.images).is_dir() and not list(self.root.glob(self.images)):
+        archives = [] if Path(self.images).is_absolute() else list(self.root.glob(self.images))
+        if not (self.root / self.images).is_dir() and not archives:
             raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
         return open_images(self.root, [self.images], [self.images], FOLDERS)
 
