@@ -1,7 +1,6 @@
 """Read checkpoints: a path alone gives the network, always with ``weights_only=True``."""
 
 import hashlib
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError) as error:
-        reason = str(error).split("\n")[0].split(". ")[0]
+    except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
+        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
         raise DataError(f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(

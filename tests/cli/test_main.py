@@ -151,9 +151,10 @@ def test_summary_keeps_a_plain_message_and_joins_nested_keys():
 def test_checkpoint_errors_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.ckpt does not exist"):
         read_checkpoint(tmp_path / "none.ckpt")
-    (tmp_path / "text.ckpt").write_text("hello")
-    with pytest.raises(DataError, match=r"text\.ckpt is damaged"):
-        read_checkpoint(tmp_path / "text.ckpt")
+    for text in ("hello", "a.jpg 1\nb.jpg 2\n", "", "\x80"):
+        (tmp_path / "text.ckpt").write_text(text)
+        with pytest.raises(DataError, match=r"text\.ckpt is damaged"):
+            read_checkpoint(tmp_path / "text.ckpt")
     torch.save({"weights": 1}, tmp_path / "other.ckpt")
     with pytest.raises(DataError, match=r"other\.ckpt has no 'state_dict'"):
         read_checkpoint(tmp_path / "other.ckpt")

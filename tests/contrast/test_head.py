@@ -264,6 +264,7 @@ def test_mixed_negatives_follow_the_generator_and_skip_calibrated_pairs():
         (lambda: NPAThreshold(alpha=-1.0), "alpha"),
         (lambda: NPAThreshold(neighborhood="median"), "neighborhood"),
         (lambda: CosineThreshold(2.0), "threshold"),
+        (lambda: NPAThreshold(float("nan")), "threshold of NPAThreshold"),
         (lambda: TopK(0), "k of TopK"),
         (lambda: AdaptiveThreshold("median"), "statistic"),
         (lambda: AdaptiveThreshold("quantile", 1.5), "quantile"),

@@ -1,5 +1,6 @@
 """Selectors of calibrated pairs (Algorithm 1 and its ablations), injectable from yaml."""
 
+import math
 from abc import ABC, abstractmethod
 
 from torch import Tensor
@@ -60,6 +61,8 @@ class NPAThreshold(Calibrator):
     """
 
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
+        if math.isnan(threshold):
+            raise ValueError("threshold of NPAThreshold must be a number, got nan: it would accept nothing")
         self._set_score(alpha, neighborhood)
         self.threshold = threshold
 
