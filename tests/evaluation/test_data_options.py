@@ -7,6 +7,7 @@ import pytest
 import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment, YuNetCrop
+from pcfrl_lightning.data.disfa_labels import PARTS
 from pcfrl_lightning.evaluation.folders import folders_of
 from pcfrl_lightning.evaluation.run import Settings, run_tasks
 from pcfrl_lightning.evaluation.tasks import TASKS
@@ -122,8 +123,9 @@ def test_landmarks_with_the_images_that_have_them(checkpoint, tmp_path, capsys):
 
 def test_disfa_with_the_right_camera_alone(checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "other"))
-    root = trees.disfa_labels(tmp_path / "data" / "disfa")
-    for subject in trees.DISFA_SUBJECTS:
+    subjects = [subject for part in PARTS for subject in part]
+    root = trees.disfa_labels(tmp_path / "data" / "disfa", subjects=subjects)
+    for subject in subjects:
         trees.video(root / "Video_RightCamera" / f"RightVideo{subject}_Comp.avi", 5)
     assert evaluate(checkpoint, tmp_path, capsys, "--tasks", "disfa")[0] == 1
     options = ["--option", "disfa.camera=right", "--option", f"disfa.cache={tmp_path / 'cache'}"]
@@ -131,7 +133,8 @@ def test_disfa_with_the_right_camera_alone(checkpoint, tmp_path, capsys, monkeyp
     assert status == 0, summary
     assert summary["options"] == ["disfa.camera=right", "disfa.cache=cache"]
     told = results["disfa"]["data"]
-    assert (told["camera"], told["fold"], told["cache"], told["read_from"]) == ("right", None, "cache", ["right"])
+    assert (told["camera"], told["fold"], told["cache"], told["subjects"]) == ("right", None, "cache", sorted(subjects))
+    assert told["read_from"][0].startswith("right-")
     assert str(tmp_path) not in json.dumps(told)
 
 

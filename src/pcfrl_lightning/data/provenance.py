@@ -24,11 +24,11 @@ def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
         sets: its splits that were used.
 
     Returns:
-        Its own arguments that are primitives (those of every `FaceData` left out), and under `read_from` the folders
-        and archives of the images, sorted; none where they are not in files.
+        Its own arguments that are primitives or lists of them (those of every `FaceData` left out), and under
+        `read_from` the folders and archives of the images, sorted; none where they are not in files.
     """
     settings = {key: getattr(data, key) for key in _own_arguments(type(data)) if hasattr(data, key)}
-    shown = {key: _last_component(value) for key, value in settings.items() if isinstance(value, (*_PRIMITIVE, Path))}
+    shown = {key: _last_component(value) for key, value in settings.items() if _is_plain(value)}
     return {**shown, "read_from": sorted({place for faces in sets for place in places(faces.source)})}
 
 
@@ -58,6 +58,14 @@ def _own_arguments(kind: type) -> list[str]:
     return [name for name in dict.fromkeys(names) if name not in shared]
 
 
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return isinstance(value, (*_PRIMITIVE, Path))
+
+
 def _last_component(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_last_component(item) for item in value]
     absolute = isinstance(value, str) and os.path.isabs(value)
     return Path(value).name if absolute or isinstance(value, Path) else value
