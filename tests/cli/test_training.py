@@ -25,7 +25,7 @@ SMALL = [
 PRETRAIN = ("fit", "--config", "configs/pretrain.yaml")
 
 
-@pytest.mark.parametrize("method", [None, "pcl", "adaptive", "delayed"])
+@pytest.mark.parametrize("method", [None, "pcl", "pcl_public", "adaptive", "delayed"])
 def test_pretraining_configs_run(pcfrl, faces, folder, method):
     layers = ("--config", f"configs/method/{method}.yaml") if method else ()
     cli = pcfrl(*PRETRAIN, *layers, "--data.root", faces, *SMALL)
@@ -37,6 +37,7 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
     expected = {
         None: "NPAThreshold",
         "pcl": "NoCalibration",
+        "pcl_public": "NoCalibration",
         "adaptive": "AdaptiveThreshold",
         "delayed": "DelayedStart",
     }[method]
