@@ -71,6 +71,7 @@ class FaceData(L.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._splits: dict[str, FaceSet] | None = None
+        self._readable: dict[str, FaceSet] = {}
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
 
@@ -92,6 +93,19 @@ class FaceData(L.LightningDataModule, ABC):
             }
         return self._splits
 
+    def readable(self, split: str) -> FaceSet:
+        """A split without unreadable images, whatever `views` is; found by a scan, once.
+
+        Raises:
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
+        """
+        faces = self._split(split)
+        if not self._makes_views(split):
+            return faces
+        if split not in self._readable:
+            self._readable[split] = without_unreadable(faces, self._report_folder())
+        return self._readable[split]
+
     def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
         """One line for each split of `build` that has no image."""
         return [
@@ -106,8 +120,11 @@ class FaceData(L.LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Verify images once, in one process; the others find the outcome in the cache."""
-        if not self._features:
-            _ = self.splits
+        if self._features:
+            return
+        _ = self.splits
+        if self.trainer and self.trainer.predicting:
+            self.readable(self._predicted())
 
     def setup(self, stage: str) -> None:
         """Build the splits and check that training has at least one batch."""
@@ -146,15 +163,15 @@ class FaceData(L.LightningDataModule, ABC):
 
     def predict_dataloader(self) -> Any:
         """Test images in order; the train images where there is no test split."""
-        return self.image_loader("test" if "test" in self.splits else "train")
+        return self.image_loader(self._predicted())
 
     def image_loader(self, split: str) -> DataLoader[Any]:
-        """A split as plain images in order, whatever `views` is.
+        """A split as plain images in order, whatever `views` is; `index` counts the rows of `readable(split)`.
 
         Raises:
-            DataError: the data set has no such split.
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
         """
-        return self._data_loader(ImageBatches(self._split(split), self.image_size))
+        return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take the report about unreadable images out of a batch."""
@@ -198,6 +215,9 @@ class FaceData(L.LightningDataModule, ABC):
             generator=torch.Generator().manual_seed(self.seed),
             **options,
         )
+
+    def _predicted(self) -> str:
+        return "test" if "test" in self.splits else "train"
 
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None

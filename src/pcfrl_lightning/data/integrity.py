@@ -25,7 +25,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
 
 
-def without_unreadable(faces: FaceSet, report_folder: Path | None = None) -> FaceSet:
+def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total: int | None = None) -> FaceSet:
     """The set without its unreadable images; labels and pairs stay aligned.
 
     Every image is decoded once; the outcome is kept in the cache folder under the fingerprint of the source.
@@ -33,20 +33,23 @@ def without_unreadable(faces: FaceSet, report_folder: Path | None = None) -> Fac
     Args:
         faces: the set to verify.
         report_folder: where to list the unreadable names; default: the cache folder.
+        total: number of images that 1 % refers to, where `faces` is a part of a larger set; default: its own.
 
     Returns:
         `faces` itself when everything is readable.
 
     Raises:
-        DataError: more than 1 % of the images are unreadable; names the first.
+        DataError: more than 1 % of the images, or all of a part, are unreadable; names the first.
     """
     if faces.source.always_readable or len(faces) == 0:
         return faces
     unreadable = _unreadable_rows(faces.source, faces.name)
     if not unreadable:
         return faces
-    record = UnreadableLog(faces.name, len(faces), report_folder or cache_folder())
+    record = UnreadableLog(faces.name, total or len(faces), report_folder or cache_folder())
     record.add((faces.source.name(row), reason) for row, reason in unreadable.items())
+    if len(unreadable) == len(faces):
+        raise DataError(f"{faces.name}: none of {len(faces)} images can be read; replace those listed in {record.path}")
     record.summarise("left out")
     return faces.subset([row for row in range(len(faces)) if row not in unreadable])
 
