@@ -23,10 +23,11 @@ class FaceData(L.LightningDataModule, ABC):
 
     With `views` the train loader yields view batches (float [0, 1], see `Views`), shuffled, whole batches only.  All
     other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}` in order, the index being the row of the
-    labels in `splits[split]`; images are resized on their shorter side and centre-cropped.
+    labels in `readable(split)`; images are resized on their shorter side and centre-cropped.
 
     Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
-    scan at set-up and left out; more than 1 % of them is an error.
+    scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than
+    1 % of them is an error.
 
     Args:
         root: folder or archive of the data set.
@@ -136,7 +137,7 @@ class FaceData(L.LightningDataModule, ABC):
             if share < self.batch_size:
                 fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
                 raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
-            self._replaced = UnreadableLog(faces.name, len(faces), self._report_folder() or Path.cwd())
+            self._replaced = self._training_log(faces)
         elif stage != "fit":
             _ = self.splits
 
@@ -221,6 +222,15 @@ class FaceData(L.LightningDataModule, ABC):
 
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None
+
+    def _training_log(self, faces: FaceSet) -> UnreadableLog:
+        """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
+        if not self.trainer:
+            return UnreadableLog(faces.name, len(faces), Path.cwd())
+        folder = self.trainer.strategy.broadcast(run_directory(self.trainer))
+        record = UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
+        record.remove_old_list()
+        return record
 
     def _replicas(self) -> int:
         return self.trainer.world_size if self.trainer else 1
