@@ -171,6 +171,7 @@ def test_predict_writes_the_features_of_every_image(pcfrl, faces, folder):
     (path,) = (folder / "runs").rglob("features_rank0.pt")
     features = torch.load(path, weights_only=True)
     assert features["index"].tolist() == list(range(12))
+    assert features["name"] == sorted(file.relative_to(faces).as_posix() for file in faces.rglob("*.png"))
     network = load_network(checkpoint)
     data = FaceFolder(faces, image_size=32, num_workers=0)
     images = torch.cat([batch["image"] for batch in data.image_loader("train")]).float() / 255

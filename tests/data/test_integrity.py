@@ -8,7 +8,7 @@ from torch import nn
 from pcfrl_lightning.data.augment import AlbumentationsViews
 from pcfrl_lightning.data.face_folder import FaceFolder
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
-from pcfrl_lightning.data.integrity import cache_folder, without_unreadable
+from pcfrl_lightning.data.integrity import UnreadableLog, cache_folder, without_unreadable
 from pcfrl_lightning.data.listing import open_images
 from pcfrl_lightning.errors import DataError
 
@@ -105,6 +105,32 @@ def test_training_replaces_few_unreadable_images(make_folder, tmp_path, caplog, 
     assert "2 of 200 images cannot be read and were replaced" in messages[0]
     listed = (tmp_path / "run" / "unreadable_faces_train.txt").read_text().splitlines()
     assert sorted(line.split("\t")[0] for line in listed) == bad
+
+
+def test_ranks_keep_each_other_s_names_and_share_one_percent(tmp_path, caplog):
+    logs = [UnreadableLog("faces/train", 300, tmp_path, rank, 2) for rank in range(2)]
+    logs[0].add([("a.jpg", "empty file")])
+    logs[1].add([("b.jpg", "truncated"), ("a.jpg", "empty file")])
+    logs[0].add([("c.jpg", "empty file")])
+    assert (tmp_path / "unreadable_faces_train.txt").read_text() == "a.jpg\tempty file\nc.jpg\tempty file\n"
+    assert (tmp_path / "unreadable_faces_train_rank1.txt").read_text() == "b.jpg\ttruncated\na.jpg\tempty file\n"
+    with caplog.at_level(logging.WARNING):
+        for record in logs:
+            record.summarise("replaced")
+    (message,) = [record.message for record in caplog.records]  # of 3 images, by rank 0
+    assert "3 of 300 images cannot be read and were replaced" in message
+    assert "unreadable_faces_train_rank1.txt" in message
+    with pytest.raises(DataError, match=r"4 of 300 images .* the first is b.jpg .*train.txt and .*train_rank1.txt"):
+        logs[1].add([("d.jpg", "empty file")])
+
+
+def test_the_list_of_an_earlier_run_is_not_counted(tmp_path):
+    UnreadableLog("faces/train", 100, tmp_path, 1, 2).add([("a.jpg", "empty file")])
+    logs = [UnreadableLog("faces/train", 100, tmp_path, rank, 2) for rank in range(2)]
+    for record in logs:
+        record.remove_old_list()
+    logs[0].add([("b.jpg", "empty file")])
+    assert [path.name for path in tmp_path.iterdir()] == ["unreadable_faces_train.txt"]
 
 
 def test_training_stops_at_many_unreadable_images(make_folder, tmp_path):

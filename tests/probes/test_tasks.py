@@ -6,7 +6,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 
 from pcfrl_lightning.data.faceset import Pairs
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import (
     ActionUnitProbe,
     AttributeProbe,
@@ -230,7 +230,7 @@ def test_cosine_protocol_needs_no_training(faces, tiny_data, trainer, tmp_path):
     from sklearn.metrics import roc_auc_score
 
     assert probe.results["metrics"]["last"]["auc"] == pytest.approx(roc_auc_score(pairs.same, cosines), abs=1e-3)
-    with pytest.raises(ValueError, match="nothing to train"):
+    with pytest.raises(UsageError, match="nothing to train"):
         trainer(1).fit(probe, tiny_data(people(faces)))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from pcfrl_lightning.data.synthetic_faces import FOLDS, SyntheticFaces, verification_pairs
 from pcfrl_lightning.data.synthetic_source import SyntheticSource
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic import sample_face
 from pcfrl_lightning.synthetic.render import render
 
@@ -88,7 +89,7 @@ def test_pairs_are_balanced_and_folds_share_no_person(data):
 
 
 def test_too_few_pictures_for_the_pairs():
-    with pytest.raises(ValueError, match="pairs_per_fold=100"):
+    with pytest.raises(UsageError, match=r"pairs_per_fold=100 .*fold 0 has 3 pairs of one person and 12 of two"):
         verification_pairs(torch.arange(60) % 30, 100, seed=0)
 
 
@@ -100,6 +101,7 @@ def test_too_few_pictures_for_the_pairs():
         ({"pairs_per_fold": 7}, "pairs_per_fold"),
         ({"identities": 0}, "train split"),
         ({"test_size": 10}, "test split"),
+        ({"test_size": 35}, "pairs_per_fold=10 is more than the test images allow"),
         ({"pose_range": (100.0, 0.0, 0.0)}, "pose_range"),
         ({"population": -1}, "population"),
     ],

@@ -6,15 +6,19 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
+from pcfrl_lightning.data.loaders import ImageBatches
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.run_directory import run_directory
 
 
 class FeatureWriter(BasePredictionWriter):
     """Writes ``features_rank<r>.pt`` into the run directory after ``pcfrl predict``.
 
-    The file is a dictionary of ``index`` ``(n,)``, the row in the data set, and ``f_s``, ``f_f``, ``f_p`` ``(n, D)``
-    float32; read it with ``torch.load(path, weights_only=True)``. In training it does nothing.
+    The file is a dictionary of ``name``, a list of n names of image files, ``index`` ``(n,)``, the row among the
+    readable images of the data set, and ``f_s``, ``f_f``, ``f_p`` ``(n, D)`` float32; read it with
+    ``torch.load(path, weights_only=True)``. In training it does nothing.
     """
 
     def __init__(self) -> None:
@@ -27,5 +31,22 @@ class FeatureWriter(BasePredictionWriter):
         folder = run_directory(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"features_rank{trainer.global_rank}.pt"
-        torch.save({name: torch.cat([batch[name] for batch in predictions]) for name in predictions[0]}, path)
+        joined = {key: torch.cat([batch[key] for batch in predictions]) for key in predictions[0]}
+        torch.save({"name": image_names(trainer, joined["index"])} | joined, path)
         print(f"wrote {path}")
+
+
+def image_names(trainer: L.Trainer, index: Tensor) -> list[str]:
+    """Names of the images that the trainer read for the predictions.
+
+    Args:
+        trainer: with the loader of plain images it predicted on.
+        index: (n,) long, rows as the loader counts them.
+
+    Raises:
+        UsageError: the loader is not one of a face data set.
+    """
+    images = getattr(trainer.predict_dataloaders, "dataset", None)
+    if not isinstance(images, ImageBatches):
+        raise UsageError("FeatureWriter needs the loader of a data module of pcfrl_lightning.data; remove the callback")
+    return [images.faces.source.name(row) for row in index.tolist()]

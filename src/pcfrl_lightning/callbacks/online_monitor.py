@@ -1,5 +1,7 @@
 """kNN and linear accuracy of the frozen features on a labelled set while pretraining runs."""
 
+from pathlib import Path
+
 import lightning as L
 import torch
 from torch import Tensor
@@ -7,7 +9,11 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.callbacks.classifiers import knn_predict, ridge_predict
 from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.integrity import without_unreadable
 from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.run_directory import run_directory
 
 
 class OnlineMonitor(L.Callback):
@@ -46,10 +52,14 @@ class OnlineMonitor(L.Callback):
         self.images: dict[str, tuple[Tensor, Tensor]] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Read the labelled images once, before training starts."""
+        """Read the labelled images once, before training starts; unreadable ones are left out.
+
+        Raises:
+            DataError: the data set lacks a split or the label, or more than 1 % of its images are unreadable.
+        """
         if stage == "fit" and trainer.is_global_zero and not self.images:
             data = self.data or trainer.datamodule  # type: ignore[attr-defined]
-            self.images = {split: self._read(data, split) for split in ("train", "val")}
+            self.images = {split: self._read(data, split, run_directory(trainer)) for split in ("train", "val")}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Judge the features when it is due."""
@@ -65,16 +75,29 @@ class OnlineMonitor(L.Callback):
         ):
             pl_module.log(f"monitor/{name}_accuracy", (predicted == val_labels).float().mean(), rank_zero_only=True)
 
-    def _read(self, data: FaceData, split: str) -> tuple[Tensor, Tensor]:
+    def _read(self, data: FaceData, split: str, report_folder: Path) -> tuple[Tensor, Tensor]:
+        faces = self._choose(data, split, report_folder)
+        loader = DataLoader(ImageBatches(faces, data.image_size), batch_size=256, collate_fn=whole_batch)
+        return torch.cat([batch["image"] for batch in loader]), faces.labels[self.label]
+
+    def _choose(self, data: FaceData, split: str, report_folder: Path) -> FaceSet:
+        """The readable ones of the chosen images; the train set of views is not verified as a whole for them."""
         if split not in data.splits:
-            raise ValueError(f"OnlineMonitor: {data.name} has no split '{split}', it has {sorted(data.splits)}")
+            raise DataError(
+                f"OnlineMonitor: {data.name} has no split '{split}', only {', '.join(sorted(data.splits))}; "
+                "give it labelled faces as `data`, or remove the callback"
+            )
         faces = data.splits[split]
         if self.label not in faces.labels:
-            raise ValueError(f"OnlineMonitor: {faces.name} has no label '{self.label}'; it has {sorted(faces.labels)}")
-        chosen = torch.linspace(0, len(faces) - 1, min(self.max_images, len(faces))).round().long()
-        images = ImageBatches(faces.subset(chosen), data.image_size)
-        loader = DataLoader(images, batch_size=256, collate_fn=whole_batch)
-        return torch.cat([batch["image"] for batch in loader]), faces.labels[self.label][chosen]
+            raise DataError(
+                f"OnlineMonitor: {faces.name} has no label '{self.label}', it has "
+                f"{', '.join(sorted(faces.labels)) or 'none'}; set `label`, give it labelled faces as `data`, "
+                "or remove the callback"
+            )
+        rows = torch.linspace(0, len(faces) - 1, min(self.max_images, len(faces))).round().long()
+        chosen = faces.subset(rows)
+        chosen.name = f"{faces.name}/monitor"  # training keeps a list of its own
+        return without_unreadable(chosen, report_folder, total=len(faces))
 
 
 @torch.no_grad()

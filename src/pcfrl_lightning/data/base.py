@@ -23,10 +23,11 @@ class FaceData(L.LightningDataModule, ABC):
 
     With `views` the train loader yields view batches (float [0, 1], see `Views`), shuffled, whole batches only.  All
     other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}` in order, the index being the row of the
-    labels in `splits[split]`; images are resized on their shorter side and centre-cropped.
+    labels in `readable(split)`; images are resized on their shorter side and centre-cropped.
 
     Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
-    scan at set-up and left out; more than 1 % of them is an error.
+    scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than
+    1 % of them is an error.
 
     Args:
         root: folder or archive of the data set.
@@ -71,6 +72,7 @@ class FaceData(L.LightningDataModule, ABC):
         self.num_workers = num_workers
         self.seed = seed
         self._splits: dict[str, FaceSet] | None = None
+        self._readable: dict[str, FaceSet] = {}
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
 
@@ -92,6 +94,19 @@ class FaceData(L.LightningDataModule, ABC):
             }
         return self._splits
 
+    def readable(self, split: str) -> FaceSet:
+        """A split without unreadable images, whatever `views` is; found by a scan, once.
+
+        Raises:
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
+        """
+        faces = self._split(split)
+        if not self._makes_views(split):
+            return faces
+        if split not in self._readable:
+            self._readable[split] = without_unreadable(faces, self._report_folder())
+        return self._readable[split]
+
     def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
         """One line for each split of `build` that has no image."""
         return [
@@ -106,8 +121,11 @@ class FaceData(L.LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Verify images once, in one process; the others find the outcome in the cache."""
-        if not self._features:
-            _ = self.splits
+        if self._features:
+            return
+        _ = self.splits
+        if self.trainer and self.trainer.predicting:
+            self.readable(self._predicted())
 
     def setup(self, stage: str) -> None:
         """Build the splits and check that training has at least one batch."""
@@ -119,7 +137,7 @@ class FaceData(L.LightningDataModule, ABC):
             if share < self.batch_size:
                 fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
                 raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
-            self._replaced = UnreadableLog(faces.name, len(faces), self._report_folder() or Path.cwd())
+            self._replaced = self._training_log(faces)
         elif stage != "fit":
             _ = self.splits
 
@@ -146,15 +164,15 @@ class FaceData(L.LightningDataModule, ABC):
 
     def predict_dataloader(self) -> Any:
         """Test images in order; the train images where there is no test split."""
-        return self.image_loader("test" if "test" in self.splits else "train")
+        return self.image_loader(self._predicted())
 
     def image_loader(self, split: str) -> DataLoader[Any]:
-        """A split as plain images in order, whatever `views` is.
+        """A split as plain images in order, whatever `views` is; `index` counts the rows of `readable(split)`.
 
         Raises:
-            DataError: the data set has no such split.
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
         """
-        return self._data_loader(ImageBatches(self._split(split), self.image_size))
+        return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Take the report about unreadable images out of a batch."""
@@ -199,8 +217,20 @@ class FaceData(L.LightningDataModule, ABC):
             **options,
         )
 
+    def _predicted(self) -> str:
+        return "test" if "test" in self.splits else "train"
+
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None
+
+    def _training_log(self, faces: FaceSet) -> UnreadableLog:
+        """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
+        if not self.trainer:
+            return UnreadableLog(faces.name, len(faces), Path.cwd())
+        folder = self.trainer.strategy.broadcast(run_directory(self.trainer))
+        record = UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
+        record.remove_old_list()
+        return record
 
     def _replicas(self) -> int:
         return self.trainer.world_size if self.trainer else 1

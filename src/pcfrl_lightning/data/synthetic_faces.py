@@ -13,6 +13,7 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.synthetic_source import SyntheticSource
 from pcfrl_lightning.data.views import Views
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic.expressions import EXPRESSIONS, PRESENT_FROM
 from pcfrl_lightning.synthetic.parameters import POSE_RANGE, FaceParameters, sample_face
 
@@ -116,6 +117,7 @@ class SyntheticFaces(FaceData):
             raise ValueError(f"population must be 0 or more, got {population}")
         if pairs_per_fold < 2 or pairs_per_fold % 2:
             raise ValueError(f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
+        check_pairs(torch.arange(test_size) % test_identities, pairs_per_fold)
         self.pairs_per_fold = pairs_per_fold
         self.pose_range = pose_range
         self.population = population
@@ -188,6 +190,29 @@ def face_labels(faces: list[FaceParameters]) -> dict[str, Tensor]:
     }
 
 
+def check_pairs(person: Tensor, pairs_per_fold: int) -> None:
+    """Count the pairs that each fold allows, without listing them.
+
+    Args:
+        person: (n,) who is shown; at least one image.
+        pairs_per_fold: even number of pairs that are wanted, half of them of one person.
+
+    Raises:
+        UsageError: a fold has too few pictures for so many pairs.
+    """
+    shown = torch.bincount(person)
+    for fold in range(FOLDS):
+        images = shown[fold::FOLDS]
+        same = int((images * (images - 1) // 2).sum())
+        total = int(images.sum())
+        different = total * (total - 1) // 2 - same
+        if min(same, different) < pairs_per_fold // 2:
+            raise UsageError(
+                f"pairs_per_fold={pairs_per_fold} is more than the test images allow (fold {fold} has {same} pairs of "
+                f"one person and {different} of two); raise test_size and test_identities or lower pairs_per_fold"
+            )
+
+
 def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
     """Draw distinct pairs in 10 folds: people of one fold occur in no other, half of a fold's pairs agree.
 
@@ -197,8 +222,9 @@ def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
         seed: of the draw.
 
     Raises:
-        ValueError: a fold has too few pictures for so many pairs.
+        UsageError: a fold has too few pictures for so many pairs.
     """
+    check_pairs(person, pairs_per_fold)
     rng = np.random.default_rng([seed, pairs_per_fold])
     shown = person.numpy()
     chosen: list[np.ndarray] = []
@@ -208,12 +234,6 @@ def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
         candidates = np.stack([rows[one], rows[two]], axis=1)
         same = shown[candidates[:, 0]] == shown[candidates[:, 1]]
         for group in (candidates[same], candidates[~same]):
-            if len(group) < pairs_per_fold // 2:
-                raise ValueError(
-                    f"pairs_per_fold={pairs_per_fold} is more than the test images allow (fold {fold} has "
-                    f"{int(same.sum())} pairs of one person and {int((~same).sum())} of two); "
-                    "raise test_size and test_identities or lower pairs_per_fold"
-                )
             chosen.append(rng.choice(group, pairs_per_fold // 2, replace=False, shuffle=False))
     pairs = torch.from_numpy(np.concatenate(chosen))
     first, second = pairs[:, 0], pairs[:, 1]

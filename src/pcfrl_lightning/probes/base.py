@@ -278,7 +278,10 @@ class LinearProbe(FeatureProbe):
 
     def _part(self, splits: dict[str, FaceSet], split: str) -> Part:
         if split not in splits:
-            raise ValueError(f"{self.task} needs a split '{split}'; the data set has {', '.join(sorted(splits))}")
+            raise DataError(
+                f"{self.task} needs a split '{split}'; the data set has {', '.join(sorted(splits))}: give a data.root "
+                "that holds it"
+            )
         return whole(splits[split], self.targets(splits[split]))
 
     def _groups(self, faces: FaceSet) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.probes.cache import CacheType, FeatureTable, cached_features
 from pcfrl_lightning.probes.extractors import FeatureChoice, FeatureExtractor
 from pcfrl_lightning.probes.images import EvaluationImages
@@ -177,8 +178,8 @@ class FeatureProbe(L.LightningModule, ABC):
 
     def _data(self) -> Any:
         if self.trainer.world_size > 1:
-            raise ValueError("a probe trains on cached features in seconds: run it with trainer.devices: 1")
+            raise UsageError("a probe trains on cached features in seconds: run it with trainer.devices: 1")
         data = getattr(self.trainer, "datamodule", None)
         if data is None or not hasattr(data, "use_features"):
-            raise ValueError(f"{type(self).__name__} needs a data module derived from pcfrl_lightning.data.FaceData")
+            raise UsageError(f"{type(self).__name__} needs a data module derived from pcfrl_lightning.data.FaceData")
         return data

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.base import LinearProbe
 from pcfrl_lightning.probes.features import FeatureProbe
 from pcfrl_lightning.probes.loaders import FeatureBatch
@@ -37,7 +37,7 @@ class CosineVerification(FeatureProbe):
     def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
         """All pairs, each tested in its fold."""
         if stage != "test":
-            raise ValueError("CosineVerification has nothing to train: run `pcfrl test`")
+            raise UsageError("CosineVerification has nothing to train: run `pcfrl test`")
         every = pairs_part(splits)
         return Plan(None, None, "", every, len(every.members))
 
