@@ -14,19 +14,6 @@ from pcfrl_lightning.errors import DataError
 from tiny import tiny_model
 
 
-@pytest.fixture
-def command(folder, monkeypatch):
-    """Run ``pcfrl ...``; returns the exit status or the line printed on standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pcfrl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code
-
-    return call
-
-
 def test_usage_lists_every_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pcfrl", "--help"])
     main()

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
 from pcfrl_lightning.cli.blame import refusing_key
+from pcfrl_lightning.cli.given import arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.cli.resume import check_same_model
 from pcfrl_lightning.run_directory import run_directory
@@ -54,15 +55,33 @@ class TrainingCLI(LightningCLI):
         """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
         parser.link_arguments("model.init_args.image_size", "data.init_args.image_size")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Read the configuration, and apart from it what was given without the defaults of classes."""
+        super().parse_arguments(parser, args)
+        self.given = given_values(parser, args)
+
     def instantiate_classes(self) -> None:
         """Build everything; a value that a class refuses ends in one line, before any data is read."""
         try:
-            super().instantiate_classes()
+            self._build_seeded()
         except (ValueError, TypeError) as error:
             sys.exit(f"pcfrl: {self._with_key(summary(str(error)))}")
         path = self._get(self.config, "ckpt_path")
         if path and path not in ("last", "best", "hpc"):
             check_same_model(str(path), dict(self.model.hparams))
+
+    def _build_seeded(self) -> None:
+        """A model with a seed gets ``seed_everything``, unless ``model.seed`` is given.
+
+        The saved configuration keeps ``seed_everything`` alone, so that another value given to it is heeded.
+        """
+        model = self._get(self.config, "model")
+        seed = seed_for(model, self._get(self.given, "model"), self._get(self.config, "seed_everything"))
+        if seed is not None:
+            arguments_of(model)["seed"] = seed
+        super().instantiate_classes()
+        if seed is not None:
+            arguments_of(model).pop("seed")
 
     def _with_key(self, message: str) -> str:
         given = {name: self._get(self.config, name) for name in ("model", "data", "optimizer")}

@@ -1,0 +1,46 @@
+"""What a command does with seeds, sizes, run folders and checkpoints."""
+
+import json
+
+import pytest
+import torch
+
+RUN = "runs/probe/fer2013"
+LAST = f"{RUN}/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def probe(fer2013):
+    """Options of a small probe on raw pixels."""
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--data.num_workers=0"]
+    small = ["--baseline", "pixels", "--model.image_size=16", "--trainer.max_epochs=2"]
+    return ["--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, *small, *quiet]
+
+
+def weights():
+    state = torch.load(LAST, weights_only=True)["state_dict"]
+    return torch.cat([value.float().flatten() for key, value in sorted(state.items()) if key.startswith("head.")])
+
+
+def test_seed_everything_seeds_the_probe(pcfrl, probe):
+    heads = {}
+    for seed in (1, 2):
+        cli = pcfrl("fit", *probe, f"--seed_everything={seed}")
+        assert cli.model.seed == seed
+        heads[seed] = weights()
+    assert not torch.equal(heads[1], heads[2])
+    pcfrl("test", *probe, "--seed_everything=2", "--ckpt_path", LAST)
+    with open(f"{RUN}/results.json") as file:
+        assert json.load(file)["seed"] == 2
+
+
+def test_a_seed_of_the_model_wins_even_when_it_is_the_default(pcfrl, probe):
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=0").model.seed == 0
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=7").model.seed == 7
+
+
+def test_a_saved_configuration_takes_another_seed(pcfrl, probe, folder):
+    pcfrl("fit", *probe, "--seed_everything=1")
+    (folder / RUN / "config.yaml").rename(folder / "saved.yaml")
+    assert pcfrl("fit", "--config", "saved.yaml").model.seed == 1
+    assert pcfrl("fit", "--config", "saved.yaml", "--seed_everything=5").model.seed == 5
