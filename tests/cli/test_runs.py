@@ -1,9 +1,11 @@
 """What a command does with seeds, sizes, run folders and checkpoints."""
 
+import csv
 import json
 
 import pytest
 import torch
+import yaml
 
 RUN = "runs/probe/fer2013"
 LAST = f"{RUN}/checkpoints/last.ckpt"
@@ -44,3 +46,32 @@ def test_a_saved_configuration_takes_another_seed(pcfrl, probe, folder):
     (folder / RUN / "config.yaml").rename(folder / "saved.yaml")
     assert pcfrl("fit", "--config", "saved.yaml").model.seed == 1
     assert pcfrl("fit", "--config", "saved.yaml", "--seed_everything=5").model.seed == 5
+
+
+def rows(name):
+    with open(f"{RUN}/{name}", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_test_leaves_the_files_of_the_training(pcfrl, probe, folder, recwarn):
+    pcfrl("fit", *probe)
+    before = {name: (folder / RUN / name).read_bytes() for name in ("config.yaml", "metrics.csv", "hparams.yaml")}
+    recwarn.clear()
+    for _ in range(2):
+        pcfrl("test", *probe, "--ckpt_path", LAST)
+    pcfrl("validate", *probe, "--ckpt_path", LAST)
+    assert not [warning for warning in recwarn if "will be deleted" in str(warning.message)]
+    assert {name: (folder / RUN / name).read_bytes() for name in before} == before
+    assert "val/accuracy" in rows("metrics.csv")[0]
+    assert len(rows("metrics_validate.csv")) == 1
+    assert (folder / RUN / "results.json").is_file()
+    assert yaml.safe_load((folder / RUN / "config_test.yaml").read_text())["ckpt_path"] == LAST
+
+
+def test_a_saved_configuration_runs_again_after_a_test(pcfrl, probe):
+    pcfrl("fit", *probe)
+    first = weights()
+    pcfrl("test", *probe, "--ckpt_path", LAST)
+    pcfrl("fit", "--config", f"{RUN}/config.yaml")
+    assert torch.equal(weights(), first)
+    pcfrl("test", "--config", f"{RUN}/config_test.yaml")

@@ -17,6 +17,7 @@ from pcfrl_lightning.cli.blame import refusing_key
 from pcfrl_lightning.cli.given import arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.cli.resume import check_same_model
+from pcfrl_lightning.cli.stage_files import config_name, separate_logs
 from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.training import scheduled
 
@@ -33,7 +34,10 @@ ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` into the run directory and hands the values to the logger."""
+    """Saves ``config.yaml`` into the run directory and hands the values to the logger.
+
+    Stages other than fit save ``config_<stage>.yaml``.
+    """
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the file, and give the whole configuration to the loggers, flattened by them as they like."""
@@ -41,7 +45,8 @@ class SaveConfig(SaveConfigCallback):
 
         folder = run_directory(trainer)
         folder.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, folder / "config.yaml", skip_none=False, overwrite=True, multifile=False)
+        path = folder / config_name(stage)
+        self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
             if isinstance(logger, Logger):
@@ -87,6 +92,18 @@ class TrainingCLI(LightningCLI):
         given = {name: self._get(self.config, name) for name in ("model", "data", "optimizer")}
         key = refusing_key({name: section.as_dict() for name, section in given.items() if section is not None})
         return message if not key or message.startswith(f"{key}.") else f"{key}: {message}"
+
+    def before_validate(self) -> None:
+        """Leave the files of the training alone."""
+        separate_logs(self.trainer.loggers, "validate")
+
+    def before_test(self) -> None:
+        """Leave the files of the training alone."""
+        separate_logs(self.trainer.loggers, "test")
+
+    def before_predict(self) -> None:
+        """Leave the files of the training alone."""
+        separate_logs(self.trainer.loggers, "predict")
 
     def _parse_ckpt_path(self) -> None:
         """The command line says what runs: LightningCLI would silently put the checkpoint's settings over it."""
