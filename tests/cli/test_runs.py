@@ -75,3 +75,15 @@ def test_a_saved_configuration_runs_again_after_a_test(pcfrl, probe):
     pcfrl("fit", "--config", f"{RUN}/config.yaml")
     assert torch.equal(weights(), first)
     pcfrl("test", "--config", f"{RUN}/config_test.yaml")
+
+
+def test_an_image_size_of_the_data_is_refused_unless_it_is_that_of_the_model(command, pcfrl, probe, folder):
+    line = "pcfrl: data.image_size is 32, but the model takes 16 pixels: set model.image_size"
+    assert command("fit", *probe, "--data.image_size=32") == line
+    (folder / "size.yaml").write_text("data: {init_args: {image_size: 32}}")
+    assert command("fit", *probe, "--config", "size.yaml") == line
+    assert not (folder / "runs").exists()
+    cli = pcfrl("fit", *probe, "--data.image_size=16")
+    assert cli.datamodule.image_size == 16
+    cli = pcfrl("fit", "--config", f"{RUN}/config.yaml", "--model.image_size=24")
+    assert cli.datamodule.image_size == 24

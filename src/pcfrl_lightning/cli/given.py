@@ -5,6 +5,8 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch.cli import ArgsType
 
+from pcfrl_lightning.errors import UsageError
+
 
 def given_values(parser: ArgumentParser, arguments: ArgsType) -> Namespace:
     """The configuration without defaults.
@@ -33,3 +35,33 @@ def seed_for(model: Any, given: Any, seed: Any) -> int | None:
     """
     wanted = "seed" in arguments_of(model) and "seed" not in arguments_of(given)
     return seed if wanted and isinstance(seed, int) and not isinstance(seed, bool) else None
+
+
+class ImageSizeLink:
+    """Gives ``model.image_size`` to the data module, and remembers what the data module was given itself.
+
+    jsonargparse writes the value over the other without a word; `check` has one.
+    """
+
+    def __init__(self) -> None:
+        self.conflicts: list[tuple[Any, Any]] = []
+
+    def __call__(self, size: Any, data: Any) -> Any:
+        """The size of the model."""
+        given = arguments_of(data).get("image_size", size)
+        if given != size:
+            self.conflicts.append((given, size))
+        return size
+
+    def reset(self) -> None:
+        """Forget the defaults of data modules: what comes now was given."""
+        self.conflicts.clear()
+
+    def check(self) -> None:
+        """Refuse a size of the data that is not that of the model.
+
+        Raises:
+            UsageError: names both.
+        """
+        for given, size in self.conflicts:
+            raise UsageError(f"data.image_size is {given}, but the model takes {size} pixels: set model.image_size")

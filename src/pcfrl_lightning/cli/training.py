@@ -14,7 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
 from pcfrl_lightning.cli.blame import refusing_key
-from pcfrl_lightning.cli.given import arguments_of, given_values, seed_for
+from pcfrl_lightning.cli.given import ImageSizeLink, arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.cli.resume import check_same_model
 from pcfrl_lightning.cli.stage_files import config_name, separate_logs
@@ -56,14 +56,21 @@ class SaveConfig(SaveConfigCallback):
 class TrainingCLI(LightningCLI):
     """LightningCLI: any LightningModule and LightningDataModule by class path."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.image_size = ImageSizeLink()
+        super().__init__(*args, **kwargs)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
-        parser.link_arguments("model.init_args.image_size", "data.init_args.image_size")
+        sources = ("model.init_args.image_size", "data")
+        parser.link_arguments(sources, "data.init_args.image_size", compute_fn=self.image_size)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration, and apart from it what was given without the defaults of classes."""
         super().parse_arguments(parser, args)
+        self.image_size.reset()
         self.given = given_values(parser, args)
+        self.image_size.check()
 
     def instantiate_classes(self) -> None:
         """Build everything; a value that a class refuses ends in one line, before any data is read."""
