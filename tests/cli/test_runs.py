@@ -7,6 +7,9 @@ import pytest
 import torch
 import yaml
 
+from pcfrl_lightning.cli.resume import check_same_schedule
+from pcfrl_lightning.errors import UsageError
+
 RUN = "runs/probe/fer2013"
 LAST = f"{RUN}/checkpoints/last.ckpt"
 
@@ -87,3 +90,18 @@ def test_an_image_size_of_the_data_is_refused_unless_it_is_that_of_the_model(com
     assert cli.datamodule.image_size == 16
     cli = pcfrl("fit", "--config", f"{RUN}/config.yaml", "--model.image_size=24")
     assert cli.datamodule.image_size == 24
+
+
+def test_resuming_for_more_epochs_is_refused(command, pcfrl, probe):
+    pcfrl("fit", *probe)
+    line = command("fit", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")
+    assert line == "pcfrl: the checkpoint's cosine schedule ends at epoch 2; give --trainer.max_epochs 2"
+    pcfrl("test", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")  # trains nothing
+
+
+def test_only_a_cosine_has_an_end():
+    check_same_schedule([], 3)
+    check_same_schedule([{"step_size": 2}], 3)
+    check_same_schedule([{"T_max": 3}], 3)
+    with pytest.raises(UsageError, match=r"give --trainer\.max_epochs 4"):
+        check_same_schedule([{"T_max": 4}], -1)

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from pcfrl_lightning.cli.blame import refusing_key
 from pcfrl_lightning.cli.given import ImageSizeLink, arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
-from pcfrl_lightning.cli.resume import check_same_model
+from pcfrl_lightning.cli.resume import check_checkpoint
 from pcfrl_lightning.cli.stage_files import config_name, separate_logs
 from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.training import scheduled
@@ -80,7 +80,8 @@ class TrainingCLI(LightningCLI):
             sys.exit(f"pcfrl: {self._with_key(summary(str(error)))}")
         path = self._get(self.config, "ckpt_path")
         if path and path not in ("last", "best", "hpc"):
-            check_same_model(str(path), dict(self.model.hparams))
+            cosine = self.subcommand == "fit" and not self._get(self.config, "lr_scheduler")
+            check_checkpoint(str(path), dict(self.model.hparams), self.trainer.max_epochs if cosine else None)
 
     def _build_seeded(self) -> None:
         """A model with a seed gets ``seed_everything``, unless ``model.seed`` is given.
