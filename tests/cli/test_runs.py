@@ -105,3 +105,35 @@ def test_only_a_cosine_has_an_end():
     check_same_schedule([{"T_max": 3}], 3)
     with pytest.raises(UsageError, match=r"give --trainer\.max_epochs 4"):
         check_same_schedule([{"T_max": 4}], -1)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_a_pretrained_model_is_not_measured_without_a_probe(command, faces, stage):
+    small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
+    line = command(stage, "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
+    assert line.startswith(f"pcfrl: PCFRL has nothing to {stage}: ")
+    assert "`pcfrl evaluate CHECKPOINT --data-root ROOT`" in line
+    assert "\n" not in line
+
+
+def test_a_probe_predicts_nothing(command, probe):
+    line = command("predict", *probe, "--ckpt_path", "any.ckpt")
+    assert line.startswith("pcfrl: ExpressionProbe has nothing to predict: ")
+    assert "`pcfrl test`" in line
+
+
+def test_features_of_an_untrained_network_are_not_written(command, faces, folder):
+    small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
+    line = command("predict", "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
+    assert line == "pcfrl: `pcfrl predict` would write features of an untrained network: give --ckpt_path CHECKPOINT"
+    assert not (folder / "runs").exists()
+
+
+def test_the_learning_rate_is_logged_per_step_and_per_epoch(pcfrl, faces, folder):
+    small = ["--model.backbone.width=0.0625", "--model.image_size=32", "--data.batch_size=4", "--data.num_workers=0"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
+    often = "--trainer.log_every_n_steps=1"
+    pcfrl("fit", "--config", "configs/pretrain.yaml", "--data.root", faces, *small, *quiet, often)
+    with (folder / "runs/pretrain/version_0/metrics.csv").open(newline="") as file:
+        rates = [float(row["lr-Adam"]) for row in csv.DictReader(file) if row["lr-Adam"]]
+    assert rates == [1e-4] * 4 + [5e-5] * 4  # one at the start of each epoch, and three steps

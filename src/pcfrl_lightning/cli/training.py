@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from pcfrl_lightning.cli.blame import refusing_key
 from pcfrl_lightning.cli.given import ImageSizeLink, arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
+from pcfrl_lightning.cli.purpose import check_purpose
 from pcfrl_lightning.cli.resume import check_checkpoint
 from pcfrl_lightning.cli.stage_files import config_name, separate_logs
 from pcfrl_lightning.run_directory import run_directory
@@ -79,6 +80,7 @@ class TrainingCLI(LightningCLI):
         except (ValueError, TypeError) as error:
             sys.exit(f"pcfrl: {self._with_key(summary(str(error)))}")
         path = self._get(self.config, "ckpt_path")
+        check_purpose(str(self.subcommand), self.model, path)
         if path and path not in ("last", "best", "hpc"):
             cosine = self.subcommand == "fit" and not self._get(self.config, "lr_scheduler")
             check_checkpoint(str(path), dict(self.model.hparams), self.trainer.max_epochs if cosine else None)
