@@ -1,6 +1,5 @@
 """``pcfrl fit|validate|test|predict``: LightningCLI with this project's defaults."""
 
-import logging
 import os
 import sys
 import warnings
@@ -14,6 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
 from pcfrl_lightning.cli.blame import refusing_key
+from pcfrl_lightning.cli.display import silence_advertisement, with_display
 from pcfrl_lightning.cli.given import ImageSizeLink, arguments_of, given_values, seed_for
 from pcfrl_lightning.cli.messages import OneLineParser, summary
 from pcfrl_lightning.cli.purpose import check_purpose
@@ -85,6 +85,10 @@ class TrainingCLI(LightningCLI):
             cosine = self.subcommand == "fit" and not self._get(self.config, "lr_scheduler")
             check_checkpoint(str(path), dict(self.model.hparams), self.trainer.max_epochs if cosine else None)
 
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Rich shows progress and parameters, whatever this version of Lightning would choose."""
+        return super().instantiate_trainer(**kwargs, callbacks=with_display(self._get(self.config_init, "trainer")))
+
     def _build_seeded(self) -> None:
         """A model with a seed gets ``seed_everything``, unless ``model.seed`` is given.
 
@@ -137,16 +141,11 @@ def expand_aliases(arguments: list[str]) -> list[str]:
     return expanded
 
 
-def no_advertisement(record: logging.LogRecord) -> bool:
-    """Whether a line of Lightning's log is about the run, and not about a product."""
-    return "litlogger" not in record.getMessage()
-
-
 def run(arguments: ArgsType = None) -> TrainingCLI:
     """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     torch.set_float32_matmul_precision("high")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(no_advertisement)
+    silence_advertisement()
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)
     return TrainingCLI(
