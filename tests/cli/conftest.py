@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.training import expand_aliases, run
 from pcfrl_lightning.data.fer2013 import FER2013
 
@@ -51,6 +52,19 @@ def fer2013(folder):
 def pcfrl(folder):
     """Run one training command in this process, as `pcfrl ...` would."""
     return lambda *arguments: run(expand_aliases([str(argument) for argument in arguments]))
+
+
+@pytest.fixture
+def command(folder, monkeypatch):
+    """Run ``pcfrl ...``; returns the exit status or the line printed on standard error."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["pcfrl", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code
+
+    return call
 
 
 @pytest.fixture

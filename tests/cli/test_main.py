@@ -14,19 +14,6 @@ from pcfrl_lightning.errors import DataError
 from tiny import tiny_model
 
 
-@pytest.fixture
-def command(folder, monkeypatch):
-    """Run ``pcfrl ...``; returns the exit status or the line printed on standard error."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pcfrl", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        return stop.value.code
-
-    return call
-
-
 def test_usage_lists_every_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pcfrl", "--help"])
     main()
@@ -181,15 +168,16 @@ def test_a_checkpoint_that_wants_to_run_code_is_refused(tmp_path):
 )
 def test_resuming_with_another_model_is_refused(command, pcfrl, faces, change, words):
     small = ["--model.backbone.width=0.0625", "--model.image_size=32", "--data.batch_size=4", "--data.num_workers=0"]
-    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=1"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
     run = ["fit", "--config", "configs/pretrain.yaml", "--data.root", faces, *small, *quiet]
-    pcfrl(*run)
+    pcfrl(*run, "--trainer.max_steps=2")
     last = "runs/pretrain/version_0/checkpoints/last.ckpt"
     line = command(*run, "--ckpt_path", last, change)
     assert line.startswith(f"pcfrl: checkpoint {last} is of another model: ")
     assert words in line
     assert "\n" not in line
-    command(*run, "--ckpt_path", last, "--model.compile_network=false", "--trainer.max_epochs=2")
+    cli = pcfrl(*run, "--ckpt_path", last, "--model.compile_network=false")
+    assert cli.trainer.current_epoch == 2
 
 
 def test_a_probe_is_not_tested_on_another_feature(command, pcfrl, fer2013):

@@ -133,6 +133,9 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
         (["--model.nonsense=3"], ["nonsense", "PCFRL"]),
         (["--data.batch_size=1"], ["pcfrl: data: batch_size", "at least 2"]),
         (["--trainr.max_epochs=3"], ["trainr.max_epochs"]),
+        (["--trainer.max_epo=3"], ["trainer.max_epo="]),
+        (["--trainer.max_epo", "3"], ["trainer.max_epo "]),
+        (["--seed=3"], ["--seed="]),
         (["--model.face_contrast.calibrator=NoSuchThing"], ["model.face_contrast.calibrator", "NoSuchThing"]),
     ],
 )

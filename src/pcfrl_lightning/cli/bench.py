@@ -11,6 +11,7 @@ from pcfrl_lightning.bench.probe import ProbeOptions, measure_probe, probe_text
 from pcfrl_lightning.bench.rendering import measure_rendering, rendering_text
 from pcfrl_lightning.bench.report import environment, npa_text, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
+from pcfrl_lightning.cli.display import silence_advertisement
 
 
 def main(arguments: list[str]) -> None:
@@ -22,12 +23,14 @@ def main(arguments: list[str]) -> None:
         options.json.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before measuring
     if options.threads:
         torch.set_num_threads(options.threads)
+    silence_advertisement()
     facts = environment(device)
-    print("  ".join(f"{key} {value}" for key, value in facts.items()))
+    asked = {key: value for key, value in vars(options).items() if key not in ("json", "what")}
+    for described in (facts, asked):
+        print("  ".join(f"{key} {value}" for key, value in described.items()))
     measures = {"step": _step, "npa": _npa, "probe": _probe, "render": _render}
     result = measures[options.what](parser, options, device)
     if options.json is not None:
-        asked = {key: value for key, value in vars(options).items() if key not in ("json", "what")}
         write_json(options.json, {"benchmark": options.what, "options": asked, "environment": facts, "result": result})
 
 

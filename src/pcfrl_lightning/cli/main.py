@@ -9,9 +9,9 @@ from pcfrl_lightning.errors import DataError, UsageError
 
 TRAINING = {
     "fit": "train a model (pretraining or a probe)",
-    "validate": "evaluate on the validation split",
-    "test": "evaluate on the test split and write results.json",
-    "predict": "write features of every image",
+    "validate": "evaluate a trained probe on the validation split (config: one of configs/probe)",
+    "test": "evaluate a trained probe on the test split and write results.json (config: one of configs/probe)",
+    "predict": "write features of every image with a pretrained model (config: configs/pretrain.yaml)",
 }
 TOOLS = {
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -16,6 +16,10 @@ _GENERIC = (
 
 class OneLineParser(LightningArgumentParser):
     """A parser whose errors are one line: the key, what is wrong with it, and where to look."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.allow_abbrev = False  # a truncated key is a typo: `--trainer.max_epo` is not `--trainer.max_epochs`
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Print the summary on standard error and leave with status 2."""

@@ -1,4 +1,4 @@
-"""``--ckpt_path``: the checkpoint must be one of the model that the command describes."""
+"""``--ckpt_path``: the checkpoint must be one of the model, and of the schedule, that the command describes."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,52 @@ FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}
 """Settings that do not change what is computed."""
 
 
-def check_same_model(path: str, settings: dict[str, Any]) -> None:
-    """Refuse a checkpoint that was written with other settings of the model.
+def check_checkpoint(path: str, settings: dict[str, Any], epochs: int | None = None) -> None:
+    """Refuse a checkpoint that the command cannot go on from.
 
     Args:
         path: of the checkpoint.
         settings: hyper-parameters of the model that the command built.
+        epochs: of the run that is resumed with the cosine schedule of this project; None: nothing is resumed, or with
+            another schedule.
 
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file is no checkpoint.
+        UsageError: the model or the schedule differs.
+    """
+    checkpoint = read_checkpoint(path)
+    check_same_model(path, checkpoint.get("hyper_parameters", {}), settings)
+    if epochs is not None:
+        check_same_schedule(checkpoint.get("lr_schedulers", []), epochs)
+
+
+def check_same_schedule(schedulers: list[dict[str, Any]], epochs: int) -> None:
+    """Refuse to resume for another number of epochs: a cosine annealed to its end would rise again.
+
+    Args:
+        schedulers: states in the checkpoint; those without ``T_max`` are no cosines.
+        epochs: ``max_epochs`` of the trainer.
+
+    Raises:
+        UsageError: names the number of epochs to give.
+    """
+    for end in (state["T_max"] for state in schedulers if "T_max" in state):
+        if end != epochs:
+            raise UsageError(f"the checkpoint's cosine schedule ends at epoch {end}; give --trainer.max_epochs {end}")
+
+
+def check_same_model(path: str, stored: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Refuse a checkpoint that was written with other settings of the model.
+
+    Args:
+        path: of the checkpoint.
+        stored: hyper-parameters in it.
+        settings: hyper-parameters of the model that the command built.
+
+    Raises:
         UsageError: a setting differs; names every key with both values.
     """
-    stored = read_checkpoint(path).get("hyper_parameters", {})
     differing = [
         f"model.{key} is {there} there and {here} here"
         for name in sorted((stored.keys() & settings.keys()) - FREE)

@@ -1,0 +1,139 @@
+"""What a command does with seeds, sizes, run folders and checkpoints."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+
+from pcfrl_lightning.cli.resume import check_same_schedule
+from pcfrl_lightning.errors import UsageError
+
+RUN = "runs/probe/fer2013"
+LAST = f"{RUN}/checkpoints/last.ckpt"
+
+
+@pytest.fixture
+def probe(fer2013):
+    """Options of a small probe on raw pixels."""
+    quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--data.num_workers=0"]
+    small = ["--baseline", "pixels", "--model.image_size=16", "--trainer.max_epochs=2"]
+    return ["--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, *small, *quiet]
+
+
+def weights():
+    state = torch.load(LAST, weights_only=True)["state_dict"]
+    return torch.cat([value.float().flatten() for key, value in sorted(state.items()) if key.startswith("head.")])
+
+
+def test_seed_everything_seeds_the_probe(pcfrl, probe):
+    heads = {}
+    for seed in (1, 2):
+        cli = pcfrl("fit", *probe, f"--seed_everything={seed}")
+        assert cli.model.seed == seed
+        heads[seed] = weights()
+    assert not torch.equal(heads[1], heads[2])
+    pcfrl("test", *probe, "--seed_everything=2", "--ckpt_path", LAST)
+    with open(f"{RUN}/results.json") as file:
+        assert json.load(file)["seed"] == 2
+
+
+def test_a_seed_of_the_model_wins_even_when_it_is_the_default(pcfrl, probe):
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=0").model.seed == 0
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=7").model.seed == 7
+
+
+def test_a_saved_configuration_takes_another_seed(pcfrl, probe, folder):
+    pcfrl("fit", *probe, "--seed_everything=1")
+    (folder / RUN / "config.yaml").rename(folder / "saved.yaml")
+    assert pcfrl("fit", "--config", "saved.yaml").model.seed == 1
+    assert pcfrl("fit", "--config", "saved.yaml", "--seed_everything=5").model.seed == 5
+
+
+def rows(name):
+    with open(f"{RUN}/{name}", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_test_leaves_the_files_of_the_training(pcfrl, probe, folder, recwarn):
+    pcfrl("fit", *probe)
+    before = {name: (folder / RUN / name).read_bytes() for name in ("config.yaml", "metrics.csv", "hparams.yaml")}
+    recwarn.clear()
+    for _ in range(2):
+        pcfrl("test", *probe, "--ckpt_path", LAST)
+    pcfrl("validate", *probe, "--ckpt_path", LAST)
+    assert not [warning for warning in recwarn if "will be deleted" in str(warning.message)]
+    assert {name: (folder / RUN / name).read_bytes() for name in before} == before
+    assert "val/accuracy" in rows("metrics.csv")[0]
+    assert len(rows("metrics_validate.csv")) == 1
+    assert (folder / RUN / "results.json").is_file()
+    assert yaml.safe_load((folder / RUN / "config_test.yaml").read_text())["ckpt_path"] == LAST
+
+
+def test_a_saved_configuration_runs_again_after_a_test(pcfrl, probe):
+    pcfrl("fit", *probe)
+    first = weights()
+    pcfrl("test", *probe, "--ckpt_path", LAST)
+    pcfrl("fit", "--config", f"{RUN}/config.yaml")
+    assert torch.equal(weights(), first)
+    pcfrl("test", "--config", f"{RUN}/config_test.yaml")
+
+
+def test_an_image_size_of_the_data_is_refused_unless_it_is_that_of_the_model(command, pcfrl, probe, folder):
+    line = "pcfrl: data.image_size is 32, but the model takes 16 pixels: set model.image_size"
+    assert command("fit", *probe, "--data.image_size=32") == line
+    (folder / "size.yaml").write_text("data: {init_args: {image_size: 32}}")
+    assert command("fit", *probe, "--config", "size.yaml") == line
+    assert not (folder / "runs").exists()
+    cli = pcfrl("fit", *probe, "--data.image_size=16")
+    assert cli.datamodule.image_size == 16
+    cli = pcfrl("fit", "--config", f"{RUN}/config.yaml", "--model.image_size=24")
+    assert cli.datamodule.image_size == 24
+
+
+def test_resuming_for_more_epochs_is_refused(command, pcfrl, probe):
+    pcfrl("fit", *probe)
+    line = command("fit", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")
+    assert line == "pcfrl: the checkpoint's cosine schedule ends at epoch 2; give --trainer.max_epochs 2"
+    pcfrl("test", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")  # trains nothing
+
+
+def test_only_a_cosine_has_an_end():
+    check_same_schedule([], 3)
+    check_same_schedule([{"step_size": 2}], 3)
+    check_same_schedule([{"T_max": 3}], 3)
+    with pytest.raises(UsageError, match=r"give --trainer\.max_epochs 4"):
+        check_same_schedule([{"T_max": 4}], -1)
+
+
+@pytest.mark.parametrize("stage", ["validate", "test"])
+def test_a_pretrained_model_is_not_measured_without_a_probe(command, faces, stage):
+    small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
+    line = command(stage, "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
+    assert line.startswith(f"pcfrl: PCFRL has nothing to {stage}: ")
+    assert "`pcfrl evaluate CHECKPOINT --data-root ROOT`" in line
+    assert "\n" not in line
+
+
+def test_a_probe_predicts_nothing(command, probe):
+    line = command("predict", *probe, "--ckpt_path", "any.ckpt")
+    assert line.startswith("pcfrl: ExpressionProbe has nothing to predict: ")
+    assert "`pcfrl test`" in line
+
+
+def test_features_of_an_untrained_network_are_not_written(command, faces, folder):
+    small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
+    line = command("predict", "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
+    assert line == "pcfrl: `pcfrl predict` would write features of an untrained network: give --ckpt_path CHECKPOINT"
+    assert not (folder / "runs").exists()
+
+
+def test_the_learning_rate_is_logged_per_step_and_per_epoch(pcfrl, faces, folder):
+    small = ["--model.backbone.width=0.0625", "--model.image_size=32", "--data.batch_size=4", "--data.num_workers=0"]
+    quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
+    often = "--trainer.log_every_n_steps=1"
+    pcfrl("fit", "--config", "configs/pretrain.yaml", "--data.root", faces, *small, *quiet, often)
+    with (folder / "runs/pretrain/version_0/metrics.csv").open(newline="") as file:
+        rates = [float(row["lr-Adam"]) for row in csv.DictReader(file) if row["lr-Adam"]]
+    assert rates == [1e-4] * 4 + [5e-5] * 4  # one at the start of each epoch, and three steps
