@@ -5,6 +5,7 @@ import logging
 import pytest
 from lightning.pytorch.callbacks import ModelSummary, RichModelSummary, RichProgressBar, TQDMProgressBar
 
+from pcfrl_lightning.cli import display
 from pcfrl_lightning.cli.display import no_advertisement, with_display
 
 
@@ -12,6 +13,12 @@ def kinds(**trainer):
     return [type(callback) for callback in with_display(trainer)]
 
 
+@pytest.fixture
+def _working_bar(monkeypatch):
+    monkeypatch.setattr(display, "RICH_BAR_WORKS", True)
+
+
+@pytest.mark.usefixtures("_working_bar")
 def test_rich_is_shown_unless_something_else_is_configured():
     assert kinds(callbacks=None) == [RichProgressBar, RichModelSummary]
     assert kinds(enable_progress_bar=None, enable_model_summary=True) == [RichProgressBar, RichModelSummary]
@@ -19,6 +26,12 @@ def test_rich_is_shown_unless_something_else_is_configured():
     assert kinds(callbacks=[ModelSummary(max_depth=2)]) == [ModelSummary, RichProgressBar]
 
 
+def test_lightning_chooses_the_bar_where_that_of_rich_would_die(monkeypatch):
+    monkeypatch.setattr(display, "RICH_BAR_WORKS", False)
+    assert kinds() == [RichModelSummary]
+
+
+@pytest.mark.usefixtures("_working_bar")
 def test_rich_is_not_shown_where_it_is_switched_off():
     assert kinds(enable_progress_bar=False) == [RichModelSummary]
     assert kinds(enable_model_summary=False) == [RichProgressBar]
@@ -30,7 +43,9 @@ def test_the_command_shows_rich(pcfrl, fer2013, shown):
     options = ["--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, "--baseline", "pixels"]
     small = ["--model.image_size=16", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.num_workers=0"]
     cli = pcfrl("fit", *options, *small, f"--trainer.enable_progress_bar={shown}")
-    assert isinstance(cli.trainer.progress_bar_callback, RichProgressBar) == (shown == "true")
+    assert isinstance(cli.trainer.progress_bar_callback, RichProgressBar) == (
+        shown == "true" and display.RICH_BAR_WORKS
+    )
 
 
 def test_a_benchmark_names_its_options_and_advertises_nothing(command, capsys):

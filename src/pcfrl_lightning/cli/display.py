@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch.callbacks import Callback, ModelSummary, ProgressBar, RichModelSummary, RichProgressBar
+from lightning_utilities.core.imports import RequirementCache
+
+RICH_BAR_WORKS = bool(RequirementCache("lightning>=2.5.3") or RequirementCache("rich<14.1"))
+"""The bar of Lightning 2.5.2 dies with newer versions of Rich; Lightning then shows its other one."""
 
 
 def with_display(trainer: Mapping[str, Any]) -> list[Callback]:
@@ -19,7 +23,8 @@ def with_display(trainer: Mapping[str, Any]) -> list[Callback]:
         ("enable_progress_bar", ProgressBar, RichProgressBar),
         ("enable_model_summary", ModelSummary, RichModelSummary),
     ):
-        wanted = trainer.get(key) is not False and not trainer.get("barebones")
+        works = RICH_BAR_WORKS or rich is not RichProgressBar
+        wanted = works and trainer.get(key) is not False and not trainer.get("barebones")
         if wanted and not any(isinstance(callback, kind) for callback in callbacks):
             callbacks.append(rich())
     return callbacks
