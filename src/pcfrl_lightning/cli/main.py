@@ -11,7 +11,7 @@ TRAINING = {
     "fit": "train a model (pretraining or a probe)",
     "validate": "evaluate a trained probe on the validation split (config: one of configs/probe)",
     "test": "evaluate a trained probe on the test split and write results.json (config: one of configs/probe)",
-    "predict": "write features of every image with a pretrained model (config: configs/pretrain.yaml)",
+    "predict": "write features of a test split or plain folder with a pretrained model (configs/pretrain.yaml)",
 }
 TOOLS = {
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),
