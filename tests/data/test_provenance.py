@@ -38,6 +38,6 @@ def test_settings_of_every_data_set_are_left_out(tmp_path):
 def test_places_are_found_below_crops_and_joins(tmp_path):
     memory = ArraySource(np.zeros((1, 8, 8, 3), np.uint8))
     parts = [FileSource(tmp_path / "a", ["1.jpg"]), FileSource(tmp_path / "b" / "c", ["2.jpg"]), memory]
-    cropped = LandmarkCrop().apply(ConcatSource(parts), np.array([[0, 0, 4, 4]] * 3, np.float32))
+    cropped = LandmarkCrop().apply(ConcatSource(parts), np.array([[[0, 0], [4, 4]]] * 3, np.float32))
     assert places(cropped) == {"a", "c"}
     assert places(memory) == set()

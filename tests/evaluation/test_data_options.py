@@ -81,9 +81,11 @@ def test_detector_is_named_without_its_folder(tmp_path):
         ),
         (
             "landmarks",
-            dict.fromkeys(("rafdb", "lfw", "cplfw"), "NoAlignment()"),
-            dict.fromkeys(("300w", "wflw", "aflw2000"), "LandmarkCrop(margin=0.25)"),
+            dict.fromkeys(("rafdb", "lfw", "cplfw"), "NoAlignment()")
+            | dict.fromkeys(("300w", "wflw", "aflw2000"), "LandmarkCrop(margin=0.25)"),
+            {},
             [
+                "kept LandmarkCrop(margin=0.25): head pose: LandmarkAlign would turn away the roll, which is a label",
                 "kept NoAlignment(): LFW has no landmarks: use NoAlignment or YuNetCrop",
                 "kept NoAlignment(): CPLFW has landmarks for folder 'images' only, not for 'aligned images'",
             ],
@@ -116,7 +118,7 @@ def test_landmarks_with_the_images_that_have_them(checkpoint, tmp_path, capsys):
     assert status == 0
     assert summary["options"] == ["rafdb.images=original", "cplfw.folder=images"]
     assert [row["message"] for row in summary["rows"]] == ["", ""]
-    assert {stored["alignment"] for stored in results.values()} == {"LandmarkCrop(margin=0.25)"}
+    assert {stored["alignment"] for stored in results.values()} == {"LandmarkAlign(margin=0.25)"}
     assert results["rafdb"]["data"] == {"images": "original", "read_from": ["original"]}
     assert results["cplfw"]["data"] == {"folder": "images", "read_from": ["images"]}
 

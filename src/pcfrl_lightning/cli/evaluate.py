@@ -49,13 +49,13 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _alignment(name: str | None, yunet_model: str | None) -> "Alignment | None":
-    from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment, YuNetCrop
+    from pcfrl_lightning.data.alignment import LandmarkAlign, NoAlignment, YuNetCrop
 
     if (name == "yunet") != (yunet_model is not None):
         raise ValueError("--alignment yunet and --yunet-model PATH belong together")
     if yunet_model is not None:
         return YuNetCrop(yunet_model)
-    return {None: None, "none": NoAlignment(), "landmarks": LandmarkCrop()}[name]
+    return {None: None, "none": NoAlignment(), "landmarks": LandmarkAlign()}[name]
 
 
 def _parser() -> argparse.ArgumentParser:

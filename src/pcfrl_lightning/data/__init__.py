@@ -46,6 +46,7 @@ _WHERE = {
     "W300LP_AFLW2000": "w300lp",
     "WFLW": "wflw",
     "NoAlignment": "alignment",
+    "LandmarkAlign": "alignment",
     "LandmarkCrop": "alignment",
     "YuNetCrop": "alignment",
 }

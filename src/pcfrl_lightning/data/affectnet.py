@@ -10,7 +10,6 @@ import torch
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import FolderImages, require_companions, require_images
 from pcfrl_lightning.data.rows import Once, Row, open_text
@@ -25,7 +24,7 @@ _COLUMNS = 9
 class _Sample(NamedTuple):
     image: str
     expression: int
-    box: np.ndarray | None
+    points: np.ndarray | None
     row: Row | None = None
 
 
@@ -39,7 +38,8 @@ class AffectNet7(FaceData):
 
     Args:
         root: the release.
-        alignment: how to cut out the face; `LandmarkCrop` uses the 68 points of the annotations.
+        alignment: how to cut out the face; `LandmarkAlign` and `LandmarkCrop` use the 68 points of the
+            annotations.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
     """
@@ -66,9 +66,9 @@ class AffectNet7(FaceData):
                     self.root / "Manually_Annotated_Images",
                 )
                 require_images(FolderImages(images), ((s.row, s.image) for s in samples if s.row is not None))
-            boxes = np.array([s.box for s in samples]).reshape(-1, 4) if self.alignment.needs_boxes else None
+            points = np.reshape([s.points for s in samples], (-1, 68, 2)) if self.alignment.needs_landmarks else None
             splits[split] = FaceSet(
-                self.alignment.apply(FileSource(images, [sample.image for sample in samples]), boxes),
+                self.alignment.apply(FileSource(images, [sample.image for sample in samples]), points),
                 {"expression": torch.tensor([sample.expression for sample in samples], dtype=torch.long)},
                 name=f"{self.name}/{split}",
                 class_names=CLASSES,
@@ -90,8 +90,8 @@ class AffectNet7(FaceData):
         for stem in tqdm(self._annotated(annotations, found), desc=f"labels {self.name}/{folder}", delay=2):
             expression = _code(self.root / annotations / f"{stem}_exp.npy")
             if expression < len(CLASSES):
-                box = self._array_box(self.root / annotations / f"{stem}_lnd.npy")
-                yield _Sample(f"{folder}/images/{stem}.jpg", expression, box)
+                points = self._array_points(self.root / annotations / f"{stem}_lnd.npy")
+                yield _Sample(f"{folder}/images/{stem}.jpg", expression, points)
 
     def _require_images(self, folder: str, stems: Iterable[str]) -> None:
         """Check that no annotation of one of the seven classes has lost its image."""
@@ -103,21 +103,21 @@ class AffectNet7(FaceData):
     def _annotated(self, annotations: str, images: Iterable[str]) -> list[str]:
         """Images by number that have all the annotations that are read: all of them, or an error."""
         stems = sorted(images, key=_by_number)
-        kinds = ["exp", "lnd"] if self.alignment.needs_boxes else ["exp"]
+        kinds = ["exp", "lnd"] if self.alignment.needs_landmarks else ["exp"]
         names = [f"{annotations}/{stem}_{kind}.npy" for kind in kinds for stem in stems]
         there = dict(zip(names, require_companions(self.root, names, "annotations"), strict=True))
         return [stem for stem in stems if all(there[f"{annotations}/{stem}_{kind}.npy"] for kind in kinds)]
 
-    def _array_box(self, path: Path) -> np.ndarray | None:
-        if not self.alignment.needs_boxes:
+    def _array_points(self, path: Path) -> np.ndarray | None:
+        if not self.alignment.needs_landmarks:
             return None
         try:
-            points = _load(path).astype(np.float64).reshape(-1, 2)
+            points = _load(path).astype(np.float32).reshape(-1, 2)
         except ValueError as error:
             raise DataError(f"{path}: landmarks are not numbers x, y ({error})") from None
         if len(points) != 68 or not np.isfinite(points).all():
             raise DataError(f"{path}: expected 68 finite landmarks, found {len(points)}")
-        return bounds(points)
+        return points
 
     def _from_csv(self, path: Path, once: Once) -> Iterator[_Sample]:
         with open_text(path) as lines:
@@ -128,14 +128,14 @@ class AffectNet7(FaceData):
                 row.expect(_COLUMNS)
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
-                    yield _Sample(once.add(row, row.relative(0)), expression, self._csv_box(row), row)
+                    yield _Sample(once.add(row, row.relative(0)), expression, self._csv_points(row), row)
 
-    def _csv_box(self, row: Row) -> np.ndarray | None:
-        if not self.alignment.needs_boxes:
+    def _csv_points(self, row: Row) -> np.ndarray | None:
+        if not self.alignment.needs_landmarks:
             return None
         numbers = Row(row.path, row.number, row.text(5).split(";"))
         numbers.expect(136)
-        return bounds(np.array([numbers.number_at(i) for i in range(136)]).reshape(68, 2))
+        return np.array([numbers.number_at(i) for i in range(136)], np.float32).reshape(68, 2)
 
 
 def _load(path: Path) -> np.ndarray:

@@ -36,7 +36,7 @@ class BU3DFE(FaceData):
 
     Raises:
         ValueError: fold or folds out of range.
-        UnsuitableAlignment: `LandmarkCrop`.
+        UnsuitableAlignment: an alignment by landmarks.
     """
 
     name = "bu3dfe"
@@ -55,7 +55,7 @@ class BU3DFE(FaceData):
             raise ValueError(f"need folds >= 2 and 0 <= fold < folds, got fold {fold} of {folds}")
         self.fold, self.folds = fold, folds
         self.alignment = alignment or NoAlignment()
-        if self.alignment.needs_boxes:
+        if self.alignment.needs_landmarks:
             raise UnsuitableAlignment("BU-3DFE has no landmarks: use NoAlignment or YuNetCrop")
 
     def build(self) -> dict[str, FaceSet]:

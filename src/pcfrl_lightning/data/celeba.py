@@ -8,7 +8,7 @@ import torch
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import five_point_bounds
+from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import open_images, require_images
 from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
@@ -27,7 +27,8 @@ class CelebA(FaceData):
     Args:
         root: folder that holds `img_align_celeba` (or its zip) and the lists, side by side or in the folders `Img`,
             `Anno` and `Eval` of the official download.
-        alignment: how to cut out the face; `LandmarkCrop` uses `list_landmarks_align_celeba.txt`.
+        alignment: how to cut out the face; `LandmarkAlign` and `LandmarkCrop` use the five points of
+            `list_landmarks_align_celeba.txt`.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
     """
@@ -51,19 +52,19 @@ class CelebA(FaceData):
         )
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
         identities = self._identities()
-        boxes = self._boxes() if self.alignment.needs_boxes else None
+        points = self._landmarks() if self.alignment.needs_landmarks else None
         splits = {}
         for code, split in enumerate(SPLITS):
             images = [name for name, (_, part) in partition.items() if part == code]
-            for table, what in ((attributes, "attributes"), (identities, "identity"), (boxes, "landmarks")):
+            for table, what in ((attributes, "attributes"), (identities, "identity"), (points, "landmarks")):
                 absent = [name for name in images if table is not None and name not in table]
                 if absent:
                     raise DataError(f"{self.root}: {len(absent)} images have no {what}, the first is {absent[0]}")
             labels = {"attributes": torch.from_numpy(np.array([attributes[name] for name in images], np.float32))}
             if identities is not None:
                 labels["identity"] = torch.tensor([identities[name][1] for name in images], dtype=torch.long)
-            crops = None if boxes is None else np.array([boxes[name] for name in images], np.float32).reshape(-1, 4)
-            source = self.alignment.apply(release.source(images), crops)
+            faces = None if points is None else np.reshape([points[name] for name in images], (-1, FIVE_POINTS, 2))
+            source = self.alignment.apply(release.source(images), faces)
             splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names=names)
         return {split: faces for split, faces in splits.items() if len(faces)}
 
@@ -77,16 +78,16 @@ class CelebA(FaceData):
             return None
         return _read_column(path, 1, 10**6)
 
-    def _boxes(self) -> dict[str, np.ndarray]:
-        """Face boxes by image name, from ten numbers x, y per line."""
-        boxes, once = {}, Once()
+    def _landmarks(self) -> dict[str, np.ndarray]:
+        """Five points (5, 2) by image name, from ten numbers x, y per line."""
+        result, once = {}, Once()
         for row in read_rows(self._list("list_landmarks_align_celeba.txt", "Anno")):
             if len(row) == 11:
-                points = np.array([row.number_at(i) for i in range(1, 11)]).reshape(5, 2)
-                boxes[once.add(row, row.relative(0))] = five_point_bounds(points)
-            elif boxes:
+                points = np.array([row.number_at(i) for i in range(1, 11)], np.float32)
+                result[once.add(row, row.relative(0))] = points.reshape(FIVE_POINTS, 2)
+            elif result:
                 row.expect(11)
-        return boxes
+        return result
 
 
 def _read_column(path: Path, low: int, high: int) -> dict[str, tuple[Row, int]]:

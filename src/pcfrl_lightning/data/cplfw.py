@@ -8,7 +8,7 @@ import numpy as np
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import five_point_bounds
+from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
 from pcfrl_lightning.data.release import open_images
@@ -22,14 +22,14 @@ class CPLFW(FaceData):
     Args:
         root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip of its name,
             with the landmark files of `images` in it).
-        alignment: how to cut out the face.  `LandmarkCrop` reads `images/<name>_5loc_attri.txt` and needs
-            `folder: images`.
+        alignment: how to cut out the face.  `LandmarkAlign` and `LandmarkCrop` read `images/<name>_5loc_attri.txt` and
+            need `folder: images`.
         folder: `images` or `aligned images`.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
 
     Raises:
-        UnsuitableAlignment: `LandmarkCrop` with another folder than `images`.
+        UnsuitableAlignment: an alignment by landmarks with another folder than `images`.
     """
 
     name = "cplfw"
@@ -45,27 +45,27 @@ class CPLFW(FaceData):
         super().__init__(root, image_size=image_size, **kwargs)
         self.alignment = alignment or NoAlignment()
         self.folder = folder
-        if self.alignment.needs_boxes and folder != "images":
+        if self.alignment.needs_landmarks and folder != "images":
             raise UnsuitableAlignment(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
         listing = first_existing(self.root, ["pairs_CPLFW.txt"], "pair list of CPLFW")
         release = open_images(self.root, [self.folder], [f"{self.folder}.zip"])
-        boxes = self._boxes if self.alignment.needs_boxes else None
-        return {"test": pair_set(read_two_line_pairs(listing), release, self.alignment, f"{self.name}/test", boxes)}
+        points = self._landmarks if self.alignment.needs_landmarks else None
+        return {"test": pair_set(read_two_line_pairs(listing), release, self.alignment, f"{self.name}/test", points)}
 
-    def _boxes(self, names: list[str]) -> np.ndarray:
-        """Face boxes (n, 4) from the five points of each image."""
-        boxes = np.empty((len(names), 4), np.float32)
+    def _landmarks(self, names: list[str]) -> np.ndarray:
+        """The five points (n, 5, 2) of each image."""
+        result = np.empty((len(names), FIVE_POINTS, 2), np.float32)
         texts = self._texts()
         for i, name in enumerate(names):
             path = texts / f"{Path(name).stem}_5loc_attri.txt"
             points = [[row.number_at(0), row.number_at(1)] for row in read_rows(path)]
-            if len(points) != 5:
+            if len(points) != FIVE_POINTS:
                 raise DataError(f"{path}: expected five lines `x y`, found {len(points)}")
-            boxes[i] = five_point_bounds(np.array(points))
-        return boxes
+            result[i] = points
+        return result
 
     def _texts(self) -> TextPath:
         """Where the landmark files lie: beside the images, in the folder or in the archive."""

@@ -11,7 +11,7 @@ import torch
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS, read_boxes, read_intensities
+from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS, read_intensities, read_landmarks
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.integrity import cache_folder
 from pcfrl_lightning.data.rows import first_existing
@@ -39,7 +39,8 @@ class DISFA(FaceData):
     Args:
         root: the release.
         fold: 1, 2, 3 or None.
-        alignment: how to cut out the face.  `LandmarkCrop` reads the 66 points under `Landmark_Points`.
+        alignment: how to cut out the face.  `LandmarkAlign` and `LandmarkCrop` read the 66 points under
+            `Landmark_Points`.
         camera: which videos.
         frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
             `DISFA`, `frames` or the root itself that holds subjects.
@@ -101,7 +102,7 @@ class DISFA(FaceData):
         frames_folder = self._frames_folder()
         paths: list[str] = []
         intensities: list[np.ndarray] = []
-        boxes: list[np.ndarray] = []
+        points: list[np.ndarray] = []
         subjects: list[int] = []
         folds: list[int] = []
         every = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
@@ -113,14 +114,14 @@ class DISFA(FaceData):
             intensities += [labels[frame] for frame in kept]
             subjects += [int(subject[2:])] * len(kept)
             folds += [next(number for number, part in enumerate(PARTS) if subject in part)] * len(kept)
-            if self.alignment.needs_boxes:
-                boxes += self._boxes_of(subject, kept)
+            if self.alignment.needs_landmarks:
+                points += self._landmarks_of(subject, kept)
         if not paths:
             raise DataError(f"{frames_folder}: none of its frames has a label under {labels_folder}")
         intensity = torch.from_numpy(np.stack(intensities))
         source = FileSource(frames_folder, paths)
         return FaceSet(
-            self.alignment.apply(source, np.stack(boxes) if boxes else None),
+            self.alignment.apply(source, np.stack(points) if points else None),
             {
                 "au_intensity": intensity,
                 "action_units": (intensity >= 2).float(),
@@ -155,12 +156,12 @@ class DISFA(FaceData):
         extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {self.camera} frames")
         return target
 
-    def _boxes_of(self, subject: str, frames: list[int]) -> list[np.ndarray]:
+    def _landmarks_of(self, subject: str, frames: list[int]) -> list[np.ndarray]:
         folder = first_existing(self.root, ["Landmark_Points", "Landmark_Points/Landmark_Points"], "landmarks")
-        boxes = read_boxes(folder, subject)
-        if absent := [frame for frame in frames if frame not in boxes]:
-            raise DataError(f"{folder / subject}: {len(boxes)} landmark files, none of them for frame {absent[0]}")
-        return [boxes[frame] for frame in frames]
+        points = read_landmarks(folder, subject)
+        if absent := [frame for frame in frames if frame not in points]:
+            raise DataError(f"{folder / subject}: {len(points)} landmark files, none of them for frame {absent[0]}")
+        return [points[frame] for frame in frames]
 
 
 def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> None:

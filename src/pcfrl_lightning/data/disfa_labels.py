@@ -61,8 +61,8 @@ def _read_unit(path: Path) -> dict[int, int]:
     return result
 
 
-def read_boxes(folder: Path, subject: str) -> dict[int, np.ndarray]:
-    """Frame (from 0) to its face box x0, y0, x1, y1, from the 66 points of the `.mat` files of a subject.
+def read_landmarks(folder: Path, subject: str) -> dict[int, np.ndarray]:
+    """Frame (from 0) to its 66 points (66, 2) float32, from the `.mat` files of a subject.
 
     The files are numbered from 0 or from 1, told by the lowest number.
 
@@ -75,10 +75,10 @@ def read_boxes(folder: Path, subject: str) -> dict[int, np.ndarray]:
     if not numbered:
         raise FileNotFoundError(f"no landmark files under {folder / subject}; use another alignment")
     first = min(numbered[0][0], 1)
-    boxes = {}
+    result = {}
     for number, path in numbered:
         points = read_mat(path, ["pts"])["pts"]
         if points.shape != (66, 2) or not np.isfinite(points).all():
             raise DataError(f"{path}: expected 66 finite points, found {points.shape}")
-        boxes[number - first] = np.concatenate([points.min(0), points.max(0)]).astype(np.float32)
-    return boxes
+        result[number - first] = points.astype(np.float32)
+    return result

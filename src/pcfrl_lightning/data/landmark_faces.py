@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcfrl_lightning.data.alignment import LandmarkCrop, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import bounds, in_crop
+from pcfrl_lightning.data.crops import in_crop
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.sources import ImageSource
 
@@ -54,10 +54,9 @@ class LandmarkFaces(FaceData):
             labels: further labels.
             class_names: see `FaceSet`.
         """
-        boxes = bounds(points)
-        landmarks = torch.from_numpy(in_crop(points, self.alignment.squares(boxes)))
+        landmarks = torch.from_numpy(in_crop(points, self.alignment.squares(points)))
         return FaceSet(
-            self.alignment.apply(source, boxes),
+            self.alignment.apply(source, points),
             {"landmarks": landmarks, **labels},
             name=f"{self.name}/{split}",
             class_names=class_names,

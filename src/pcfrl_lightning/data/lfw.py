@@ -30,7 +30,7 @@ class LFW(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        UnsuitableAlignment: `LandmarkCrop`.
+        UnsuitableAlignment: an alignment by landmarks.
     """
 
     name = "lfw"
@@ -46,7 +46,7 @@ class LFW(FaceData):
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
         self.alignment = alignment or NoAlignment()
-        if self.alignment.needs_boxes:
+        if self.alignment.needs_landmarks:
             raise UnsuitableAlignment("LFW has no landmarks: use NoAlignment or YuNetCrop")
         self.images, self.pairs = images, pairs
 

@@ -30,7 +30,7 @@ def pair_set(
     images: ReleaseImages,
     alignment: Alignment,
     name: str,
-    boxes: Callable[[list[str]], np.ndarray] | None = None,
+    landmarks: Callable[[list[str]], np.ndarray] | None = None,
 ) -> FaceSet:
     """The images that the pairs name, each once and sorted by name, with the pairs as row numbers.
 
@@ -39,7 +39,7 @@ def pair_set(
         images: of the release.
         alignment: how to cut out the faces.
         name: of the set.
-        boxes: image names to face boxes (n, 4), where the alignment needs them.
+        landmarks: image names to landmarks (n, L, 2), where the alignment needs them.
 
     Raises:
         DataError: the alignment needs landmarks and there are none.
@@ -50,7 +50,7 @@ def pair_set(
     row_of = {image: row for row, image in enumerate(names)}
     people = {person: number for number, person in enumerate(sorted({_person(image) for image in names}))}
     return FaceSet(
-        alignment.apply(images.source(names), boxes(names) if boxes else None),
+        alignment.apply(images.source(names), landmarks(names) if landmarks else None),
         {"identity": torch.tensor([people[_person(image)] for image in names], dtype=torch.long)},
         pairs=Pairs(
             torch.tensor([row_of[pair.first] for pair in pairs], dtype=torch.long),

@@ -9,7 +9,7 @@ import torch
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import five_point_bounds
+from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.release import open_images, require_images
 from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
@@ -24,14 +24,14 @@ class RAFDB(FaceData):
 
     Args:
         root: the release, or the folder that holds `basic`.
-        alignment: how to cut out the face.  `LandmarkCrop` needs `images: original` and reads the five points of
-            `Annotation/manual/<name>_manu_attri.txt`.
+        alignment: how to cut out the face.  `LandmarkAlign` and `LandmarkCrop` need `images: original` and read the
+            five points of `Annotation/manual/<name>_manu_attri.txt`.
         images: `aligned` (100x100, aligned by the authors) or `original`.
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
 
     Raises:
-        UnsuitableAlignment: `LandmarkCrop` with the aligned images.
+        UnsuitableAlignment: an alignment by landmarks with the aligned images.
     """
 
     name = "rafdb"
@@ -49,7 +49,7 @@ class RAFDB(FaceData):
         super().__init__(root, image_size=image_size, **kwargs)
         self.alignment = alignment or NoAlignment()
         self.images = images
-        if self.alignment.needs_boxes and images == "aligned":
+        if self.alignment.needs_landmarks and images == "aligned":
             raise UnsuitableAlignment(
                 "the aligned images of RAF-DB have no landmarks: use images=original or NoAlignment"
             )
@@ -79,7 +79,7 @@ class RAFDB(FaceData):
             split: FaceSet(
                 self.alignment.apply(
                     release.source(files[split]),
-                    self._boxes(base, names[split]) if self.alignment.needs_boxes else None,
+                    self._landmarks(base, names[split]) if self.alignment.needs_landmarks else None,
                 ),
                 {"expression": torch.tensor(labels[split], dtype=torch.long)},
                 name=f"{self.name}/{split}",
@@ -92,16 +92,16 @@ class RAFDB(FaceData):
         stem, dot, suffix = name.rpartition(".")
         return f"{stem}_aligned{dot}{suffix}" if self.images == "aligned" else name
 
-    def _boxes(self, base: Path, names: list[str]) -> np.ndarray:
-        """Face boxes (n, 4) from the first five lines, `x y` each, of the manual annotations."""
-        boxes = np.empty((len(names), 4), np.float32)
+    def _landmarks(self, base: Path, names: list[str]) -> np.ndarray:
+        """The five points (n, 5, 2) in the first lines, `x y` each, of the manual annotations."""
+        result = np.empty((len(names), FIVE_POINTS, 2), np.float32)
         for i, name in enumerate(names):
             path = base / "Annotation" / "manual" / f"{Path(name).stem}_manu_attri.txt"
-            rows = list(islice(read_rows(path), 5))
-            if len(rows) < 5:
+            rows = list(islice(read_rows(path), FIVE_POINTS))
+            if len(rows) < FIVE_POINTS:
                 raise DataError(f"{path}: expected five landmarks in the first lines, found {len(rows)}")
-            boxes[i] = five_point_bounds(np.array([[row.number_at(0), row.number_at(1)] for row in rows]))
-        return boxes
+            result[i] = [[row.number_at(0), row.number_at(1)] for row in rows]
+        return result
 
 
 class RAFDBCompound(RAFDB):

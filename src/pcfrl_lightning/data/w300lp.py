@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.alignment import Alignment, LandmarkCrop
+from pcfrl_lightning.data.alignment import Alignment, LandmarkAlign, LandmarkCrop, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.crops import bounds
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.matfile import read_mat
 from pcfrl_lightning.data.release import require_both
@@ -40,6 +39,9 @@ class W300LP_AFLW2000(FaceData):
             box of the 68 points (`pt2d` in 300W-LP; `pt3d_68` in AFLW2000, whose `pt2d` hides occluded points).
         image_size: side of the images in pixels.
         kwargs: see `FaceData`.
+
+    Raises:
+        UnsuitableAlignment: `LandmarkAlign`.
     """
 
     name = "300w-lp-aflw2000"
@@ -48,6 +50,8 @@ class W300LP_AFLW2000(FaceData):
         self, root: str | Path, alignment: Alignment | None = None, image_size: int = 256, **kwargs: Any
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
+        if isinstance(alignment, LandmarkAlign):
+            raise UnsuitableAlignment("head pose: LandmarkAlign would turn away the roll, which is a label")
         self.alignment = alignment or LandmarkCrop()
 
     def build(self) -> dict[str, FaceSet]:
@@ -82,19 +86,19 @@ class W300LP_AFLW2000(FaceData):
         image_of = {label: f"{label.removesuffix('.mat')}.jpg" for label in files(folder, ".mat")}
         images = require_both(folder, files(folder), image_of, ".mat")
         angles = np.empty((len(images), 3), np.float32)
-        boxes = np.zeros((len(images), 4), np.float32)
+        points = np.zeros((len(images), 68, 2), np.float32)
         labels = [f"{image.removesuffix('.jpg')}.mat" for image in images]
-        keys = ["Pose_Para", points_key] if self.alignment.needs_boxes else ["Pose_Para"]
+        keys = ["Pose_Para", points_key] if self.alignment.needs_landmarks else ["Pose_Para"]
         for i, label in enumerate(tqdm(labels, desc=f"labels {self.name}/{split}", delay=2)):
             path = folder / label
             content = read_mat(path, keys)
             angles[i] = yaw_pitch_roll(content["Pose_Para"], path)
-            if self.alignment.needs_boxes:
-                boxes[i] = _box(content[points_key], path)
+            if self.alignment.needs_landmarks:
+                points[i] = _points(content[points_key], path)
         kept = np.flatnonzero((np.abs(angles) <= LARGEST_ANGLE).all(axis=1))
         source = FileSource(folder, [images[row] for row in kept.tolist()])
         return FaceSet(
-            self.alignment.apply(source, boxes[kept] if self.alignment.needs_boxes else None),
+            self.alignment.apply(source, points[kept] if self.alignment.needs_landmarks else None),
             {"pose": torch.from_numpy(angles[kept]), "photo": photos([images[row] for row in kept.tolist()])},
             name=f"{self.name}/{split}",
             class_names=["yaw", "pitch", "roll"],
@@ -132,7 +136,7 @@ def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
     return np.array([yaw, pitch, roll], np.float32)
 
 
-def _box(points: np.ndarray, path: Path) -> np.ndarray:
+def _points(points: np.ndarray, path: Path) -> np.ndarray:
     if points.ndim != 2 or points.shape[0] < 2 or points.shape[1] != 68 or not np.isfinite(points[:2]).all():
         raise DataError(f"{path}: expected 68 finite landmarks, found an array of shape {points.shape}")
-    return bounds(points[:2].T - 1)  # MATLAB counts pixels from 1
+    return points[:2].T - 1  # MATLAB counts pixels from 1

@@ -1,11 +1,12 @@
+import math
 import pickle
 
 import cv2
 import numpy as np
 import pytest
 
-from pcfrl_lightning.data.alignment import LandmarkCrop, NoAlignment, YuNetCrop
-from pcfrl_lightning.data.crops import cut, five_point_bounds, in_crop, squares
+from pcfrl_lightning.data.alignment import LandmarkAlign, LandmarkCrop, NoAlignment, YuNetCrop
+from pcfrl_lightning.data.crops import cut, cut_turned, face_boxes, in_crop, squares, upright_angles, upright_squares
 from pcfrl_lightning.data.sources import ArraySource, CorruptImage
 from pcfrl_lightning.errors import DataError
 
@@ -47,21 +48,152 @@ def test_points_in_the_crop_follow_the_resize():
 
 def test_five_points_stand_for_a_box_twice_as_large():
     points = np.array([[40.0, 40], [60, 40], [50, 50], [42, 60], [58, 60]])
-    np.testing.assert_allclose(five_point_bounds(points), [30, 30, 70, 70])
+    np.testing.assert_allclose(face_boxes(points[None]), [[30, 30, 70, 70]])
+    np.testing.assert_allclose(face_boxes(np.tile(points, (2, 1))[None]), [[40, 40, 60, 60]])
 
 
 def test_alignments_share_one_interface():
     source = ArraySource(IMAGE[None])
-    boxes = np.array([[10, 10, 29, 29]], np.float32)
-    assert NoAlignment().apply(source, boxes) is source
-    cropped = LandmarkCrop(0.0).apply(source, boxes)
+    landmarks = np.zeros((1, 68, 2), np.float32) + 20
+    landmarks[0, :2] = [[10, 10], [29, 29]]
+    assert NoAlignment().apply(source, landmarks) is source
+    cropped = LandmarkCrop(0.0).apply(source, landmarks)
     np.testing.assert_array_equal(cropped.read(0), IMAGE[10:29, 10:29])
     assert cropped.fingerprint() != source.fingerprint()
-    assert cropped.fingerprint() != LandmarkCrop(0.2).apply(source, boxes).fingerprint()
+    assert cropped.fingerprint() != LandmarkCrop(0.2).apply(source, landmarks).fingerprint()
+
+
+@pytest.mark.parametrize("alignment", [LandmarkCrop, LandmarkAlign])
+def test_alignment_by_landmarks_needs_them_and_a_margin(alignment):
     with pytest.raises(DataError, match="no landmarks"):
-        LandmarkCrop().apply(source, None)
+        alignment().apply(ArraySource(IMAGE[None]), None)
     with pytest.raises(ValueError, match="margin"):
-        LandmarkCrop(-0.1)
+        alignment(-0.1)
+
+
+FIVE = np.array([[-0.5, 0.0], [0.5, 0], [0, 0.6], [-0.4, 1.05], [0.4, 1.05]])
+
+
+def turned(points, degrees, scale=1.0, shift=(0.0, 0.0)):
+    """Points turned clockwise as seen, with y downwards."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return np.array([[cos * x - sin * y, sin * x + cos * y] for x, y in points]) * scale + np.array(shift)
+
+
+def sixty_eight(five):
+    """An iBUG annotation with these eyes, nose tip and mouth corners; the other points lie at the nose tip."""
+    points = np.tile(five[2], (68, 1))
+    for eye, first in ((0, 36), (1, 42)):
+        around = np.linspace(0, 2 * np.pi, 7)[:6]
+        points[first : first + 6] = five[eye] + 0.1 * np.column_stack([np.cos(around), np.sin(around)])
+    points[48], points[54] = five[3], five[4]
+    return points
+
+
+@pytest.mark.parametrize("degrees", [-170, -90, -20, 0, 5, 45, 135])
+def test_the_angle_of_a_turned_face(degrees):
+    five = turned(FIVE, degrees, 30, (100, 80))
+    all_points = turned(sixty_eight(FIVE), degrees, 30, (100, 80))
+    swapped = five[[1, 0, 2, 4, 3]]  # left and right as the person sees them
+    for points in (five, swapped, all_points, np.delete(all_points, [60, 64], axis=0)):
+        assert math.degrees(upright_angles(points[None])[0]) == pytest.approx(degrees, abs=1e-6)
+
+
+def test_yaw_does_not_look_like_roll():
+    for narrowed in (0.9, 0.5, 0.1):
+        points = turned(FIVE * np.array([narrowed, 1]), 25, 30)
+        assert math.degrees(upright_angles(points[None])[0]) == pytest.approx(25, abs=1e-6)
+
+
+def test_the_angle_is_the_best_of_all():
+    """Against a search in steps of a hundredth of a degree, on points that fit no rotation exactly."""
+    generator = np.random.default_rng(1)
+    upright = FIVE[[0, 1, 3, 4]]
+    upright = upright - upright.mean(axis=0)
+    for degrees in (-60, 10, 150):
+        points = turned(FIVE, degrees, 20, (5, 7)) + generator.normal(scale=2, size=(5, 2))
+        four = points[[0, 1, 3, 4]] - points[[0, 1, 3, 4]].mean(axis=0)
+
+        def misfit(angle, four=four):
+            candidate = turned(upright, angle)
+            scale = (candidate * four).sum() / (candidate**2).sum()
+            return ((scale * candidate - four) ** 2).sum() if scale > 0 else np.inf
+
+        best = min(np.arange(-180, 180, 0.01), key=misfit)
+        assert math.degrees(upright_angles(points[None])[0]) == pytest.approx(best, abs=0.01)
+
+
+def test_other_annotations_cannot_be_turned():
+    with pytest.raises(ValueError, match="by 98 landmarks: expected 5, 66 or 68"):
+        upright_angles(np.zeros((1, 98, 2)))
+
+
+def slow_cut_turned(image, x, y, side, angle):
+    """Every pixel looked up where it comes from, rounded to the nearest."""
+    result = np.zeros((side, side, 3), np.uint8)
+    for v in range(side):
+        for u in range(side):
+            right, down = u - (side - 1) / 2, v - (side - 1) / 2
+            from_x = round(x + math.cos(angle) * right - math.sin(angle) * down)
+            from_y = round(y + math.sin(angle) * right + math.cos(angle) * down)
+            if 0 <= from_x < image.shape[1] and 0 <= from_y < image.shape[0]:
+                result[v, u] = image[from_y, from_x]
+    return result
+
+
+@pytest.mark.parametrize("quarter", [0, 1, 2, 3])
+@pytest.mark.parametrize("centre", [(20, 15), (2, 35)])
+def test_cut_turned_by_quarters_moves_pixels(quarter, centre):
+    square = (*centre, 21, quarter * np.pi / 2)
+    np.testing.assert_array_equal(cut_turned(IMAGE, np.array(square), "x"), slow_cut_turned(IMAGE, *square))
+
+
+def test_cut_turned_finds_every_pixel_of_a_smooth_image():
+    ramp = np.stack(
+        [np.tile(np.arange(60) * 4, (40, 1)), np.tile(np.arange(40)[:, None] * 4, (1, 60)), np.zeros((40, 60))]
+    )
+    image = ramp.transpose(1, 2, 0).astype(np.uint8)
+    square = (30.3, 18.7, 20, 0.5)
+    difference = cut_turned(image, np.array(square), "x").astype(int) - slow_cut_turned(image, *square)
+    assert abs(difference).max() <= 3  # half a pixel of a ramp that rises by 4
+
+
+@pytest.mark.parametrize("square", [(75, 20, 30, 0.3), (20, -16, 30, 0), (20, 20, 241, 0)])
+def test_turned_landmarks_off_the_image_are_reported(square):
+    with pytest.raises(CorruptImage, match=r"face.jpg: its landmarks .* do not fit a 60x40 image"):
+        cut_turned(IMAGE, np.array(square), "face.jpg")
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -75])
+def test_a_turned_face_is_cut_out_as_the_upright_one(degrees):
+    """Squares drawn at eyes and mouth stand in the same places of the crop, however the face is turned."""
+    points = turned(FIVE, degrees, 60, (150, 150))
+    image = np.zeros((300, 300, 3), np.uint8)
+    for x, y in points:
+        cv2.circle(image, (round(x), round(y)), 6, (255, 255, 255), -1)
+    side = upright_squares(points[None].astype(np.float32), 0.25)[0, 2]
+    assert side == pytest.approx(2 * 1.05 * 60 * 1.5, abs=1)
+    crop = LandmarkAlign(0.25).apply(ArraySource(image[None]), points[None]).read(0)
+    assert crop.shape == (round(side), round(side), 3)
+    middle = (FIVE.min(axis=0) + FIVE.max(axis=0)) / 2
+    for u, v in (FIVE - middle) * 60 + (side - 1) / 2:
+        assert crop[round(v), round(u)].min() > 200
+    assert 4 * np.pi * 36 < (crop[..., 0] > 127).sum() < 6.5 * np.pi * 36
+
+
+def test_turned_crops_have_fingerprints_of_their_own():
+    source = ArraySource(IMAGE[None])
+    points = turned(FIVE, 10, 10, (30, 15))[None]
+    prints = {
+        kind(margin).apply(source, points).fingerprint()
+        for kind in (LandmarkCrop, LandmarkAlign)
+        for margin in (0.0, 0.5)
+    }
+    assert len(prints) == 4
+    aligned = LandmarkAlign().apply(source, points)
+    again = pickle.loads(pickle.dumps(aligned))
+    assert again.fingerprint() == aligned.fingerprint()
+    np.testing.assert_array_equal(again.read(0), aligned.read(0))
 
 
 class FakeDetector:
