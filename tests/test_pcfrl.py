@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from pcfrl_lightning import PCFRL, functional, load_network
-from pcfrl_lightning.contrast import CalibratedContrast, DelayedStart, Eq7, LossWeight, NoCalibration, NPAThreshold
+from pcfrl_lightning.contrast import (
+    CalibratedContrast,
+    DelayedStart,
+    Eq7,
+    LossWeight,
+    MirroredNegatives,
+    NoCalibration,
+    NPAThreshold,
+)
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.orthogonality import CrossCovariance
 from pcfrl_lightning.pcfrl import VIEW_ORDER
@@ -56,6 +64,40 @@ def test_every_weight_gets_a_gradient():
     silent = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     # a bias directly before batch normalisation is cancelled by it
     assert [name for name in silent if not name.endswith("bias")] == []
+
+
+def with_mirrored_negatives() -> PCFRL:
+    negatives = MirroredNegatives()
+    return tiny_model(pose_contrast=CalibratedContrast(NoCalibration(), Eq7(), negatives=negatives))
+
+
+def test_mirrored_views_are_the_negatives_of_the_pose_contrast():
+    """The loss of features computed one by one, and gradients that come from the mirrored views alone."""
+    model, batch = with_mirrored_negatives().eval(), random_batch(3)
+    images = batch["pose_negatives"] = torch.rand(3, 2, 3, 32, 32, requires_grad=True)
+    torch.manual_seed(5)
+    pose = model.losses(batch)[2]
+    z = [model.network.project_pose(model.network.encode(batch[name]).f_p) for name in ("pose_1", "pose_2")]
+    mirrored = [model.network.project_pose(model.network.encode(group).f_p) for group in images]
+    torch.manual_seed(5)
+    expected = model.pose_contrast(*z, torch.stack(mirrored)).loss
+    torch.testing.assert_close(pose.loss, expected, atol=1e-4, rtol=1e-4)
+    (gradient,) = torch.autograd.grad(pose.loss, images)
+    assert (gradient.flatten(2).abs().amax(dim=2) > 0).all()
+
+
+def test_mirrored_negatives_without_mirrored_views():
+    with pytest.raises(UsageError, match=r"pose_contrast.negatives MirroredNegatives needs data.views PCLViews"):
+        with_mirrored_negatives().losses(random_batch())
+    with pytest.raises(ValueError, match=r"face_contrast.negatives cannot be MirroredNegatives"):
+        tiny_model(face_contrast=CalibratedContrast(NoCalibration(), Eq7(), negatives=MirroredNegatives()))
+
+
+def test_mirrored_views_cost_nothing_where_no_loss_uses_them():
+    model, calls = tiny_model(), []
+    model.network.backbone.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    model.losses(random_batch(4) | {"pose_negatives": torch.rand(4, 2, 3, 32, 32)})
+    assert calls == [24]
 
 
 class KeepBatches(L.Callback):

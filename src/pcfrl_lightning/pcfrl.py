@@ -31,7 +31,7 @@ class PCFRL(L.LightningModule):
     ``calibrator: NoCalibration`` in both heads.
 
     Batches are dictionaries of float views in [0, 1], each ``(N, 3, S, S)``: ``source``, ``target``, ``face_1``,
-    ``face_2``, ``pose_1``, ``pose_2``.
+    ``face_2``, ``pose_1``, ``pose_2``; and ``pose_negatives`` ``(N, K, 3, S, S)`` for ``MirroredNegatives``.
 
     Under DDP the negatives and the neighbourhood of NPA are the global batch, and batch statistics are those of the
     global batch: W ranks of N/W images compute the loss and the gradients of one process with N images. With gradient
@@ -49,6 +49,9 @@ class PCFRL(L.LightningModule):
         input_noise: standard deviation of Gaussian noise added to the PDD inputs, targets stay clean (0: off, public
             PCL code: 0.4).
         compile_network: compile the backbone, the subnets and the decoder with ``torch.compile``.
+
+    Raises:
+        ValueError: a negative ``input_noise``, or mirrored negatives in ``face_contrast``.
     """
 
     def __init__(
@@ -70,6 +73,11 @@ class PCFRL(L.LightningModule):
         self.network = PCFRLNetwork(backbone or FaceBackbone(), image_size, projection_dim)
         self.face_contrast = face_contrast or CalibratedContrast(NPAThreshold(), Eq7(beta=1.0))
         self.pose_contrast = pose_contrast or CalibratedContrast(NPAThreshold(), Eq7(beta=0.2))
+        if self.face_contrast.negatives.needs_mirrored:
+            raise ValueError(
+                f"face_contrast.negatives cannot be {type(self.face_contrast.negatives).__name__}: mirrored views are "
+                "negatives of the pose, not of the face; use it in pose_contrast"
+            )
         self.orthogonality = orthogonality or PerSampleOrthogonality()
         self.task_weights = task_weights or DWA()
         self.input_noise = input_noise
@@ -130,7 +138,8 @@ class PCFRL(L.LightningModule):
             start=reconstruction.new_zeros(()),
         )
         face = self.face_contrast(*network.project_face(f_f_views).chunk(2))
-        pose = self.pose_contrast(*network.project_pose(f_p_views).chunk(2))
+        z_p, mirrored = self.project_pose_views(f_p_views, batch)
+        pose = self.pose_contrast(*z_p.chunk(2), mirrored)
         return (
             reconstruction + orthogonality,
             face,
@@ -145,6 +154,22 @@ class PCFRL(L.LightningModule):
             for name in ("source", "target"):
                 views[name] = views[name] + self.input_noise * torch.randn_like(views[name])
         return self.network.backbone(torch.cat(list(views.values())).contiguous(memory_format=torch.channels_last))
+
+    def project_pose_views(self, f_p: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """z_p of the pose views (2 N, d) and, where the pose contrast uses them, of the mirrored views (N, K, d)."""
+        if not self.pose_contrast.negatives.needs_mirrored:
+            return self.network.project_pose(f_p), None
+        images = batch.get("pose_negatives")
+        if images is None:
+            name = type(self.pose_contrast.negatives).__name__
+            raise UsageError(
+                f"model.pose_contrast.negatives {name} needs data.views PCLViews, which mirrors the images"
+            )
+        maps = self.network.backbone(images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        mirrored = self.network.pose_subnet(maps).flatten(1)
+        # one pass, so that batch statistics tell the mirrored views from the others by nothing
+        z_p, z_mirrored = self.network.project_pose(torch.cat([f_p, mirrored])).split([len(f_p), len(mirrored)])
+        return z_p, z_mirrored.unflatten(0, images.shape[:2])
 
     def reconstruction(self, batch: dict[str, Tensor], f_f: Tensor, f_p: Tensor) -> Tensor:
         """Eq. 1: all four combinations of face and pose features of s and s_hat, in one decoder pass."""

@@ -18,6 +18,7 @@ from pcfrl_lightning.contrast import (
     Eq7,
     ExponentWeight,
     LossWeight,
+    MirroredNegatives,
     MixedNegatives,
     Negatives,
     NoCalibration,
@@ -38,11 +39,13 @@ HEADS: list[tuple[Calibrator, PairTerm, Negatives]] = [
     (TopK(2), Attention(), AllNegatives()),
     (CosineThreshold(0.1), CosineOnly(), RandomNegatives(3)),
     (NoCalibration(), Eq7(), MixedNegatives()),
+    (NoCalibration(), Eq7(), MirroredNegatives()),
 ]
 
 
 def _batch(images: int = 6, device: str = "cpu") -> dict[str, torch.Tensor]:
-    return {name: torch.rand(images, 3, 32, 32, device=device) for name in VIEW_ORDER}
+    views = {name: torch.rand(images, 3, 32, 32, device=device) for name in VIEW_ORDER}
+    return views | {"pose_negatives": torch.rand(images, 2, 3, 32, 32, device=device)}
 
 
 class _WatchedSteps(PCFRL):
@@ -83,8 +86,9 @@ def test_losses_and_gradients_wait_for_nothing(
     calibrator: Calibrator, pair_term: PairTerm, negatives: Negatives
 ) -> None:
     head = CalibratedContrast(calibrator, pair_term, negatives=negatives)
+    face = CalibratedContrast(calibrator, pair_term) if negatives.needs_mirrored else head
     module = PCFRL(
-        FaceBackbone(0.125), head, head, CrossCovariance(), image_size=32, projection_dim=16, input_noise=0.4
+        FaceBackbone(0.125), face, head, CrossCovariance(), image_size=32, projection_dim=16, input_noise=0.4
     )
     with HostSyncs() as syncs:
         pdd, face, pose, _ = module.losses(_batch())

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -15,12 +16,14 @@ from pcfrl_lightning.contrast import (
     Eq7,
     ExponentWeight,
     LossWeight,
+    MirroredNegatives,
     MixedNegatives,
     NoCalibration,
     NPAThreshold,
     RandomNegatives,
     TopK,
 )
+from pcfrl_lightning.contrast import negatives as module_of_negatives
 
 TERMS = {
     "eq7": Eq7,
@@ -252,9 +255,48 @@ def test_mixed_negatives_follow_the_generator_and_skip_calibrated_pairs():
     assert head(first, second).loss.isfinite()
 
 
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+def test_mirrored_negatives_are_blends_of_the_own_images_mirror_views(denominator):
+    """Against a loop that makes every blend; the weights and the permutation are those of the generator."""
+    (first, second), temperature = views(3, 5), 0.3
+    mirrored = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    torch.manual_seed(7)
+    lam, permutation = module_of_negatives._mixing(1.6, mirrored.shape[:2], mirrored)
+    total = 0.0
+    pairs = [(first[image], second[image], image) for image in range(3)]
+    for anchor, twin, image in pairs + [(twin, anchor, image) for anchor, twin, image in pairs]:
+        positive = torch.cosine_similarity(anchor, twin, dim=0) / temperature
+        exponents = []
+        for k in range(4):
+            weight = lam[image, k]
+            blend = weight * mirrored[image, k] + (1 - weight) * mirrored[image, permutation[k]]
+            exponents.append((torch.cosine_similarity(anchor, blend, dim=0) / temperature).exp())
+        denominator_sum = sum(exponents) + (positive.exp() if denominator == "all" else 0)
+        total += -(positive.exp() / denominator_sum).log().item()
+    head = CalibratedContrast(NoCalibration(), Eq7(), temperature, denominator, MirroredNegatives())
+    torch.manual_seed(7)
+    assert head(first, second, mirrored).loss.item() == pytest.approx(total / 6, abs=1e-10)
+
+
+def test_mirrored_negatives_give_the_loss_of_the_public_code(golden, monkeypatch):
+    values = np.load(golden / "pcl_losses.npz")
+    mixing = torch.from_numpy(values["pose_mix_lambda"]).float(), torch.from_numpy(values["pose_mix_perm"])
+    monkeypatch.setattr(module_of_negatives, "_mixing", lambda *_: mixing)
+    head = CalibratedContrast(NoCalibration(), Eq7(), 0.07, "all", MirroredNegatives())
+    first, second = torch.from_numpy(values["pose_features"]).chunk(2)
+    mirrored = torch.from_numpy(values["pose_negatives"]).unflatten(0, (4, 5))
+    assert head(first, second, mirrored).loss.item() == pytest.approx(values["pose_loss"].item(), abs=2e-6)
+
+
+def test_mirrored_negatives_need_mirrored_views():
+    with pytest.raises(ValueError, match=r"needs mirrored views in the batch: set data.views to PCLViews"):
+        CalibratedContrast(NoCalibration(), Eq7(), negatives=MirroredNegatives())(*views(3, 4))
+
+
 @pytest.mark.parametrize(
     ("make", "key"),
     [
+        (lambda: MirroredNegatives(beta=0.0), "beta of MirroredNegatives"),
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), temperature=0.0), "temperature"),
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), temperature=-1.0), "temperature"),
         (lambda: CalibratedContrast(NoCalibration(), Eq7(), temperature=float("nan")), "temperature"),

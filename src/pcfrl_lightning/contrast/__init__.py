@@ -10,7 +10,14 @@ from pcfrl_lightning.contrast.calibrators import (
     TopK,
 )
 from pcfrl_lightning.contrast.head import CalibratedContrast, ContrastOutput
-from pcfrl_lightning.contrast.negatives import AllNegatives, MixedNegatives, Negatives, RandomNegatives, Views
+from pcfrl_lightning.contrast.negatives import (
+    AllNegatives,
+    MirroredNegatives,
+    MixedNegatives,
+    Negatives,
+    RandomNegatives,
+    Views,
+)
 from pcfrl_lightning.contrast.pair_terms import (
     AlignmentOnly,
     Attention,
@@ -37,6 +44,7 @@ __all__ = [
     "Eq7",
     "ExponentWeight",
     "LossWeight",
+    "MirroredNegatives",
     "MixedNegatives",
     "NPAThreshold",
     "Negatives",

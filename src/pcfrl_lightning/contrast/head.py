@@ -69,14 +69,17 @@ class CalibratedContrast(nn.Module):
         self.negatives = negatives if negatives is not None else AllNegatives()
         self.calibrated_mean: CalibratedMean = calibrated_mean
 
-    def forward(self, first: Tensor, second: Tensor) -> ContrastOutput:
-        """Losses of the two views (n, d) each, as this rank's projector gave them (not normalised).
+    def forward(self, first: Tensor, second: Tensor, mirrored: Tensor | None = None) -> ContrastOutput:
+        """Losses of the two views (n, d) each, as this rank's projector gave them (not normalised), and of K mirrored
+        views (n, K, d) of each image for :class:`MirroredNegatives`.
 
         The anchors are the 2n views of this rank, their negatives and neighbours the M = 2N views of all ranks, which
         must hold equally many images.
         """
         with torch.autocast(first.device.type, enabled=False):
             views, anchors = self._gather(first, second)
+            if mirrored is not None:
+                views = views._replace(mirrored=F.upcast(mirrored))
             images = len(views.context) // 2
             columns = torch.arange(2 * images, device=first.device)
             candidates = (columns % images) != (views.anchor_index % images).unsqueeze(1)

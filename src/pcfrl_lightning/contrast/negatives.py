@@ -13,17 +13,25 @@ class Views(NamedTuple):
     """The views of the global batch as the head sees them.
 
     ``context`` (M, d) their unit rows; ``length`` (M,) the norms before; ``anchor_index`` (m,) long, which of them are
-    the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context.
+    the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context; ``mirrored`` (m / 2, K, d) features
+    of K mirrored views of each image of this rank, not normalised, where the batch has them.
     """
 
     context: Tensor
     length: Tensor
     anchor_index: Tensor
     similarity: Tensor
+    mirrored: Tensor | None = None
 
 
 class Negatives(ABC):
-    """Turns the negatives of each anchor into the log of the denominator's sum."""
+    """Turns the negatives of each anchor into the log of the denominator's sum.
+
+    Attributes:
+        needs_mirrored: whether `Views.mirrored` is used; its views are encoded only then.
+    """
+
+    needs_mirrored: bool = False
 
     @abstractmethod
     def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
@@ -66,19 +74,53 @@ class MixedNegatives(Negatives):
     """
 
     def __init__(self, beta: float = 1.6) -> None:
-        if not beta > 0:
-            raise ValueError(f"beta of MixedNegatives must be > 0, got {beta}")
-        self.beta = beta
+        self.beta = _checked(beta, "MixedNegatives")
 
     def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
         columns = F.candidate_columns(views.anchor_index, images=len(views.context) // 2)
-        permutation = torch.randperm(columns.shape[1], device=columns.device)
-        concentration = torch.full_like(views.similarity[:1, :1], self.beta).squeeze()
-        # validation would read the parameters back from the device
-        lam = torch.distributions.Beta(concentration, concentration, validate_args=False).sample(columns.shape)
+        lam, permutation = _mixing(self.beta, columns.shape, views.similarity)
         square = views.similarity.shape[0] == views.similarity.shape[1]
         gram = views.similarity if square else F.gram(views.context)
         mixed = F.mixed_similarity(views.similarity, gram, views.length, columns, lam, permutation)
         kept = negatives.gather(1, columns)
         return F.log_negatives(mixed, kept & kept[:, permutation], temperature)
+
+
+class MirroredNegatives(Negatives):
+    """Mixed mirrored views of the anchor's own image, for the pose branch of the public PCL code: a mirror image shows
+    another pose of the same face.  Views of other images are no negatives.
+
+    Needs a data module with ``views: PCLViews``, whose ``pose_negatives`` is K, at least 1.  The public code means this
+    but regroups the K views over the images of a batch; here they stay with their image.
+
+    Args:
+        beta: as in :class:`MixedNegatives`.
+    """
+
+    needs_mirrored = True
+
+    def __init__(self, beta: float = 1.6) -> None:
+        self.beta = _checked(beta, "MirroredNegatives")
+
+    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+        """See :class:`Negatives`; raises ValueError for a batch without mirrored views."""
+        if views.mirrored is None:
+            raise ValueError("MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews")
+        lam, permutation = _mixing(self.beta, views.mirrored.shape[:2], views.mirrored)
+        mixed = F.mixed_group_similarity(views.context[views.anchor_index], views.mirrored, lam, permutation)
+        return F.log_negatives(mixed, torch.ones_like(mixed, dtype=torch.bool), temperature)
+
+
+def _checked(beta: float, name: str) -> float:
+    if not beta > 0:
+        raise ValueError(f"beta of {name} must be > 0, got {beta}")
+    return beta
+
+
+def _mixing(beta: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights Beta(beta, beta) of shape (n, K) and one permutation (K,) that says who is mixed with whom."""
+    permutation = torch.randperm(shape[1], device=like.device)
+    concentration = like.new_full((), beta)
+    # validation would read the parameters back from the device
+    return torch.distributions.Beta(concentration, concentration, validate_args=False).sample(shape), permutation
