@@ -11,6 +11,7 @@ import torch
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.release import FolderImages, require_companions, require_images
 from pcfrl_lightning.data.rows import Once, Row, open_text
 from pcfrl_lightning.data.sources import FileSource
@@ -111,13 +112,7 @@ class AffectNet7(FaceData):
     def _array_points(self, path: Path) -> np.ndarray | None:
         if not self.alignment.needs_landmarks:
             return None
-        try:
-            points = _load(path).astype(np.float32).reshape(-1, 2)
-        except ValueError as error:
-            raise DataError(f"{path}: landmarks are not numbers x, y ({error})") from None
-        if len(points) != 68 or not np.isfinite(points).all():
-            raise DataError(f"{path}: expected 68 finite landmarks, found {len(points)}")
-        return points
+        return face_points(_load(path), 68, path)
 
     def _from_csv(self, path: Path, once: Once) -> Iterator[_Sample]:
         with open_text(path) as lines:
@@ -128,14 +123,16 @@ class AffectNet7(FaceData):
                 row.expect(_COLUMNS)
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
-                    yield _Sample(once.add(row, row.relative(0)), expression, self._csv_points(row), row)
+                    points = self._csv_points(row)
+                    row = Row(path, row.number, row.fields[:1])  # the landmarks are a thousand letters
+                    yield _Sample(once.add(row, row.relative(0)), expression, points, row)
 
     def _csv_points(self, row: Row) -> np.ndarray | None:
         if not self.alignment.needs_landmarks:
             return None
         numbers = Row(row.path, row.number, row.text(5).split(";"))
         numbers.expect(136)
-        return np.array([numbers.number_at(i) for i in range(136)], np.float32).reshape(68, 2)
+        return face_points([numbers.number_at(i) for i in range(136)], 68, row)
 
 
 def _load(path: Path) -> np.ndarray:
@@ -149,7 +146,7 @@ def _code(path: Path) -> int:
     """Expression code; the official files hold the number as a string."""
     array = _load(path)
     text = str(array.item()) if array.size == 1 else ""
-    if not text.isdigit() or int(text) > _LARGEST_CODE:
+    if not (text.isascii() and text.isdigit()) or int(text) > _LARGEST_CODE:
         raise DataError(f"{path}: {text!r} is not an expression code from 0 to {_LARGEST_CODE}")
     return int(text)
 

@@ -1,6 +1,7 @@
 """BU-3DFE: six expressions in four intensities, and neutral, of 100 people; or images rendered from its 3D models."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.release import note_missing
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.errors import DataError
 
@@ -77,6 +79,7 @@ class BU3DFE(FaceData):
             raise DataError(
                 f"{self.root}: no images named like F0001_AN01WH_F2D.bmp; rendered images need BU3DFERendered"
             )
+        _check_names(self.root, found)
         subjects = sorted({match[1].upper() for _, match in found})
         number_of = {subject: number for number, subject in enumerate(subjects)}
         expression = [CODES.index(match[2].upper()) for _, match in found]
@@ -96,3 +99,27 @@ class BU3DFE(FaceData):
             },
             class_names=CLASSES,
         )
+
+
+def _check_names(root: Path, found: Sequence[tuple[Path, re.Match[str]]]) -> None:
+    """No image twice; those of a subject that are not there are listed for `pcfrl data check`.
+
+    Raises:
+        DataError: two files of one name.
+    """
+    paths: dict[str, Path] = {}
+    folders: dict[tuple[str, str], str] = {}
+    for path, match in found:
+        first = paths.setdefault(path.name.upper(), path)
+        if first != path:
+            raise DataError(f"{path}: the same image as {first}; remove one of them")
+        folders[match[1].upper(), match[4].upper()] = path.relative_to(root).parent.as_posix()
+    levels = [(code, level) for code in CODES for level in ((0,) if code == "NE" else (1, 2, 3, 4))]
+    absent = [
+        f"{folder}/{name}"
+        for (subject, ethnicity), folder in folders.items()
+        for name in (f"{subject}_{code}{level:02d}{ethnicity}_F2D.bmp" for code, level in levels)
+        if name.upper() not in paths
+    ]
+    if absent:
+        note_missing(f"{root}: {len(absent)} images of its subjects are missing, the first is {absent[0]}", absent)

@@ -10,6 +10,7 @@ from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.release import open_images, require_images
 from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
@@ -47,7 +48,7 @@ class CelebA(FaceData):
         attributes, names = _read_attributes(self._list("list_attr_celeba.txt", "Anno"))
         release = open_images(
             self.root,
-            ["img_align_celeba", "Img/img_align_celeba", "img_align_celeba/img_align_celeba"],
+            ["img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba"],
             ["img_align_celeba.zip", "Img/img_align_celeba.zip"],
         )
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
@@ -83,8 +84,8 @@ class CelebA(FaceData):
         result, once = {}, Once()
         for row in read_rows(self._list("list_landmarks_align_celeba.txt", "Anno")):
             if len(row) == 11:
-                points = np.array([row.number_at(i) for i in range(1, 11)], np.float32)
-                result[once.add(row, row.relative(0))] = points.reshape(FIVE_POINTS, 2)
+                points = face_points([row.number_at(i) for i in range(1, 11)], FIVE_POINTS, row)
+                result[once.add(row, row.relative(0))] = points
             elif result:
                 row.expect(11)
         return result

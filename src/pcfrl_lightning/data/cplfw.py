@@ -11,7 +11,8 @@ from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
-from pcfrl_lightning.data.release import open_images
+from pcfrl_lightning.data.points import face_points
+from pcfrl_lightning.data.release import open_images, require_companions
 from pcfrl_lightning.data.rows import TextPath, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
 
@@ -57,14 +58,14 @@ class CPLFW(FaceData):
 
     def _landmarks(self, names: list[str]) -> np.ndarray:
         """The five points (n, 5, 2) of each image."""
-        result = np.empty((len(names), FIVE_POINTS, 2), np.float32)
+        result = np.zeros((len(names), FIVE_POINTS, 2), np.float32)
         texts = self._texts()
-        for i, name in enumerate(names):
-            path = texts / f"{Path(name).stem}_5loc_attri.txt"
-            points = [[row.number_at(0), row.number_at(1)] for row in read_rows(path)]
-            if len(points) != FIVE_POINTS:
-                raise DataError(f"{path}: expected five lines `x y`, found {len(points)}")
-            result[i] = points
+        files = [f"{Path(name).stem}_5loc_attri.txt" for name in names]
+        found = {entry.name for entry in texts.iterdir()}
+        for i, there in enumerate(require_companions(texts, files, "landmark files", found)):
+            if there:
+                points = [[row.number_at(0), row.number_at(1)] for row in read_rows(texts / files[i])]
+                result[i] = face_points(points, FIVE_POINTS, texts / files[i])
         return result
 
     def _texts(self) -> TextPath:
@@ -93,7 +94,7 @@ def read_two_line_pairs(path: Path) -> list[NamedPair]:
         labels = [row.integer(1, 0, 1) for row in (first, second)]
         if labels[0] != labels[1]:
             second.fail(f"label {labels[1]} differs from {labels[0]} in the first line of the pair")
-        pairs.append(NamedPair(first.relative(0), second.relative(0), labels[0] == 1, 0, first))
+        pairs.append(NamedPair(first.relative(0), second.relative(0), labels[0] == 1, 0, first, second))
     same = sum(pair.same for pair in pairs)
     if same % FOLDS or (len(pairs) - same) % FOLDS or not 0 < same < len(pairs):
         raise DataError(f"{path}: {same} of {len(pairs)} pairs are of one person; expected two multiples of {FOLDS}")

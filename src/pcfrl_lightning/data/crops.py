@@ -127,16 +127,23 @@ def cut_turned(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
         (side, side, 3) uint8.
 
     Raises:
-        CorruptImage: the centre is half a side or more off the image, or the square is more than four times its size.
+        CorruptImage: the square does not touch the image or is more than four times its size.
     """
     import cv2
 
     x, y, side, angle = (float(value) for value in square)
-    height, width = image.shape[:2]
-    off = max(abs(2 * x + 1 - width) - width, abs(2 * y + 1 - height) - height) >= side
-    if off or side > _LARGEST * max(height, width):
-        raise _misfit(image, round(x - side / 2), round(y - side / 2), round(side), name)
     cos, sin, middle = math.cos(angle), math.sin(angle), (side - 1) / 2
+    height, width = image.shape[:2]
+    right, down = x - (width - 1) / 2, y - (height - 1) / 2
+    reach = side * (abs(cos) + abs(sin))  # of the square along the axes of the image
+    apart = (
+        2 * abs(right) >= width + reach
+        or 2 * abs(down) >= height + reach
+        or 2 * abs(cos * right + sin * down) >= side + abs(cos) * width + abs(sin) * height
+        or 2 * abs(cos * down - sin * right) >= side + abs(sin) * width + abs(cos) * height
+    )
+    if apart or side > _LARGEST * max(height, width):
+        raise _misfit(image, round(x - side / 2), round(y - side / 2), round(side), name)
     to_image = np.array([[cos, -sin, x - (cos - sin) * middle], [sin, cos, y - (sin + cos) * middle]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(image, to_image, (round(side), round(side)), flags=flags, borderMode=cv2.BORDER_CONSTANT)

@@ -11,9 +11,17 @@ import torch
 
 from pcfrl_lightning.data.alignment import Alignment, NoAlignment
 from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS, read_intensities, read_landmarks
+from pcfrl_lightning.data.disfa_labels import (
+    ACTION_UNITS,
+    PARTS,
+    first_number,
+    landmark_files,
+    read_intensities,
+    read_landmarks,
+)
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.integrity import cache_folder
+from pcfrl_lightning.data.release import note_missing, require_companions
 from pcfrl_lightning.data.rows import first_existing
 from pcfrl_lightning.data.sources import FileSource
 from pcfrl_lightning.data.video import extract_frames
@@ -33,15 +41,16 @@ class DISFA(FaceData):
     Without `fold` there is one split `test` with all frames, for cross-validation over its label `fold`; with `fold` k
     (1..3) the split `test` holds the part that ME-GraphAU tests in its fold k (part 3, 2, 1) and `train` the other two.
 
-    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, gaps allowed), else extracted from the
-    official videos once.  Frames without a label are left out.
+    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0; gaps
+    allowed), else extracted from the official videos once.  Frames without a label are left out.
 
     Args:
         root: the release.
         fold: 1, 2, 3 or None.
         alignment: how to cut out the face.  `LandmarkAlign` and `LandmarkCrop` read the 66 points under
             `Landmark_Points`.
-        camera: which videos.
+        camera: take the frames of these videos, `left` or `right`, and no frames that are there already; default: the
+            frames that are there, else the left videos.
         frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
             `DISFA`, `frames` or the root itself that holds subjects.
         cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
@@ -51,7 +60,7 @@ class DISFA(FaceData):
         kwargs: see `FaceData`.
 
     Raises:
-        ValueError: another fold or camera.
+        ValueError: another fold or camera, or camera and frames together.
     """
 
     name = "disfa"
@@ -61,7 +70,7 @@ class DISFA(FaceData):
         root: str | Path,
         fold: int | None = None,
         alignment: Alignment | None = None,
-        camera: Literal["left", "right"] = "left",
+        camera: Literal["left", "right"] | None = None,
         frames: str | None = None,
         cache: str | Path | None = None,
         subjects: Sequence[str] | None = None,
@@ -71,8 +80,10 @@ class DISFA(FaceData):
         super().__init__(root, image_size=image_size, **kwargs)
         if fold not in (None, 1, 2, 3):
             raise ValueError(f"fold must be 1, 2, 3 or null for all frames, got {fold}")
-        if camera not in _VIDEO_FOLDERS:
+        if camera not in (None, *_VIDEO_FOLDERS):
             raise ValueError(f"camera must be left or right, got {camera!r}")
+        if camera and frames:
+            raise ValueError("camera chooses videos and frames a folder of frames: give one of them")
         self.fold, self.camera, self.frames = fold, camera, frames
         every = [subject for part in PARTS for subject in part]
         if unknown := sorted(set(subjects or ()).difference(every)):
@@ -96,45 +107,39 @@ class DISFA(FaceData):
         return splits
 
     def _all_frames(self) -> FaceSet:
-        labels_folder = first_existing(
-            self.root, ["ActionUnit_Labels", "ActionUnit_Labels/ActionUnit_Labels"], "labels"
-        )
+        folder = first_existing(self.root, ["ActionUnit_Labels/ActionUnit_Labels", "ActionUnit_Labels"], "labels")
         frames_folder = self._frames_folder()
-        paths: list[str] = []
-        intensities: list[np.ndarray] = []
-        points: list[np.ndarray] = []
-        subjects: list[int] = []
-        folds: list[int] = []
-        every = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
-        _need_all(self.subjects, [subject for subject, files in every.items() if files], f"{frames_folder}: no frames")
-        for subject, files in every.items():
-            labels = read_intensities(labels_folder, subject)
-            kept = [frame for frame in sorted(files) if frame in labels]
-            paths += [f"{subject}/{files[frame]}" for frame in kept]
-            intensities += [labels[frame] for frame in kept]
-            subjects += [int(subject[2:])] * len(kept)
-            folds += [next(number for number, part in enumerate(PARTS) if subject in part)] * len(kept)
-            if self.alignment.needs_landmarks:
-                points += self._landmarks_of(subject, kept)
-        if not paths:
-            raise DataError(f"{frames_folder}: none of its frames has a label under {labels_folder}")
-        intensity = torch.from_numpy(np.stack(intensities))
-        source = FileSource(frames_folder, paths)
+        files = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
+        _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
+        labels = {subject: read_intensities(folder, subject) for subject in self.subjects}
+        first = first_number(files.values(), labels.values())
+        _note_gaps(frames_folder, files, labels, first)
+        shown = [
+            (subject, number - first)
+            for subject in self.subjects
+            for number in sorted(files[subject])
+            if number - first in labels[subject]
+        ]
+        if not shown:
+            raise DataError(f"{frames_folder}: none of its frames has a label under {folder}")
+        part_of = {subject: number for number, part in enumerate(PARTS) for subject in part}
+        intensity = torch.from_numpy(np.stack([labels[subject][frame] for subject, frame in shown]))
+        source = FileSource(frames_folder, [f"{subject}/{files[subject][frame + first]}" for subject, frame in shown])
         return FaceSet(
-            self.alignment.apply(source, np.stack(points) if points else None),
+            self.alignment.apply(source, self._landmarks(shown, labels) if self.alignment.needs_landmarks else None),
             {
                 "au_intensity": intensity,
                 "action_units": (intensity >= 2).float(),
-                "subject": torch.tensor(subjects, dtype=torch.long),
-                "fold": torch.tensor(folds, dtype=torch.long),
+                "subject": torch.tensor([int(subject[2:]) for subject, _ in shown], dtype=torch.long),
+                "fold": torch.tensor([part_of[subject] for subject, _ in shown], dtype=torch.long),
             },
             name=f"{self.name}/test",
             class_names=[f"AU{unit}" for unit in ACTION_UNITS],
         )
 
     def _frames_folder(self) -> Path:
-        candidates = [self.frames] if self.frames else ["img", "Images", "images", "DISFA", "frames", "."]
-        for candidate in candidates:
+        usual = [] if self.camera else ["img", "Images", "images", "DISFA", "frames", "."]
+        for candidate in [self.frames] if self.frames else usual:
             if any(_frame_files(path) for path in (self.root / candidate).glob("SN[0-9][0-9][0-9]")):
                 return self.root / candidate
         if self.frames:
@@ -143,25 +148,47 @@ class DISFA(FaceData):
 
     def _extract(self) -> Path:
         """Frames of the official videos; folder and file names differ in spelling between the cameras."""
-        folder = first_existing(self.root, _VIDEO_FOLDERS[self.camera], f"frames or videos of the {self.camera} camera")
-        pattern = re.compile(rf"^{self.camera}video(SN\d{{3}})_comp\.avi$", re.IGNORECASE)
+        camera = self.camera or "left"
+        wanted = f"{'' if self.camera else 'frames or '}videos of the {camera} camera"
+        folder = first_existing(self.root, _VIDEO_FOLDERS[camera], wanted)
+        pattern = re.compile(rf"^{camera}video(SN\d{{3}})_comp\.avi$", re.IGNORECASE)
         videos = {
             match.group(1).upper(): path for path in sorted(folder.iterdir()) if (match := pattern.match(path.name))
         }
         if not videos:
-            raise FileNotFoundError(f"no videos {self.camera.title()}VideoSN???_comp.avi in {folder}")
+            raise FileNotFoundError(f"no videos {camera.title()}VideoSN???_comp.avi in {folder}")
         _need_all(self.subjects, videos, f"{folder}: no video")
         # by root: another release, or a part of one, must not find these frames
-        target = self.cache / f"{self.camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
-        extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {self.camera} frames")
+        target = self.cache / f"{camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
+        extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {camera} frames")
         return target
 
-    def _landmarks_of(self, subject: str, frames: list[int]) -> list[np.ndarray]:
-        folder = first_existing(self.root, ["Landmark_Points", "Landmark_Points/Landmark_Points"], "landmarks")
-        points = read_landmarks(folder, subject)
-        if absent := [frame for frame in frames if frame not in points]:
-            raise DataError(f"{folder / subject}: {len(points)} landmark files, none of them for frame {absent[0]}")
-        return [points[frame] for frame in frames]
+    def _landmarks(self, shown: Sequence[tuple[str, int]], labels: dict[str, dict[int, np.ndarray]]) -> np.ndarray:
+        """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
+        folder = first_existing(self.root, ["Landmark_Points/Landmark_Points", "Landmark_Points"], "landmarks")
+        files = {subject: landmark_files(folder, subject) for subject in self.subjects}
+        first = first_number(files.values(), labels.values())
+        wanted = [files[subject].get(frame + first) for subject, frame in shown]
+        names = [f"{subject} number {frame + first}" for subject, frame in shown]
+        found = {name for name, path in zip(names, wanted, strict=True) if path}
+        require_companions(folder, names, "landmark files", found)
+        from tqdm import tqdm
+
+        bar = tqdm(wanted, desc=f"landmarks of {self.name}", delay=2)
+        return np.stack([np.zeros((66, 2), np.float32) if path is None else read_landmarks(path) for path in bar])
+
+
+def _note_gaps(
+    folder: Path, files: dict[str, dict[int, str]], labels: dict[str, dict[int, np.ndarray]], first: int
+) -> None:
+    """List the labelled frames that have no image, for `pcfrl data check`: some published lists leave frames out."""
+    gaps = [
+        f"{subject}/{number}{Path(next(iter(names.values()))).suffix}"
+        for subject, names in files.items()
+        for number in sorted(frame + first for frame in labels[subject] if frame + first not in names)
+    ]
+    if gaps:
+        note_missing(f"{folder}: {len(gaps)} labelled frames have no image, the first is {gaps[0]}", gaps)
 
 
 def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> None:
@@ -175,5 +202,10 @@ def _frame_files(folder: Path) -> dict[int, str]:
     """Frame number to file name; numbers may be padded with zeros."""
     if not folder.is_dir():
         return {}
-    names = (entry.name for entry in folder.iterdir())
-    return {int(match.group(1)): name for name in names if (match := _FRAME.match(name))}
+    frames: dict[int, str] = {}
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        if match := _FRAME.match(name):
+            first = frames.setdefault(int(match.group(1)), name)
+            if first != name:
+                raise DataError(f"{folder}: {first} and {name} are one frame; remove one of them")
+    return frames

@@ -1,11 +1,13 @@
 """Subjects, folds and label files of DISFA."""
 
 import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 
 from pcfrl_lightning.data.matfile import read_mat
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.rows import read_rows
 from pcfrl_lightning.errors import DataError
 
@@ -61,24 +63,33 @@ def _read_unit(path: Path) -> dict[int, int]:
     return result
 
 
-def read_landmarks(folder: Path, subject: str) -> dict[int, np.ndarray]:
-    """Frame (from 0) to its 66 points (66, 2) float32, from the `.mat` files of a subject.
+def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection[int]]) -> int:
+    """Whether the files of frames are numbered from 0 or from 1, told by all subjects together.
 
-    The files are numbered from 0 or from 1, told by the lowest number.
+    Args:
+        found: numbers of the files of each subject.
+        labelled: labelled frames, from 0, of each subject in the same order.
+
+    Returns:
+        1 where no subject has a file 0 and one has a file behind its last label, else 0.
+    """
+    pairs = [(numbers, max(frames)) for numbers, frames in zip(found, labelled, strict=True) if numbers and frames]
+    return int(not any(0 in numbers for numbers, _ in pairs) and any(max(numbers) > last for numbers, last in pairs))
+
+
+def landmark_files(folder: Path, subject: str) -> dict[int, Path]:
+    """`.mat` files of a subject by their number.
 
     Raises:
         FileNotFoundError: no such files.
-        DataError: a damaged file, or points that are not 66 finite ones.
     """
-    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in (folder / subject).rglob("*.mat")]
-    numbered = sorted((int(match.group(1)), path) for path, match in paths if match)
-    if not numbered:
+    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in (folder / subject).rglob("[!.]*.mat")]
+    files = {int(match.group(1)): path for path, match in paths if match}
+    if not files:
         raise FileNotFoundError(f"no landmark files under {folder / subject}; use another alignment")
-    first = min(numbered[0][0], 1)
-    result = {}
-    for number, path in numbered:
-        points = read_mat(path, ["pts"])["pts"]
-        if points.shape != (66, 2) or not np.isfinite(points).all():
-            raise DataError(f"{path}: expected 66 finite points, found {points.shape}")
-        result[number - first] = points.astype(np.float32)
-    return result
+    return files
+
+
+def read_landmarks(path: Path) -> np.ndarray:
+    """The 66 points (66, 2) float32 of a `.mat` file; raises DataError for a damaged one and for other points."""
+    return face_points(read_mat(path, ["pts"])["pts"], 66, path)

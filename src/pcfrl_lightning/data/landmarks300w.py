@@ -8,10 +8,10 @@ import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.landmark_faces import LandmarkFaces
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.release import require_both
 from pcfrl_lightning.data.rows import read_rows
 from pcfrl_lightning.data.sources import FileSource
-from pcfrl_lightning.errors import DataError
 
 POINTS = 68
 EYE_CORNERS = (36, 45)
@@ -78,7 +78,7 @@ def read_pts(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        DataError: not 68 finite points; names file and line.
+        DataError: not 68 points of a face; names the file, and the line where one is no number.
     """
     points = []
     inside = False
@@ -88,6 +88,4 @@ def read_pts(path: Path) -> np.ndarray:
         elif inside:
             row.expect(2)
             points.append((row.number_at(0) - 1, row.number_at(1) - 1))
-    if len(points) != POINTS:
-        raise DataError(f"{path}: expected {POINTS} points, found {len(points)}")
-    return np.array(points)
+    return face_points(points, POINTS, path)

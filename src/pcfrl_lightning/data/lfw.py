@@ -85,7 +85,10 @@ def read_view2(path: Path) -> list[NamedPair]:
         if pairs and same and not pairs[-1].same:
             fold += 1
         second = (row.text(0), 2) if same else (row.text(2), 3)
-        pairs.append(NamedPair(_file(row, row.text(0), 1), _file(row, *second), same, fold, row))
+        files = _file(row, row.text(0), 1), _file(row, *second)
+        if files[0] == files[1]:
+            row.fail("a pair of an image with itself")
+        pairs.append(NamedPair(*files, same, fold, row, row))
     sizes = [sum(pair.fold == number for pair in pairs) for number in range(fold + 1)]
     if fold + 1 != FOLDS or len(set(sizes)) != 1:
         raise DataError(f"{path}: expected {FOLDS} folds of equal size, found {sizes}; is this the View 2 list?")

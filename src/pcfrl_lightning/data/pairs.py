@@ -16,13 +16,14 @@ FOLDS = 10
 
 
 class NamedPair(NamedTuple):
-    """One pair of a list: two image names, whether they show one person, the fold, and the line it stands on."""
+    """One pair of a list: two image names, whether they show one person, the fold, and the lines that name them."""
 
     first: str
     second: str
     same: bool
     fold: int
     row: Row
+    second_row: Row
 
 
 def pair_set(
@@ -45,7 +46,8 @@ def pair_set(
         DataError: the alignment needs landmarks and there are none.
         MissingImages: a pair names an image that is not there.
     """
-    require_images(images, ((pair.row, image) for pair in pairs for image in (pair.first, pair.second)))
+    wanted = (named for pair in pairs for named in ((pair.row, pair.first), (pair.second_row, pair.second)))
+    require_images(images, wanted)
     names = sorted({image for pair in pairs for image in (pair.first, pair.second)})
     row_of = {image: row for row, image in enumerate(names)}
     people = {person: number for number, person in enumerate(sorted({_person(image) for image in names}))}

@@ -23,6 +23,7 @@ class _TwoLists(FaceData):
     """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds."""
 
     separator: ClassVar[str | None] = None
+    columns: ClassVar[int | None] = None
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class _TwoLists(FaceData):
         """Splits `train` and `test`; raises DataError where an image stands in two lines."""
         images = FolderImages(self.root)
         lists = {
-            split: list(read_rows(listing if listing.is_file() else self.root / listing, self.separator))
+            split: list(read_rows(self.root / listing, self.separator, self.columns))
             for split, listing in self.lists.items()
         }
         splits, once = {}, Once()
@@ -56,7 +57,7 @@ class _TwoLists(FaceData):
 
 
 class ListedExpressions(_TwoLists):
-    """`<path> <label>` per line (RAF-DB, FER-2013); label `expression`.
+    """`<path> <label>` per line (RAF-DB, FER-2013), the path with blanks or without; label `expression`.
 
     Args:
         root: folder that the paths are relative to.
@@ -69,6 +70,7 @@ class ListedExpressions(_TwoLists):
     """
 
     name = "listed-expressions"
+    columns: ClassVar[int | None] = 2
 
     def __init__(
         self,
@@ -144,11 +146,13 @@ class ListedPairs(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
-        listing = self.pairs if self.pairs.is_file() else self.root / self.pairs
+        listing = self.root / self.pairs
         rows = list(read_rows(listing))
         for row in rows:
+            if len(row) > 3:
+                row.fail(f"found {len(row)} fields; two images and a label are three, and paths must have no blanks")
             row.expect(3)
-        pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row) for row in rows]
+        pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row, row) for row in rows]
         same = sum(pair.same for pair in pairs)
         if min(same, len(pairs) - same) < FOLDS:
             raise DataError(

@@ -49,7 +49,7 @@ class PoseArrays(FaceData):
         return {split: self._split_of(split, self.root / part) for split, part in self.parts.items()}
 
     def _split_of(self, split: str, path: Path) -> FaceSet:
-        files = [path] if path.is_file() else sorted(path.glob("*.npz"))
+        files = [path] if path.is_file() else sorted(path.glob("[!.]*.npz"))
         if not files:
             raise FileNotFoundError(f"no .npz files at {path}")
         parts = [self._read(file) for file in files]

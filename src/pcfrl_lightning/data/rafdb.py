@@ -11,9 +11,12 @@ from pcfrl_lightning.data.alignment import Alignment, NoAlignment, UnsuitableAli
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.crops import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.release import open_images, require_images
+from pcfrl_lightning.data.points import face_points
+from pcfrl_lightning.data.release import open_images, require_companions, require_images
 from pcfrl_lightning.data.rows import Once, Row, first_existing, read_rows
 from pcfrl_lightning.errors import DataError
+
+_FOLDERS = {"basic", "compound"}
 
 
 class RAFDB(FaceData):
@@ -57,6 +60,8 @@ class RAFDB(FaceData):
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`, by the prefix of the names."""
         base = self.root / self.folder if (self.root / self.folder).is_dir() else self.root
+        if base.name in _FOLDERS - {self.folder}:
+            raise DataError(f"{base} holds the {base.name} expressions, {self.name} reads the {self.folder} ones")
         listing = first_existing(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
         rows: dict[str, list[Row]] = {"train": [], "test": []}
         names: dict[str, list[str]] = {"train": [], "test": []}
@@ -94,13 +99,14 @@ class RAFDB(FaceData):
 
     def _landmarks(self, base: Path, names: list[str]) -> np.ndarray:
         """The five points (n, 5, 2) in the first lines, `x y` each, of the manual annotations."""
-        result = np.empty((len(names), FIVE_POINTS, 2), np.float32)
-        for i, name in enumerate(names):
-            path = base / "Annotation" / "manual" / f"{Path(name).stem}_manu_attri.txt"
-            rows = list(islice(read_rows(path), FIVE_POINTS))
-            if len(rows) < FIVE_POINTS:
-                raise DataError(f"{path}: expected five landmarks in the first lines, found {len(rows)}")
-            result[i] = [[row.number_at(0), row.number_at(1)] for row in rows]
+        result = np.zeros((len(names), FIVE_POINTS, 2), np.float32)
+        folder = base / "Annotation" / "manual"
+        files = [f"{Path(name).stem}_manu_attri.txt" for name in names]
+        for i, there in enumerate(require_companions(folder, files, "landmark files")):
+            if there:
+                rows = islice(read_rows(folder / files[i]), FIVE_POINTS)
+                points = [[row.number_at(0), row.number_at(1)] for row in rows]
+                result[i] = face_points(points, FIVE_POINTS, folder / files[i])
         return result
 
 

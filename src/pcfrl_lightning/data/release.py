@@ -1,12 +1,12 @@
 """Images of an official release, in a folder or in zip archives, looked up by name."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
-from pcfrl_lightning.data.rows import Row
+from pcfrl_lightning.data.rows import Row, TextPath
 from pcfrl_lightning.data.sources import ConcatSource, FileSource, ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.zips import ZipSource
 from pcfrl_lightning.errors import DataError
@@ -177,13 +177,16 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str
         _raise_or_collect(MissingImages(problem, names))
 
 
-def require_companions(folder: Path, names: Sequence[str], what: str) -> list[bool]:
+def require_companions(
+    folder: TextPath, names: Sequence[str], what: str, found: Container[str] | None = None
+) -> list[bool]:
     """Check that the label files of the images exist, all of them before any is read.
 
     Args:
         folder: that holds them.
         names: expected files, relative to the folder.
         what: they are, in the plural, such as `.mat files`.
+        found: names of the files there are; default: those on disk below the folder.
 
     Returns:
         Which of them exist: all, except inside `missing_collected`.
@@ -191,7 +194,7 @@ def require_companions(folder: Path, names: Sequence[str], what: str) -> list[bo
     Raises:
         MissingLabels: names the folder, the number of missing files and the first few; see `missing_collected`.
     """
-    files = FolderImages(folder)
+    files = FolderImages(Path(str(folder))) if found is None else found
     present = [name in files for name in names]
     missing = [name for name, there in zip(names, present, strict=True) if not there]
     if missing:
@@ -214,14 +217,26 @@ def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str],
         The images that have a label file: all, except inside `missing_collected`.
 
     Raises:
+        DataError: two images have one stem.
         MissingImages: a label file has no image of its stem.
         MissingLabels: an image has no label file.
     """
-    stems = {_stem(image) for image in images}
+    stems: dict[str, str] = {}
+    for image in images:
+        first = stems.setdefault(_stem(image), image)
+        if first != image:
+            raise DataError(f"{folder}: {first} and {image} share one {suffix} file; remove one of them")
     alone = ((folder / label, image) for label, image in labels.items() if _stem(label) not in stems)
     require_images(FolderImages(folder), alone)
     present = require_companions(folder, [f"{_stem(image)}{suffix}" for image in images], f"{suffix} files")
     return [image for image, there in zip(images, present, strict=True) if there]
+
+
+def note_missing(problem: str, names: Sequence[str]) -> None:
+    """Inside `missing_collected`, list images that the complete release has; a part of it can be used all the same."""
+    collected = _COLLECTED.get()
+    if collected is not None:
+        collected.append(MissingImages(problem, names))
 
 
 def _raise_or_collect(error: MissingFiles) -> None:

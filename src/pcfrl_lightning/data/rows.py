@@ -55,7 +55,7 @@ class Row:
         """Field `column` as a finite float; raises DataError otherwise (also for NaN)."""
         text = self.text(column)
         try:
-            value = float(text)
+            value = float("_" if "_" in text else text)  # Python reads 0_3 as 3
         except ValueError:
             self.fail(f"{text!r} is not a number")
         if not math.isfinite(value):
@@ -96,8 +96,14 @@ def open_text(path: TextPath) -> Iterator[TextIO]:
         raise DataError(f"{path}: damaged in its archive ({error}); copy or download it again") from None
 
 
-def read_rows(path: TextPath, separator: str | None = None) -> Iterator[Row]:
-    """Rows of a text file without its blank lines; `separator=None` splits at any run of blanks.
+def read_rows(path: TextPath, separator: str | None = None, columns: int | None = None) -> Iterator[Row]:
+    """Rows of a text file without its blank lines.
+
+    Args:
+        path: the file.
+        separator: of the fields; None: any run of blanks.
+        columns: how many fields there are at most, counted from the right: the first takes what is left, such as a path
+            with blanks.  None: any number.
 
     Raises:
         FileNotFoundError: the file is absent.
@@ -110,7 +116,8 @@ def read_rows(path: TextPath, separator: str | None = None) -> Iterator[Row]:
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 empty = False
-                yield Row(path, number, [field.strip() for field in line.strip().split(separator)])
+                fields = line.strip().rsplit(separator, -1 if columns is None else columns - 1)
+                yield Row(path, number, [field.strip() for field in fields])
     if empty:
         raise DataError(f"{path}: empty; copy it again from the release")
 

@@ -12,6 +12,7 @@ from pcfrl_lightning.data.alignment import Alignment, LandmarkAlign, LandmarkCro
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.matfile import read_mat
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.release import require_both
 from pcfrl_lightning.data.rows import first_existing
 from pcfrl_lightning.data.sources import FileSource
@@ -137,6 +138,4 @@ def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _points(points: np.ndarray, path: Path) -> np.ndarray:
-    if points.ndim != 2 or points.shape[0] < 2 or points.shape[1] != 68 or not np.isfinite(points[:2]).all():
-        raise DataError(f"{path}: expected 68 finite landmarks, found an array of shape {points.shape}")
-    return points[:2].T - 1  # MATLAB counts pixels from 1
+    return face_points(points[:2].T, 68, path) - 1  # MATLAB counts pixels from 1

@@ -5,6 +5,7 @@ import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.landmark_faces import LandmarkFaces
+from pcfrl_lightning.data.points import face_points
 from pcfrl_lightning.data.release import open_images, require_images
 from pcfrl_lightning.data.rows import first_existing, read_rows
 
@@ -41,15 +42,15 @@ class WFLW(LandmarkFaces):
             "WFLW annotations",
         )
         rows = list(read_rows(listing))
-        points = np.empty((len(rows), POINTS, 2))
+        points = np.empty((len(rows), POINTS, 2), np.float32)
         conditions = np.empty((len(rows), len(CONDITIONS)), np.float32)
         names = []
         for i, row in enumerate(rows):
             row.expect(_FIELDS + 1)
-            points[i] = np.array([row.number_at(k) for k in range(2 * POINTS)]).reshape(POINTS, 2)
+            points[i] = face_points([row.number_at(k) for k in range(2 * POINTS)], POINTS, row)
             conditions[i] = [row.integer(k, 0, 1) for k in range(2 * POINTS + 4, _FIELDS)]
             names.append(row.relative(_FIELDS))
-        release = open_images(self.root, ["WFLW_images", "WFLW_images/WFLW_images"], ["WFLW_images.zip"])
+        release = open_images(self.root, ["WFLW_images/WFLW_images", "WFLW_images"], ["WFLW_images.zip"])
         require_images(release, zip(rows, names, strict=True))
         labels = {"conditions": torch.from_numpy(conditions)}
         return self.faces(split, release.source(names), points, labels, CONDITIONS)

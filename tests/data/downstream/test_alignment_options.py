@@ -158,7 +158,27 @@ def test_cut_turned_finds_every_pixel_of_a_smooth_image():
     assert abs(difference).max() <= 3  # half a pixel of a ramp that rises by 4
 
 
-@pytest.mark.parametrize("square", [(75, 20, 30, 0.3), (20, -16, 30, 0), (20, 20, 241, 0)])
+@pytest.mark.parametrize("seed", range(40))
+def test_a_turned_square_is_refused_where_it_shows_nothing_of_the_image(seed):
+    generator = np.random.default_rng(seed)
+    square = [*generator.uniform([-40, -40], [100, 80]), generator.integers(5, 40), generator.uniform(-3, 3)]
+    centre, side, degrees = square[:2], square[2], math.degrees(square[3])
+    corners = turned([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)], degrees, side, centre)
+    places = [np.array(centre)]
+    for start, end in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        places += [start + (end - start) * share for share in np.linspace(0, 1, 400)]
+    touches = any(-0.5 < x < 59.5 and -0.5 < y < 39.5 for x, y in places)
+    for x, y in ((-0.5, -0.5), (59.5, -0.5), (-0.5, 39.5), (59.5, 39.5)):  # a corner of the image in the square
+        touches |= abs(turned([(x - centre[0], y - centre[1])], -degrees)).max() < side / 2
+    white = np.full((40, 60, 3), 255, np.uint8)
+    if touches:
+        cut_turned(white, np.array(square), "x")
+    else:
+        with pytest.raises(CorruptImage, match="do not fit"):
+            cut_turned(white, np.array(square), "x")
+
+
+@pytest.mark.parametrize("square", [(75, 20, 30, 0.0), (20, -16, 30, 0), (20, 20, 241, 0), (-16, -16, 30, np.pi / 4)])
 def test_turned_landmarks_off_the_image_are_reported(square):
     with pytest.raises(CorruptImage, match=r"face.jpg: its landmarks .* do not fit a 60x40 image"):
         cut_turned(IMAGE, np.array(square), "face.jpg")

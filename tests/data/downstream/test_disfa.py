@@ -193,7 +193,7 @@ def test_landmark_crop_reads_the_66_points(tmp_path):
     np.testing.assert_array_equal(cropped.build()["test"].image(2), image[8:28, 12:32])
     landmarks = tmp_path / "Landmark_Points/SN001/tmp_frame_lm"
     (landmarks / "SN001_0002_lm.mat").unlink()
-    with pytest.raises(DataError, match=r"SN001: 5 landmark files, none of them for frame 1"):
+    with pytest.raises(DataError, match=r"Landmark_Points: 1 of 17 landmark files are missing \(SN001 number 2\)"):
         cropped.build()
     (tmp_path / "img/SN001/1.png").unlink()  # a frame that is not there needs none; the others keep their own
     np.testing.assert_array_equal(cropped.build()["test"].image(1), image[8:28, 12:32])
@@ -206,3 +206,60 @@ def test_no_frames_no_videos(tmp_path):
     with pytest.raises(ValueError, match="fold must be"):
         mini(tmp_path, fold=4)
     assert set(disfa._VIDEO_FOLDERS) == {"left", "right"}
+
+
+def renumber(folder, shift):
+    """Add `shift` to the numbers of frames, the highest first."""
+    for path in sorted(folder.rglob("*.png"), key=lambda path: -int(path.stem)):
+        path.rename(path.with_name(f"{int(path.stem) + shift}.png"))
+
+
+@pytest.mark.parametrize("missing", [(), (3,)])
+@pytest.mark.parametrize("shift", [0, 1])
+def test_frames_from_zero_and_from_one_have_the_same_labels(tmp_path, missing, shift):
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png", missing=missing)
+    renumber(tmp_path / "img", shift)
+    faces = mini(tmp_path).build()["test"]
+    kept = [frame for frame in range(6) if frame not in missing]
+    assert names(faces)[: len(kept)] == [f"SN001/{frame + shift}.png" for frame in kept]
+    assert faces.labels["au_intensity"][: len(kept), 0].tolist() == [(frame + 1) % 6 for frame in kept]
+
+
+def test_landmarks_without_the_first_are_not_shifted(tmp_path):
+    from scipy.io import savemat
+
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
+    for subject in trees.DISFA_SUBJECTS:
+        for frame in range(1 if subject == "SN001" else 0, 6):
+            path = tmp_path / "Landmark_Points" / subject / f"{frame:04d}_lm.mat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            savemat(path, {"pts": [[frame + k % 20, k] for k in range(66)]})
+    (tmp_path / "Landmark_Points/SN001/._0001_lm.mat").write_bytes(b"of another system")
+    with pytest.raises(DataError, match=r"1 of 17 landmark files are missing \(SN001 number 0\)"):
+        mini(tmp_path, alignment=LandmarkCrop(0.0)).build()
+
+
+def test_a_named_camera_does_not_take_the_frames_of_another(tmp_path):
+    trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
+    trees.disfa_frames(tmp_path / "release", "img", "png")
+    by_default = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    right = mini(tmp_path / "release", camera="right", cache=tmp_path / "cache").build()["test"]
+    assert by_default.source.root.name == "img"
+    assert right.source.root.name.startswith("right-")
+    with pytest.raises(ValueError, match="give one of them"):
+        mini(tmp_path, camera="left", frames="img")
+
+
+def test_one_frame_in_two_files_is_refused(tmp_path):
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
+    trees.image(tmp_path / "img/SN006/0002.jpg")
+    with pytest.raises(DataError, match=r"SN006: 0002.jpg and 2.png are one frame"):
+        mini(tmp_path).build()
+
+
+def test_nested_folders_of_the_archives(tmp_path):
+    trees.disfa_frames(trees.disfa_labels(tmp_path), "img", "png")
+    (tmp_path / "ActionUnit_Labels").rename(tmp_path / "inner")
+    (tmp_path / "ActionUnit_Labels").mkdir()
+    (tmp_path / "inner").rename(tmp_path / "ActionUnit_Labels/ActionUnit_Labels")
+    assert len(mini(tmp_path).build()["test"]) == 17

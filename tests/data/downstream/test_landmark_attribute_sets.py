@@ -100,7 +100,7 @@ def test_300w_reports_wrong_points(tmp_path):
     with pytest.raises(DataError, match=r"1.pts:4: 'nan' is not a finite number"):
         Landmarks300W(tmp_path).build()
     trees.text(path, good.replace("21.000000 31.000000\n", ""))
-    with pytest.raises(DataError, match=r"1.pts: expected 68 points, found 67"):
+    with pytest.raises(DataError, match=r"1.pts: expected 68 landmarks x, y, found 67"):
         Landmarks300W(tmp_path).build()
     for name in ("afw/1", "helen/trainset/2_1", "lfpw/testset/image_0002", "ibug/image_092 _01"):
         (tmp_path / f"{name}.pts").unlink()

@@ -150,7 +150,7 @@ def test_cplfw_finds_its_five_points_in_the_archive(tmp_path, wrapper):
             archive.write(file, f"{wrapper}{file.name}")
         archive.writestr(f"{wrapper}P_1_1_5loc_attri.txt", "1 2\n" * 4)
     data = CPLFW(tmp_path, folder="images", alignment=LandmarkCrop(0.0))
-    with pytest.raises(DataError, match=rf"images.zip/{wrapper}P_1_1_5loc_attri.txt: expected five lines"):
+    with pytest.raises(DataError, match=rf"images.zip/{wrapper}P_1_1_5loc_attri.txt: expected 5 landmarks x, y, found"):
         data.build()
     with zipfile.ZipFile(tmp_path / "images.zip", "a") as archive:
         archive.write(tmp_path / "elsewhere/P_1_1_5loc_attri.txt", f"{wrapper}P_1_1_5loc_attri.txt")
@@ -163,7 +163,7 @@ def test_cplfw_finds_its_five_points_in_the_archive(tmp_path, wrapper):
         (("P_0_2.jpg 1", "P_0_2.jpg 0"), r"pairs_CPLFW.txt:2: label 0 differs from 1"),
         (("P_0_1.jpg 1\n", ""), r"pairs_CPLFW.txt:79: a pair has two lines"),
         (("P_0_1.jpg 1\nP_0_2.jpg 1\n", ""), "19 of 39 pairs"),
-        (("P_0_2.jpg 1", "P_0_9.jpg 1"), r"pairs_CPLFW.txt:1: image P_0_9.jpg is missing"),
+        (("P_0_2.jpg 1", "P_0_9.jpg 1"), r"pairs_CPLFW.txt:2: image P_0_9.jpg is missing"),
         (("P_0_2.jpg 1", "P_0_2.jpg 2"), r"pairs_CPLFW.txt:2: '2' is not an integer from 0 to 1"),
     ],
 )
