@@ -50,7 +50,7 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
     margin = ("--option", "folder=images", "--option", "alignment=LandmarkCrop", "--option", "alignment.margin=0.5")
     (folder / "faces/images/P_1_1_5loc_attri.txt").unlink()
     assert command(*check, *margin) == 1
-    assert "P_1_1_5loc_attri.txt does not exist" in capsys.readouterr().out
+    assert "1 of 60 landmark files are missing (P_1_1_5loc_attri.txt)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.registry import DATA_SETS
+from pcfrl_lightning.evaluation import run as run_module
 from pcfrl_lightning.evaluation.demo import TASKS as DEMO_TASKS
 from pcfrl_lightning.evaluation.folders import Opened
 from pcfrl_lightning.evaluation.run import Row, Settings, run_tasks
+from pcfrl_lightning.evaluation.summary import default_folder
 from pcfrl_lightning.evaluation.table import better, format_value, results_table
 from pcfrl_lightning.evaluation.tasks import TASKS, tasks_named
 
@@ -45,7 +48,7 @@ def test_missing_data_sets_are_listed(checkpoint, tmp_path, capsys):
     root = tmp_path / "data"
     root.mkdir()
     out = tmp_path / "out"
-    assert main([checkpoint, "--data-root", str(root), "--out", str(out)]) == 0
+    assert main([checkpoint, "--data-root", str(root), "--out", str(out)]) == 1  # there is nothing to evaluate
     printed = capsys.readouterr().out
     for task in TASKS:
         assert task.name in printed
@@ -89,6 +92,85 @@ def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys,
         main([checkpoint, "--data-root", str(tmp_path), *arguments])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def run(checkpoint, root, out, *arguments) -> tuple[int, dict]:
+    status = main([checkpoint, "--data-root", str(root), "--out", str(out), "--epochs", "2", *arguments])
+    return status, json.loads((out / "summary.json").read_text())
+
+
+@pytest.fixture
+def releases(tmp_path, monkeypatch):
+    """RAF-DB and LFW in miniature, at 32 px."""
+    small = tuple(task._replace(image_size=32) for task in TASKS)
+    monkeypatch.setattr("pcfrl_lightning.evaluation.tasks.tasks_named.__defaults__", (small,))
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    trees.rafdb(tmp_path / "data/rafdb")
+    trees.lfw(tmp_path / "data/lfw")
+    return tmp_path / "data"
+
+
+def test_later_runs_of_the_same_settings_add_to_the_summary(checkpoint, releases, tmp_path, capsys):
+    status, first = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "disfa")
+    assert status == 0
+    status, second = run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    assert status == 0
+    assert second["rows"][:2] == first["rows"]
+    assert [(row["task"], row["status"]) for row in second["rows"]] == [
+        ("rafdb", "measured"), ("disfa", "absent"), ("lfw", "measured"),
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    status, third = run(checkpoint, tmp_path / "empty", tmp_path / "out", "--tasks", "rafdb")
+    assert status == 1
+    assert third["rows"] == second["rows"]  # absent does not replace measured
+    assert "rafdb: no folder" in capsys.readouterr().out
+
+
+def test_a_folder_of_other_results_is_refused(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    stored = (tmp_path / "out/summary.json").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw", "--feature", "f_f", "--seed", "3")
+    assert stopped.value.code == 2
+    message = "holds results of feature f_s, not f_f; seed 0, not 3: give another folder as --out"
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "out/summary.json").read_bytes() == stored
+
+
+def test_checkpoints_of_one_name_have_folders_of_their_own(checkpoint, tmp_path):
+    other = tmp_path / "last.ckpt"
+    other.write_bytes(Path(checkpoint).read_bytes() + b" ")
+    wanted = [(path, *rest) for path in (checkpoint, str(other)) for rest in (("f_s", None), ("f_p", "none"))]
+    folders = {default_folder(*each) for each in wanted}
+    assert len(folders) == 4
+    assert all(folder.name.startswith("last-") for folder in folders)
+
+
+def test_a_failure_leaves_no_older_results(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    results = tmp_path / "out/rafdb/pretrained/results.json"
+    assert results.is_file()
+    (releases / "rafdb/basic/EmoLabel/list_patition_label.txt").write_text("train_00001.jpg 9\n")
+    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    assert status == 1
+    assert summary["rows"][0]["status"] == "failed"
+    assert not results.exists()
+    capsys.readouterr()
+
+
+def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path, capsys, monkeypatch):
+    measure = run_module.run_task
+
+    def interrupted(task, *rest):
+        if task.name == "lfw":
+            raise KeyboardInterrupt
+        return measure(task, *rest)
+
+    monkeypatch.setattr(run_module, "run_task", interrupted)
+    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "lfw")
+    assert status == 130
+    assert [(row["task"], row["status"]) for row in summary["rows"]] == [("rafdb", "measured")]
+    assert "interrupted; the same command goes on" in capsys.readouterr().out
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):

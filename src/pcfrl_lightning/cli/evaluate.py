@@ -14,15 +14,18 @@ EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
 
 An absent data set is listed as absent. Each task writes OUT/<task>/<weights>/results.json, all together
-OUT/summary.json. Exit status 1 if a data set that is there could not be evaluated."""
+OUT/summary.json, to which later runs with the same settings add. Exit status 1 if a data set that is there could not be
+evaluated or none is there, 130 after an interruption."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl evaluate`; returns the exit status."""
+    from pcfrl_lightning.checkpoint import read_checkpoint
     from pcfrl_lightning.cli.options import task_options
     from pcfrl_lightning.evaluation.folders import folders_of
-    from pcfrl_lightning.evaluation.run import Settings, Weights, run_tasks, write_summary
-    from pcfrl_lightning.evaluation.table import results_table
+    from pcfrl_lightning.evaluation.run import Row, Settings, Weights, run_tasks
+    from pcfrl_lightning.evaluation.summary import Summary, default_folder
+    from pcfrl_lightning.evaluation.table import notes, results_table
     from pcfrl_lightning.evaluation.tasks import tasks_named
 
     parser = _parser()
@@ -30,22 +33,34 @@ def main(arguments: Sequence[str]) -> int:
     root = Path(options.data_root)
     if not root.is_dir():
         parser.error(f"--data-root {root} is not a folder")
-    out = Path(options.out or f"runs/evaluate/{Path(options.checkpoint).stem}")
     console = Console()
     try:
+        read_checkpoint(options.checkpoint)
+        out = Path(options.out or default_folder(options.checkpoint, options.feature, options.alignment))
         tasks = tasks_named(options.tasks)
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
         data = folders_of(root, _alignment(options.alignment, options.yunet_model), task_options(options.option, tasks))
         out.mkdir(parents=True, exist_ok=True)
+        summary = Summary(out / "summary.json", settings, options.alignment or "default", options.option)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
-    rows = run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"))
+    rows: list[Row] = []
+
+    def record(row: Row) -> None:
+        rows.append(row)
+        summary.add(row)
+
+    try:
+        run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"), record)
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+        console.print(f"interrupted; the same command goes on with the features in {out}; {summary.path} has the rest")
+        return 130
     title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
     console.print(results_table(rows, title))
-    summary = write_summary(out / "summary.json", rows, settings, options.alignment or "default", options.option)
-    console.print(f"summary: {summary}", soft_wrap=True, highlight=False, markup=False)
-    return 1 if any(row.status == "failed" for row in rows) else 0
+    for line in (*notes(rows), f"summary: {summary.path}"):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 
 def _alignment(name: str | None, yunet_model: str | None) -> "Alignment | None":
@@ -89,5 +104,5 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more",
     )
     parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --alignment yunet")
-    parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name of the checkpoint>)")
+    parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name>-<hash>-<feature>)")
     return parser

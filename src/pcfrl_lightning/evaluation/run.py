@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import sys
 import time
 import traceback
 import warnings
@@ -14,21 +13,23 @@ from typing import Any, Literal
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
-from pcfrl_lightning.checkpoint import file_sha256, read_checkpoint
+from pcfrl_lightning.checkpoint import read_checkpoint
 from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluation.folders import Opened
 from pcfrl_lightning.evaluation.tasks import Task
 from pcfrl_lightning.probes import LinearProbe
 from pcfrl_lightning.probes.extractors import FeatureChoice
-from pcfrl_lightning.probes.results import command, hardware, versions, write_results
 
 EPOCHS = 300
 """Of every linear probe (method section 9)."""
 
+RESULT_FILES = ("results.json", "report.txt", "traceback.txt")
+
 Weights = Literal["pretrained", "random_init"]
 Status = Literal["measured", "absent", "failed"]
 Announce = Callable[[str], None]
+Record = Callable[["Row"], None]
 
 
 @dataclass
@@ -153,8 +154,8 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
     return probe.results
 
 
-def silent(_: str) -> None:
-    """Announce nothing."""
+def silent(_: object) -> None:
+    """Announce and record nothing."""
 
 
 def run_tasks(
@@ -163,6 +164,7 @@ def run_tasks(
     settings: Settings,
     open_data: Callable[[Task], Opened | str],
     announce: Announce = silent,
+    record: Record = silent,
 ) -> list[Row]:
     """All tasks for all sets of weights; one that fails, for whatever reason, does not stop the others.
 
@@ -172,53 +174,30 @@ def run_tasks(
         settings: the rest.
         open_data: the data set of a task, or, where it is absent, what is missing.
         announce: told what begins.
+        record: given every row when it is known.
     """
     rows = []
     for task in tasks:
+        opened: Opened | str | Exception
         try:
             opened = open_data(task)
         except Exception as error:
-            message = _reason(error, settings.out / task.name)
-            rows += [Row(task, each, "failed", message=message) for each in weights]
-            continue
+            opened = error
         for each in weights:
-            if isinstance(opened, str):
-                rows.append(Row(task, each, "absent", message=opened))
-                continue
-            announce(f"{task.name}: {settings.feature}, {each.replace('_', ' ')}")
-            rows.append(_measured(task, opened, each, settings))
+            if isinstance(opened, Opened):
+                announce(f"{task.name}: {settings.feature}, {each.replace('_', ' ')}")
+            rows.append(_row(task, opened, each, settings))
+            record(rows[-1])
     return rows
 
 
-def write_summary(
-    path: Path, rows: Sequence[Row], settings: Settings, alignment: str = "default", options: Sequence[str] = ()
-) -> Path:
-    """One JSON file, an entry per task and set of weights.
-
-    Args:
-        path: the file.
-        rows: what was measured.
-        settings: of all rows.
-        alignment: that was asked for; each entry has the one of its data set.
-        options: of the data sets, ``TASK.KEY=VALUE``; folders are left out.
-
-    Returns:
-        The path.
-    """
-    facts = {
-        "checkpoint": Path(settings.checkpoint).name,
-        "checkpoint_sha256": file_sha256(settings.checkpoint),
-        "feature": settings.feature,
-        "alignment": alignment,
-        "options": [command([option]) for option in options],
-        "epochs": settings.epochs,
-        "seed": settings.seed,
-        "rows": [row.summary() for row in rows],
-    }
-    return write_results(path, facts | {"hardware": hardware(), "versions": versions(), "command": command(sys.argv)})
-
-
-def _measured(task: Task, opened: Opened, weights: Weights, settings: Settings) -> Row:
+def _row(task: Task, opened: Opened | str | Exception, weights: Weights, settings: Settings) -> Row:
+    if isinstance(opened, str):
+        return Row(task, weights, "absent", message=opened)
+    for name in RESULT_FILES:  # of an earlier run: they must not outlive a failure of this one
+        (settings.out / task.name / weights / name).unlink(missing_ok=True)
+    if isinstance(opened, Exception):
+        return Row(task, weights, "failed", message=_reason(opened, settings.out / task.name / weights))
     started = time.perf_counter()
     try:
         row = Row(task, weights, "measured", run_task(task, opened.data, weights, settings), opened.note)

@@ -28,22 +28,28 @@ def better(task: Task, values: Sequence[float | None]) -> list[bool]:
 
 
 def results_table(rows: Sequence[Row], title: str) -> Table:
-    """One line per task, one column per set of weights; the best figure is bold, what is missing says so."""
+    """One line per task, one column per set of weights; the best figure is bold, what is missing says so.
+
+    What there is to say about a row, `notes` says: no width is enough for it.
+    """
     weights = list(dict.fromkeys(row.weights for row in rows))
     table = Table(title=escape(title))
     for heading in ("task", "data", "metric"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "task")
     for each in weights:
         table.add_column(TITLES[each], justify="right")
-    table.add_column("note", overflow="fold")
     for task in dict.fromkeys(row.task for row in rows):
         mine = {row.weights: row for row in rows if row.task == task}
         marks = better(task, [mine[each].value for each in weights])
         cells = [_cell(mine[each], mark) for each, mark in zip(weights, marks, strict=True)]
-        notes = dict.fromkeys(row.message for row in mine.values() if row.message)
         arrow = "↓" if task.lower_is_better else "↑"
-        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells, escape("; ".join(notes)))
+        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells)
     return table
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """``task: why there is no figure, or what is special about it``, for every row that has something to say."""
+    return list(dict.fromkeys(f"{row.task.name}: {row.message}" for row in rows if row.message))
 
 
 def _cell(row: Row, best: bool) -> str:

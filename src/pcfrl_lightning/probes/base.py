@@ -15,11 +15,14 @@ from pcfrl_lightning.probes.features import EVALUATION_BATCH, FeatureProbe
 from pcfrl_lightning.probes.heads import InputNorm, StackedHead
 from pcfrl_lightning.probes.loaders import FeatureBatch
 from pcfrl_lightning.probes.moments import training_moments
-from pcfrl_lightning.probes.parts import Part, Plan, hold_out, whole, with_companions
+from pcfrl_lightning.probes.parts import Part, Plan, groups_of, hold_out, whole, with_companions
 from pcfrl_lightning.probes.source import HAND_MADE
+from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test
+from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.training import scheduled
 
 Protocol = Literal["default", "paper"]
+HELD_OUT = "held-out training data"
 
 
 class LinearProbe(FeatureProbe):
@@ -40,6 +43,7 @@ class LinearProbe(FeatureProbe):
         val_fraction: where the data set has no validation split, the share of the training subjects (or samples) on
             which learning rate and best epoch are chosen. They are scored by companion heads trained without it; the
             reported heads are trained on everything. 0: no choice, only the last epoch.
+            ``protocol: paper`` does not use it.
         **kwargs: see `FeatureProbe`.
 
     Raises:
@@ -91,6 +95,7 @@ class LinearProbe(FeatureProbe):
             raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
         self.fit_seconds = 0.0
         self._started = 0.0
+        self._trained_on: dict[str, Any] | None = None
         self._built = False
         self._epoch_losses = torch.zeros(len(self.rates))
         self._choosing: list[Tensor] = []
@@ -125,8 +130,8 @@ class LinearProbe(FeatureProbe):
             return Plan(train, test, "test", test)
         if "val" in splits:
             return Plan(train, self._part(splits, "val"), "val", test)
-        held = hold_out(self._groups(train.faces), self.val_fraction, self.seed)
-        return with_companions(Plan(train, None, "", test), held.unsqueeze(0), "held-out training data")
+        held = hold_out(groups_of(train.faces), self.val_fraction, self.seed)
+        return with_companions(Plan(train, None, "", test), held.unsqueeze(0), HELD_OUT)
 
     def prepare(self, plan: Plan, stage: str) -> None:
         """Build the heads and, before fitting, the statistics of their inputs."""
@@ -154,7 +159,9 @@ class LinearProbe(FeatureProbe):
         return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True))
 
     def on_fit_start(self) -> None:
-        """Start the clock."""
+        """Start the clock; what the folder says about an earlier head goes."""
+        check_training(self._trained_on, describe_training(self._data(), self._plan))
+        forget_test(run_directory(self.trainer))
         self._started = time.perf_counter()
 
     def on_fit_end(self) -> None:
@@ -162,7 +169,8 @@ class LinearProbe(FeatureProbe):
         self.fit_seconds += time.perf_counter() - self._started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the seconds spent so far, for the results of a later `test`."""
+        """Keep the seconds spent so far, for the results of a later `test`, and what the head is trained on."""
+        checkpoint["trained_on"] = describe_training(self._data(), self._plan)
         running = time.perf_counter() - self._started if self.trainer.state.fn == "fit" else 0.0
         checkpoint["fit_seconds"] = self.fit_seconds + running
 
@@ -214,7 +222,8 @@ class LinearProbe(FeatureProbe):
         self.log(f"val/{self.monitor}", value, prog_bar=True, batch_size=1)
 
     def on_test_start(self) -> None:
-        """Refuse to report a head that was never trained."""
+        """Refuse to report a head that was never trained, or on other data."""
+        check_training(self._trained_on, describe_training(self._data(), self._plan))
         if not int(self.epochs_done):
             raise UsageError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
 
@@ -243,6 +252,7 @@ class LinearProbe(FeatureProbe):
             "lr": {"candidates": self.rates, "last": [self.rates[i] for i in self.chosen_candidates().tolist()]},
             "best_epoch": best if has_best else None,
             "input_norm": self.input_norm,
+            "val_fraction": self.val_fraction if self._plan.choice_name == HELD_OUT else None,
             "batch_size": self.batch_size,
             "weight_decay": self.weight_decay,
             "fit_seconds": round(self.fit_seconds, 2),
@@ -251,6 +261,7 @@ class LinearProbe(FeatureProbe):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build heads of the stored shape when the checkpoint is loaded without data."""
         self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
+        self._trained_on = checkpoint.get("trained_on")
         if not self._built:
             heads, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
             self._build(dim, outputs, len(checkpoint["state_dict"]["best_epochs"]), heads)
@@ -283,9 +294,3 @@ class LinearProbe(FeatureProbe):
                 "that holds it"
             )
         return whole(splits[split], self.targets(splits[split]))
-
-    def _groups(self, faces: FaceSet) -> Tensor:
-        for key in ("subject", "identity", "photo"):
-            if key in faces.labels:
-                return faces.labels[key]
-        return torch.arange(len(faces))

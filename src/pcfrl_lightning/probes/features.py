@@ -107,14 +107,19 @@ class FeatureProbe(L.LightningModule, ABC):
         """Hook of subclasses: options of the loader of ``train``, ``val`` or ``test``."""
         return {"batch_size": EVALUATION_BATCH}
 
-    def setup(self, stage: str) -> None:
-        """Extract or read the features of the stage's splits and hand loaders of them to the data module."""
-        data = self._data()
-        plan = self._plan = self.plan(data.splits, stage)
-        parts = {"test": plan.test} if stage == "test" else {"train": plan.train, "val": plan.choice}
-        used = {name: part for name, part in parts.items() if part is not None}
-        for part in used.values():
+    def prepare_data(self) -> None:
+        """Extract or read the features.  What goes wrong does so here, before loggers touch an earlier run's files."""
+        stage = "test" if self.trainer.testing else "fit"
+        self._plan = self.plan(self._data().splits, stage)
+        for part in self._used(self._plan, stage).values():
             self.table(part.faces)
+
+    def setup(self, stage: str) -> None:
+        """Hand loaders of the stage's features to the data module."""
+        data = self._data()
+        plan = self._plan
+        assert plan is not None
+        used = self._used(plan, stage)
         data.use_features({name: self._loader(name, part) for name, part in used.items()})
         self.prepare(plan, stage)
 
@@ -163,6 +168,11 @@ class FeatureProbe(L.LightningModule, ABC):
         """Write results.json into the run directory and print the table."""
         path = write_results(run_directory(self.trainer) / "results.json", self.results)
         print_report(self.results, path)
+
+    @staticmethod
+    def _used(plan: Plan, stage: str) -> dict[str, Part]:
+        parts = {"test": plan.test} if stage == "test" else {"train": plan.train, "val": plan.choice}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _loader(self, name: str, part: Part) -> FeatureBatches:
         table = self.table(part.faces)

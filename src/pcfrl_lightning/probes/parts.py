@@ -56,6 +56,14 @@ def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:
     return Part(faces, torch.arange(n).unsqueeze(1), targets, torch.ones(1, n, dtype=torch.bool))
 
 
+def groups_of(faces: FaceSet) -> Tensor:
+    """(n,) long, equal for images that must not be parted: those of one subject, or one photo; else each its own."""
+    for key in ("subject", "identity", "photo"):
+        if key in faces.labels:
+            return faces.labels[key]
+    return torch.arange(len(faces))
+
+
 def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
     """Pick whole groups (subjects) at random until ``fraction`` of the samples is reached.
 
