@@ -30,6 +30,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         DataError: the file is damaged, holds more than tensors and primitives, or is no checkpoint dictionary.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"checkpoint {path} is a folder; give a .ckpt file in it")
     if not path.is_file():
         raise FileNotFoundError(
             f"checkpoint {path} does not exist; give the path of a .ckpt file that `pcfrl fit` wrote"
@@ -37,8 +39,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
-        reason = str(error).split("\n")[0].split(". ")[0] or type(error).__name__
-        raise DataError(f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint: {reason}") from error
+        reason = f"{type(error).__name__}: {error}".split("\n")[0].split(". ")[0]
+        raise DataError(
+            f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint ({reason}); give a .ckpt file that "
+            "`pcfrl fit` or `pcfrl import-pcl` wrote"
+        ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(
             f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first"
@@ -61,10 +66,13 @@ def load_network(path: str | Path) -> PCFRLNetwork:
         DataError: the checkpoint is damaged, or its weights do not fit the network that it describes.
     """
     checkpoint = read_checkpoint(path)
+    if "head.weights.0" in checkpoint["state_dict"]:
+        raise DataError(f"checkpoint {path} is the head of a probe; give the checkpoint of the pretraining")
     network = build_network(checkpoint.get("hyper_parameters", {}))
     weights = {key[len(PREFIX) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)}
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
-        raise DataError(f"checkpoint {path} does not hold the network it describes: {error}") from error
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(f"checkpoint {path} does not hold the network it describes: {reason} ...") from error
     return network.eval()

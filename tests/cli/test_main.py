@@ -36,7 +36,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(command, folder):
 
 def test_data_check_exits_with_one_for_an_absent_set(command, capsys):
     assert command("data", "check", "rafdb", "nowhere") == 1
-    assert "list_patition_label.txt" in capsys.readouterr().out
+    assert "does not exist; give the folder" in capsys.readouterr().out
 
 
 def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
@@ -61,7 +61,7 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
             "camra=right: disfa has no such option; it takes fold, alignment, camera, frames, cache",
         ),
         ("camera", "camera: expected KEY=VALUE"),
-        ("camera=middle", "camera: Expected a typing.Literal['left', 'right']"),
+        ("camera=middle", "camera: Expected one of 'left', 'right'"),
         ("fold=two", "fold: Expected a <class 'int'>"),
         ("alignment=Eyes", "alignment: "),
         ("root=elsewhere", "root=elsewhere: disfa has no such option"),

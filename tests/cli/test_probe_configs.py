@@ -1,12 +1,13 @@
 """Every config of configs/probe: it builds its probe and its data, and two of them run from fit to results.json."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import trees
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "probe"
 LAYERED = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem not in ("linear", "fer2013"))
@@ -41,3 +42,71 @@ def test_config_runs_to_results(pcfrl, folder, name, tree):
     assert results["dataset"].startswith(name)
     if name == "300w":
         assert results["metrics"]["last"]["nme_challenging"] > 0
+
+
+@pytest.fixture
+def fitted(pcfrl, folder):
+    """A head of RAF-DB in `runs/probe/rafdb`, tested; returns the options of its run."""
+    root = trees.rafdb(folder / "data")
+    options = [
+        *layers("rafdb"),
+        "--data.root",
+        root,
+        "--baseline=pixels",
+        *SMALL,
+        "--trainer.enable_progress_bar=false",
+    ]
+    pcfrl("fit", *options)
+    pcfrl("test", *options, "--ckpt_path", "runs/probe/rafdb/checkpoints/last.ckpt")
+    return options
+
+
+def files_of(run):
+    return {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        (["--data.images=original"], "images aligned, not original"),
+        (
+            ["--data.images=original", "--data.alignment=LandmarkAlign"],
+            "alignment NoAlignment(), not LandmarkAlign(margin=0.25); images aligned, not original",
+        ),
+    ],
+)
+def test_a_head_is_not_tested_on_other_images_than_it_was_trained_on(pcfrl, folder, fitted, other, problem):
+    before = files_of(folder / "runs/probe/rafdb")["results.json"]
+    with pytest.raises(
+        UsageError, match=rf"the head was trained with {re.escape(problem)}.*: give the data options of"
+    ):
+        pcfrl("test", *fitted, *other, "--ckpt_path", "runs/probe/rafdb/checkpoints/last.ckpt")
+    assert files_of(folder / "runs/probe/rafdb")["results.json"] == before
+
+
+def test_a_head_of_another_fold_is_refused(pcfrl, folder):
+    for subject in ("F0001", "M0002"):
+        for code in ("AN01", "DI02", "NE00"):
+            trees.image(folder / f"data/{subject}/{subject}_{code}WH_F2D.bmp")
+    options = [*layers("bu3dfe"), "--data.root", folder / "data", "--data.folds=2", "--baseline=pixels", *SMALL]
+    pcfrl("fit", *options, "--data.fold=0")
+    with pytest.raises(
+        UsageError, match=r"trained with fold 0, not 1; split bu3dfe/fold0-train, not bu3dfe/fold1-train"
+    ):
+        pcfrl("test", *options, "--data.fold=1", "--ckpt_path", "runs/probe/bu3dfe/checkpoints/last.ckpt")
+
+
+def test_a_fit_that_cannot_begin_leaves_an_earlier_run_alone(pcfrl, folder, fitted):
+    before = files_of(folder / "runs/probe/rafdb")
+    (folder / "data/basic/Image/aligned/train_00001_aligned.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be read"):
+        pcfrl("fit", *fitted, "--model.lr=0.5")
+    after = files_of(folder / "runs/probe/rafdb")
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_new_head_does_not_keep_the_test_of_the_old_one(pcfrl, folder, fitted):
+    pcfrl("fit", *fitted, "--model.lr=0.5")
+    left = files_of(folder / "runs/probe/rafdb")
+    assert not {"results.json", "metrics_test.csv"} & set(left)
+    assert {"last.ckpt", "config.yaml", "metrics.csv"} <= set(left)

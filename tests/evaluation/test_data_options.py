@@ -77,7 +77,10 @@ def test_detector_is_named_without_its_folder(tmp_path):
             "none",
             dict.fromkeys(("300w", "wflw"), "LandmarkCrop(margin=0.25)"),
             dict.fromkeys(("rafdb", "lfw", "cplfw", "aflw2000"), "NoAlignment()"),
-            ["kept LandmarkCrop(margin=0.25): 300w: alignment must be LandmarkCrop, got NoAlignment"],
+            [
+                "kept LandmarkCrop(margin=0.25): 300w is cut by LandmarkCrop always, since the landmarks are the "
+                "labels; not by NoAlignment"
+            ],
         ),
         (
             "landmarks",

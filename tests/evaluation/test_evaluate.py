@@ -83,8 +83,11 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
             "--option camera=right: expected TASK.KEY=VALUE with a task that is run: fer",
         ),
         (["--tasks", "lfw", "--option", "disfa.camera=right"], "expected TASK.KEY=VALUE with a task that is run: lfw"),
-        (["--option", "disfa.camra=right"], "camra=right: disfa has no such option; it takes fold, alignment, camera"),
-        (["--option", "disfa.camera=middle"], "camera: Expected a typing.Literal['left', 'right']"),
+        (
+            ["--option", "disfa.camra=right"],
+            "--option disfa.camra=right: disfa has no such option; it takes fold",
+        ),
+        (["--option", "disfa.camera=middle"], "--option disfa.camera: Expected one of 'left', 'right'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):

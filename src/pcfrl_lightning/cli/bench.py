@@ -12,6 +12,7 @@ from pcfrl_lightning.bench.rendering import measure_rendering, rendering_text
 from pcfrl_lightning.bench.report import environment, npa_text, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
 from pcfrl_lightning.cli.display import silence_advertisement
+from pcfrl_lightning.cli.messages import OneLineArguments
 
 
 def main(arguments: list[str]) -> None:
@@ -87,7 +88,7 @@ def _render(parser: argparse.ArgumentParser, options: argparse.Namespace, device
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pcfrl bench", description="Measure speed and memory.")
+    parser = OneLineArguments(prog="pcfrl bench", description="Measure speed and memory.")
     kinds = parser.add_subparsers(dest="what", required=True, metavar="step|npa|probe|render")
     step = kinds.add_parser("step", help="a whole training step, in parts")
     step.add_argument("--batch-size", type=_positive, default=32, help="images per step (default 32)")

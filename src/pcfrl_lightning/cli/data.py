@@ -1,8 +1,8 @@
 """``pcfrl data check NAME ROOT``: is a data set on disk complete and readable?"""
 
-import argparse
 from pathlib import Path
 
+from pcfrl_lightning.cli.messages import OneLineArguments
 from pcfrl_lightning.cli.options import data_options
 from pcfrl_lightning.data.check import check
 from pcfrl_lightning.data.registry import DATA_SETS, data_class
@@ -10,7 +10,7 @@ from pcfrl_lightning.data.registry import DATA_SETS, data_class
 
 def main(arguments: list[str]) -> int:
     """Print the report of a data set; exit status 0 if it is as its authors published it, else 1."""
-    parser = argparse.ArgumentParser(prog="pcfrl data", description="Look at data sets on disk.")
+    parser = OneLineArguments(prog="pcfrl data", description="Look at data sets on disk.")
     actions = parser.add_subparsers(dest="action", required=True)
     checker = actions.add_parser("check", help="verify counts, labels and images against the official release")
     checker.add_argument("name", choices=sorted(DATA_SETS), metavar="NAME", help=", ".join(sorted(DATA_SETS)))

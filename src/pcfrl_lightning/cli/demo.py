@@ -1,6 +1,5 @@
 """``pcfrl demo``: pretrain on synthetic faces, probe, write results.json and report.html."""
 
-import argparse
 import sys
 import time
 import warnings
@@ -10,10 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
+from pcfrl_lightning.cli.messages import OneLineArguments
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl demo`; returns the exit status."""
-    parser = argparse.ArgumentParser("pcfrl demo", description=__doc__.split(": ")[1] if __doc__ else None)
+    parser = OneLineArguments("pcfrl demo", description=__doc__.split(": ")[1] if __doc__ else None)
     parser.add_argument("--config", default="configs/demo.yaml", help="the run (default: %(default)s)")
     parser.add_argument("--out", default="runs/demo", help="folder of the results (default: %(default)s)")
     options, overrides = parser.parse_known_args(arguments)

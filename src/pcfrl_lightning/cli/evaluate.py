@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from pcfrl_lightning.cli.messages import OneLineArguments
+
 if TYPE_CHECKING:
     from pcfrl_lightning.data.alignment import Alignment
 
@@ -73,12 +75,12 @@ def _alignment(name: str | None, yunet_model: str | None) -> "Alignment | None":
     return {None: None, "none": NoAlignment(), "landmarks": LandmarkAlign()}[name]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> OneLineArguments:
     from pcfrl_lightning.evaluation.run import EPOCHS
     from pcfrl_lightning.evaluation.tasks import TASKS
 
     folders = "\n".join(f"  {task.name:<13} ROOT/{task.folder}" for task in TASKS)
-    parser = argparse.ArgumentParser(
+    parser = OneLineArguments(
         "pcfrl evaluate",
         description="Run the downstream probes of the paper on frozen features and print one table.",
         epilog=EPILOG.format(folders=folders),

@@ -1,14 +1,14 @@
 """``pcfrl import-pcl``: convert a checkpoint of the public PCL code."""
 
-import argparse
 from pathlib import Path
 
+from pcfrl_lightning.cli.messages import OneLineArguments
 from pcfrl_lightning.pcl_import import import_pcl
 
 
 def main(arguments: list[str]) -> None:
     """Read the command line, convert, say where the result is."""
-    parser = argparse.ArgumentParser(prog="pcfrl import-pcl", description="Convert a public PCL checkpoint.")
+    parser = OneLineArguments(prog="pcfrl import-pcl", description="Convert a public PCL checkpoint.")
     parser.add_argument("source", type=Path, metavar="CKPT.pth", help="checkpoint of the public PCL code")
     parser.add_argument("target", type=Path, metavar="OUT.ckpt", help="where to write the converted checkpoint")
     options = parser.parse_args(arguments)

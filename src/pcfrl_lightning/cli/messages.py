@@ -1,5 +1,6 @@
 """One line out of jsonargparse's nested account of everything it tried."""
 
+import argparse
 import re
 import sys
 from typing import Any, NoReturn
@@ -14,6 +15,13 @@ _GENERIC = (
 )
 
 
+_HINTS = {
+    "Not a valid subclass of Logger": " (a config of configs/probe needs configs/probe/linear.yaml before it)",
+    "the following arguments are required: root": ": the folder of the data set, such as --data.root FACES",
+}
+"""What a user most likely forgot, by the reason that jsonargparse gives."""
+
+
 class OneLineParser(LightningArgumentParser):
     """A parser whose errors are one line: the key, what is wrong with it, and where to look."""
 
@@ -25,7 +33,16 @@ class OneLineParser(LightningArgumentParser):
         """Print the summary on standard error and leave with status 2."""
         if not self.exit_on_error:  # a nested parser: the outer one adds its key
             super().error(message, ex)
-        print(f"pcfrl: {summary(message)} (see `{self.prog} --help`)", file=sys.stderr)
+        print(f"pcfrl: {summary(message)} (see `{self.prog.replace(' [options]', '')} --help`)", file=sys.stderr)
+        sys.exit(2)
+
+
+class OneLineArguments(argparse.ArgumentParser):
+    """The same for the commands that have no configuration."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message on standard error and leave with status 2."""
+        print(f"{self.prog}: {message} (see `{self.prog} --help`)", file=sys.stderr)
         sys.exit(2)
 
 
@@ -55,4 +72,7 @@ def _reason(message: str) -> str:
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     skipped = ("Subtypes:", "Errors:", "Given value", *_GENERIC)
     reasons = [line for line in lines if line and not line.startswith(skipped)]
-    return reasons[0] if reasons else message
+    reason = reasons[0] if reasons else message
+    if choices := re.search(r"Expected a typing.Literal\[(.+?)\]", reason):
+        return f"Expected one of {choices[1]}"
+    return reason + _HINTS.get(reason.rstrip("."), "")

@@ -45,6 +45,13 @@ def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
         raise ValueError(f"--option {summary(str(error))} (data set {kind.name})") from None
 
 
+def _of_task(name: str, kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
+    try:
+        return data_options(kind, given)
+    except ValueError as error:
+        raise ValueError(str(error).replace("--option ", f"--option {name}.", 1)) from None
+
+
 def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dict[str, Any]]:
     """Arguments of the data modules of some tasks.
 
@@ -65,4 +72,4 @@ def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dic
         if not separator or name not in data:
             raise ValueError(f"--option {text}: expected TASK.KEY=VALUE with a task that is run: {', '.join(data)}")
         texts.setdefault(name, []).append(rest)
-    return {name: data_options(data_class(data[name]), each) for name, each in texts.items()}
+    return {name: _of_task(name, data_class(data[name]), each) for name, each in texts.items()}

@@ -115,7 +115,8 @@ class YuNetCrop(Alignment):
         if not self.model_path.is_file():
             raise FileNotFoundError(
                 f"YuNet model {self.model_path} does not exist: download face_detection_yunet_2023mar.onnx from the "
-                "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and pass its path as model_path"
+                "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and pass its path as "
+                "model_path, or as --yunet-model of pcfrl evaluate"
             )
 
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:

@@ -106,6 +106,8 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     problems: list[str] = []
     with missing_collected() as missing:
         try:
+            if not Path(root).exists():
+                raise FileNotFoundError(f"{root} does not exist; give the folder of the data set")
             if isinstance(data, Inventory):
                 counts.update(data.inventory())
             splits = data.build()

@@ -34,7 +34,10 @@ class LandmarkFaces(FaceData):
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
         if not (alignment is None or isinstance(alignment, LandmarkCrop)):
-            raise UnsuitableAlignment(f"{self.name}: alignment must be LandmarkCrop, got {type(alignment).__name__}")
+            raise UnsuitableAlignment(
+                f"{self.name} is cut by LandmarkCrop always, since the landmarks are the labels; not by "
+                f"{type(alignment).__name__}"
+            )
         self.alignment = alignment or LandmarkCrop()
 
     def faces(

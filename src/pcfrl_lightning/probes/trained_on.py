@@ -39,6 +39,6 @@ def check_training(stored: dict[str, Any] | None, here: dict[str, Any]) -> None:
 
 
 def forget_test(folder: Path) -> None:
-    """Remove what the test of an earlier head left in a run folder, so that it is not taken for that of the new one."""
-    for name in ("results.json", "metrics_test.csv", "hparams_test.yaml", "config_test.yaml"):
+    """Remove the figures of an earlier head from a run folder, so that they are not taken for those of the new one."""
+    for name in ("results.json", "metrics_test.csv"):
         (folder / name).unlink(missing_ok=True)
