@@ -70,6 +70,10 @@ class DetectedSource(ImageSource):
             return image
         return cut(image, squares(face[None], self.margin)[0], self.name(index))
 
+    def has_face(self, index: int) -> bool:
+        """Whether a face is found in an image; else `read` gives all of it."""
+        return self._largest_face(self.source.read(index)) is not None
+
     def fingerprint(self) -> str:
         setting = f"{self.margin} {self.score}"
         model = hashlib.sha256(self.model_path.read_bytes()).hexdigest()

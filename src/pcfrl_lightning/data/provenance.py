@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 
 from pcfrl_lightning.data.base import FaceData
+from pcfrl_lightning.data.cropped import DetectedSource
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.sources import ConcatSource, FileSource, ImageSource
+from pcfrl_lightning.data.sources import ConcatSource, FileSource, ImageSource, SubsetSource
 from pcfrl_lightning.data.zips import ZipSource
 
 _PRIMITIVE = (str, int, float, bool, type(None))
@@ -24,12 +26,34 @@ def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
         sets: its splits that were used.
 
     Returns:
-        Its own arguments that are primitives or lists of them (those of every `FaceData` left out), and under
-        `read_from` the folders and archives of the images, sorted; none where they are not in files.
+        Its own arguments that are primitives or lists of them (those of every `FaceData` left out); under `read_from`
+        the folders and archives of the images, sorted, none where they are not in files; and under `faces_found`, where
+        a detector cuts out the faces, in how many images of each set it finds one (see `faces_found`).
     """
+    used = {faces.name: faces for faces in sets}
     settings = {key: getattr(data, key) for key in _own_arguments(type(data)) if hasattr(data, key)}
     shown = {key: _last_component(value) for key, value in settings.items() if _is_plain(value)}
-    return {**shown, "read_from": sorted({place for faces in sets for place in places(faces.source)})}
+    shown["read_from"] = sorted({place for faces in used.values() for place in places(faces.source)})
+    found = {name: each for name, faces in used.items() if (each := faces_found(faces))}
+    return {**shown, "faces_found": found} if found else shown
+
+
+def faces_found(faces: FaceSet, sample: int = 200) -> dict[str, int] | None:
+    """`found` and `of`: in how many of some evenly spread images the detector finds a face; None without a detector.
+
+    Args:
+        faces: the set.
+        sample: how many images are looked at, at most.
+    """
+    source: ImageSource = faces.source
+    rows = np.arange(len(faces))
+    while isinstance(source, SubsetSource):
+        rows = source.indices[rows]
+        source = source.source
+    if not isinstance(source, DetectedSource):
+        return None
+    looked_at = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).round().astype(int)].tolist()
+    return {"found": sum(map(source.has_face, looked_at)), "of": len(looked_at)}
 
 
 def places(source: ImageSource) -> set[str]:

@@ -200,11 +200,22 @@ def _row(task: Task, opened: Opened | str | Exception, weights: Weights, setting
         return Row(task, weights, "failed", message=_reason(opened, settings.out / task.name / weights))
     started = time.perf_counter()
     try:
-        row = Row(task, weights, "measured", run_task(task, opened.data, weights, settings), opened.note)
+        results = run_task(task, opened.data, weights, settings)
+        row = Row(task, weights, "measured", results, "; ".join(filter(None, [opened.note, *_undetected(results)])))
     except Exception as error:
         row = Row(task, weights, "failed", message=_reason(error, settings.out / task.name / weights))
     row.seconds = time.perf_counter() - started
     return row
+
+
+def _undetected(results: dict[str, Any]) -> list[str]:
+    """Sets in which the detector does not find every face."""
+    counts = results["data"].get("faces_found", {})
+    return [
+        f"a face is found in {count['found']} of {count['of']} images looked at in {name}; the others are whole images"
+        for name, count in counts.items()
+        if count["found"] < count["of"]
+    ]
 
 
 def _reason(error: Exception, folder: Path) -> str:

@@ -4,9 +4,12 @@ import pickle
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from pcfrl_lightning.data.alignment import LandmarkAlign, LandmarkCrop, NoAlignment, YuNetCrop
 from pcfrl_lightning.data.crops import cut, cut_turned, face_boxes, in_crop, squares, upright_angles, upright_squares
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.provenance import describe_data, faces_found
 from pcfrl_lightning.data.sources import ArraySource, CorruptImage
 from pcfrl_lightning.errors import DataError
 
@@ -254,3 +257,21 @@ def test_yunet_keeps_the_image_without_a_face(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: FakeDetector())
     source = YuNetCrop(tmp_path / "model.onnx").apply(ArraySource(IMAGE[None]), None)
     np.testing.assert_array_equal(source.read(0), IMAGE)
+
+
+class FaceInBrightImages(FakeDetector):
+    def detect(self, image):
+        return 1, self.faces if image.mean() > 100 else None
+
+
+def test_results_say_how_many_faces_the_detector_finds(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *_: FaceInBrightImages())
+    images = np.repeat(np.array([20, 200, 200, 20, 200], np.uint8), 40 * 60 * 3).reshape(5, 40, 60, 3)
+    source = YuNetCrop(tmp_path / "model.onnx").apply(ArraySource(images), None)
+    faces = FaceSet(source, {"expression": torch.zeros(5, dtype=torch.long)}, name="set")
+    assert faces_found(faces) == {"found": 3, "of": 5}
+    assert faces_found(faces, sample=2) == {"found": 1, "of": 2}  # the first and the last
+    assert faces_found(faces.subset(torch.tensor([3, 1]))) == {"found": 1, "of": 2}
+    assert faces_found(FaceSet(ArraySource(images), faces.labels, name="set")) is None
+    assert describe_data(object(), [faces])["faces_found"] == {"set": {"found": 3, "of": 5}}
