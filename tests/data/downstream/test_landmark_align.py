@@ -4,7 +4,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 import trees
 from pcfrl_lightning.data.affectnet import AffectNet7
@@ -68,11 +67,7 @@ def affectnet_csv(root):
 
 def disfa(root):
     trees.disfa_frames(trees.disfa_labels(root), "img", "png")
-    for subject in trees.DISFA_SUBJECTS:
-        for frame in range(6):
-            path = root / "Landmark_Points" / subject / f"{subject}_{frame + 1:04d}_lm.mat"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            savemat(path, {"pts": ibug(66)})
+    trees.disfa_landmarks(root, ibug(66), first=1)
     return lambda alignment: DISFA(root, alignment=alignment, subjects=trees.DISFA_SUBJECTS)
 
 

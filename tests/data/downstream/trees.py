@@ -113,6 +113,16 @@ def disfa_videos(root: Path, frames: int = 6) -> Path:
     return root
 
 
+def disfa_landmarks(root: Path, points: np.ndarray, first: int = 0, frames: int = 6) -> Path:
+    """The same 66 points for every frame, files numbered from `first`."""
+    for subject in DISFA_SUBJECTS:
+        for frame in range(frames):
+            path = root / "Landmark_Points" / subject / f"{subject}_{frame + first:04d}_lm.mat"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            savemat(path, {"pts": points})
+    return root
+
+
 def face_mat(path: Path, pitch: float, yaw: float, roll: float, points: np.ndarray, aflw: bool) -> None:
     """Angles in degrees here, radians in the file; AFLW2000 hides points in pt2d as (-1, 452)."""
     pose = np.array([[*np.radians([pitch, yaw, roll]), 1.0, 2.0, 0.0, 1e-3]], np.float32)
