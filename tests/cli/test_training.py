@@ -25,7 +25,7 @@ SMALL = [
 PRETRAIN = ("fit", "--config", "configs/pretrain.yaml")
 
 
-@pytest.mark.parametrize("method", [None, "pcl", "pcl_public", "adaptive", "delayed"])
+@pytest.mark.parametrize("method", [None, "pcl", "pcl_public", "adaptive", "adaptive_delayed", "delayed"])
 def test_pretraining_configs_run(pcfrl, faces, folder, method):
     layers = ("--config", f"configs/method/{method}.yaml") if method else ()
     cli = pcfrl(*PRETRAIN, *layers, "--data.root", faces, *SMALL)
@@ -39,6 +39,7 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
         "pcl": "NoCalibration",
         "pcl_public": "NoCalibration",
         "adaptive": "AdaptiveThreshold",
+        "adaptive_delayed": "DelayedStart",
         "delayed": "DelayedStart",
     }[method]
     assert type(cli.model.pose_contrast.calibrator).__name__ == expected
