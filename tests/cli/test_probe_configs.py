@@ -105,6 +105,48 @@ def test_a_fit_that_cannot_begin_leaves_an_earlier_run_alone(pcfrl, folder, fitt
     assert {name: after[name] for name in before} == before
 
 
+def test_a_refused_resume_leaves_the_run_alone(pcfrl, folder, fitted):
+    before = files_of(folder / "runs/probe/rafdb")
+    with pytest.raises(UsageError, match="images aligned, not original"):
+        pcfrl("fit", *fitted, "--data.images=original", "--ckpt_path", "runs/probe/rafdb/checkpoints/last.ckpt")
+    assert files_of(folder / "runs/probe/rafdb") == before
+
+
+def test_a_head_is_not_tested_on_its_training_images_by_other_lists(pcfrl, folder):
+    for name in "abcd":
+        trees.image(folder / f"data/{name}.jpg")
+    for number, (train, test) in enumerate([("ab", "cd"), ("da", "bc")]):
+        for split, names in (("train", train), ("test", test)):
+            trees.text(
+                folder / f"data/{number}/{split}.txt", "".join(f"{name}.jpg {k}\n" for k, name in enumerate(names))
+            )
+    data = ["--data", "pcfrl_lightning.data.ListedExpressions", "--data.root", folder / "data", "--baseline=pixels"]
+    options = [
+        "--config",
+        "configs/probe/linear.yaml",
+        "--model",
+        "pcfrl_lightning.probes.ExpressionProbe",
+        *data,
+        *SMALL,
+    ]
+
+    def lists(number):
+        return ["--data.train_list", f"{number}/train.txt", "--data.test_list", f"{number}/test.txt"]
+
+    pcfrl("fit", *options, *lists(0))
+    checkpoint = next(folder.glob("runs/**/last.ckpt"))
+    pcfrl("test", *options, *lists(0), "--ckpt_path", checkpoint)
+    with pytest.raises(UsageError, match=r"trained on other images of listed-expressions/train than"):
+        pcfrl("test", *options, *lists(1), "--ckpt_path", checkpoint)
+
+
+def test_a_run_without_a_folder_of_its_own_removes_nothing(pcfrl, folder, fitted):
+    (folder / "results.json").write_text("mine")
+    pcfrl("fit", *fitted, "--trainer.fast_dev_run=true")
+    assert (folder / "results.json").read_text() == "mine"
+    assert (folder / "runs/probe/rafdb/results.json").is_file()
+
+
 def test_a_new_head_does_not_keep_the_test_of_the_old_one(pcfrl, folder, fitted):
     pcfrl("fit", *fitted, "--model.lr=0.5")
     left = files_of(folder / "runs/probe/rafdb")

@@ -140,6 +140,26 @@ def test_a_folder_of_other_results_is_refused(checkpoint, releases, tmp_path, ca
     assert (tmp_path / "out/summary.json").read_bytes() == stored
 
 
+def test_options_are_those_of_the_tasks(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    original = ["--tasks", "rafdb", "--option", "rafdb.images=original"]
+    status, summary = run(checkpoint, releases, tmp_path / "out", *original)
+    assert status == 0
+    assert [row["options"] for row in summary["rows"]] == [[], ["rafdb.images=original"]]
+    with pytest.raises(SystemExit):
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    assert "holds results of options of rafdb ['rafdb.images=original'], not []" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"rows": [{"task": "lfw"}]}', '{"rows": [3]}'])
+def test_another_file_of_that_name_is_refused(checkpoint, releases, tmp_path, capsys, content):
+    trees.text(tmp_path / "out/summary.json", content)
+    with pytest.raises(SystemExit) as stopped:
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    assert stopped.value.code == 2
+    assert "summary.json is no summary of pcfrl evaluate: remove it" in capsys.readouterr().err
+
+
 def test_checkpoints_of_one_name_have_folders_of_their_own(checkpoint, tmp_path):
     other = tmp_path / "last.ckpt"
     other.write_bytes(Path(checkpoint).read_bytes() + b" ")
@@ -173,7 +193,7 @@ def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path,
     status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "lfw")
     assert status == 130
     assert [(row["task"], row["status"]) for row in summary["rows"]] == [("rafdb", "measured")]
-    assert "interrupted; the same command goes on" in capsys.readouterr().out
+    assert "interrupted after 1 results; the same command goes on" in capsys.readouterr().out
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):

@@ -43,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
         data = folders_of(root, _alignment(options.alignment, options.yunet_model), task_options(options.option, tasks))
         out.mkdir(parents=True, exist_ok=True)
-        summary = Summary(out / "summary.json", settings, options.alignment or "default", options.option)
+        names = [task.name for task in tasks]
+        summary = Summary(out / "summary.json", settings, options.alignment or "default", options.option, names)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"), record)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-        console.print(f"interrupted; the same command goes on with the features in {out}; {summary.path} has the rest")
+        console.print(f"interrupted after {len(rows)} results; the same command goes on with the features in {out}")
         return 130
     title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
     console.print(results_table(rows, title))

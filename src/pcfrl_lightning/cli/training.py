@@ -84,6 +84,8 @@ class TrainingCLI(LightningCLI):
         if path and path not in ("last", "best", "hpc"):
             cosine = self.subcommand == "fit" and not self._get(self.config, "lr_scheduler")
             check_checkpoint(str(path), dict(self.model.hparams), self.trainer.max_epochs if cosine else None)
+            if hasattr(self.model, "comes_from"):
+                self.model.comes_from = str(path)
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Rich shows progress and parameters, whatever this version of Lightning would choose."""

@@ -41,8 +41,9 @@ class DISFA(FaceData):
     Without `fold` there is one split `test` with all frames, for cross-validation over its label `fold`; with `fold` k
     (1..3) the split `test` holds the part that ME-GraphAU tests in its fold k (part 3, 2, 1) and `train` the other two.
 
-    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0; gaps
-    allowed), else extracted from the official videos once.  Frames without a label are left out.
+    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0 and one
+    has as many as labels; gaps allowed), else extracted from the official videos once.  Frames without a label are
+    left out.
 
     Args:
         root: the release.
@@ -112,7 +113,7 @@ class DISFA(FaceData):
         files = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
         _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
         labels = {subject: read_intensities(folder, subject) for subject in self.subjects}
-        first = first_number(files.values(), labels.values())
+        first = first_number(files.values(), labels.values(), f"frames in {frames_folder}")
         _note_gaps(frames_folder, files, labels, first)
         shown = [
             (subject, number - first)
@@ -167,7 +168,7 @@ class DISFA(FaceData):
         """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
         folder = first_existing(self.root, ["Landmark_Points/Landmark_Points", "Landmark_Points"], "landmarks")
         files = {subject: landmark_files(folder, subject) for subject in self.subjects}
-        first = first_number(files.values(), labels.values())
+        first = first_number(files.values(), labels.values(), f"landmark files in {folder}")
         wanted = [files[subject].get(frame + first) for subject, frame in shown]
         names = [f"{subject} number {frame + first}" for subject, frame in shown]
         found = {name for name, path in zip(names, wanted, strict=True) if path}

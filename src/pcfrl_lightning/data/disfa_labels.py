@@ -63,18 +63,31 @@ def _read_unit(path: Path) -> dict[int, int]:
     return result
 
 
-def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection[int]]) -> int:
+def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection[int]], what: str) -> int:
     """Whether the files of frames are numbered from 0 or from 1, told by all subjects together.
 
     Args:
         found: numbers of the files of each subject.
         labelled: labelled frames, from 0, of each subject in the same order.
+        what: the files are, for the message.
 
     Returns:
-        1 where no subject has a file 0 and one has a file behind its last label, else 0.
+        0 where a subject has a file 0; 1 where none has one and a subject has a file behind its last label.
+
+    Raises:
+        DataError: neither holds, or both: the labels could be shifted by one.
     """
     pairs = [(numbers, max(frames)) for numbers, frames in zip(found, labelled, strict=True) if numbers and frames]
-    return int(not any(0 in numbers for numbers, _ in pairs) and any(max(numbers) > last for numbers, last in pairs))
+    zero = any(0 in numbers for numbers, _ in pairs)
+    one = any(0 not in numbers and max(numbers) > last for numbers, last in pairs)
+    if zero == one:
+        reason = (
+            "some subjects begin with 0 and others end behind their last label"
+            if zero
+            else ("no subject has a file 0, and none has a file with the number of its labels")
+        )
+        raise DataError(f"{what}: cannot tell whether they count from 0 or from 1: {reason}")
+    return int(one)
 
 
 def landmark_files(folder: Path, subject: str) -> dict[int, Path]:

@@ -34,14 +34,14 @@ class _TwoLists(FaceData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, image_size=image_size, **kwargs)
-        self.lists = {"train": Path(train_list), "test": Path(test_list)}
+        self.train_list, self.test_list = Path(train_list), Path(test_list)
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`; raises DataError where an image stands in two lines."""
         images = FolderImages(self.root)
         lists = {
             split: list(read_rows(self.root / listing, self.separator, self.columns))
-            for split, listing in self.lists.items()
+            for split, listing in (("train", self.train_list), ("test", self.test_list))
         }
         splits, once = {}, Once()
         for split, rows in lists.items():

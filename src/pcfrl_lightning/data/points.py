@@ -25,9 +25,11 @@ def face_points(values: Any, count: int, where: object) -> np.ndarray:
         DataError: another number of values, a value that is no real number of at most 100,000 pixels, or points that
             all lie in one place.
     """
+    turned = np.shape(values) == (2, count)  # would be taken for pairs
+    if turned or np.size(values) != 2 * count:
+        found = f"an array of shape {np.shape(values)}" if turned else f"{np.size(values) / 2:g}"
+        raise DataError(f"{where}: expected {count} landmarks x, y, found {found}")
     array = np.asarray(values)
-    if array.size != 2 * count:
-        raise DataError(f"{where}: expected {count} landmarks x, y, found {array.size / 2:g}")
     try:
         if np.iscomplexobj(array):
             raise TypeError("complex numbers")

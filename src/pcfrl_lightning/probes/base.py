@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
+from pcfrl_lightning.checkpoint import read_checkpoint
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.features import EVALUATION_BATCH, FeatureProbe
@@ -18,7 +19,6 @@ from pcfrl_lightning.probes.moments import training_moments
 from pcfrl_lightning.probes.parts import Part, Plan, groups_of, hold_out, whole, with_companions
 from pcfrl_lightning.probes.source import HAND_MADE
 from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test
-from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.training import scheduled
 
 Protocol = Literal["default", "paper"]
@@ -55,6 +55,7 @@ class LinearProbe(FeatureProbe):
     higher_is_better: ClassVar[bool] = True
     default_norm: ClassVar[InputNorm] = "batchnorm"
     paper_shuffles: ClassVar[bool] = True
+    comes_from: str | None = None  # checkpoint to be loaded: a wrong one is refused before files are touched
 
     head: StackedHead
     best: StackedHead
@@ -95,7 +96,6 @@ class LinearProbe(FeatureProbe):
             raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
         self.fit_seconds = 0.0
         self._started = 0.0
-        self._trained_on: dict[str, Any] | None = None
         self._built = False
         self._epoch_losses = torch.zeros(len(self.rates))
         self._choosing: list[Tensor] = []
@@ -133,6 +133,12 @@ class LinearProbe(FeatureProbe):
         held = hold_out(groups_of(train.faces), self.val_fraction, self.seed)
         return with_companions(Plan(train, None, "", test), held.unsqueeze(0), HELD_OUT)
 
+    def prepare_data(self) -> None:
+        """See `FeatureProbe`; refuses the checkpoint of a head that was trained on other data."""
+        super().prepare_data()
+        if self.comes_from:
+            check_training(read_checkpoint(self.comes_from), describe_training(self._data(), self._plan))
+
     def prepare(self, plan: Plan, stage: str) -> None:
         """Build the heads and, before fitting, the statistics of their inputs."""
         assert plan.train is not None
@@ -148,10 +154,9 @@ class LinearProbe(FeatureProbe):
 
     def loader_options(self, name: str) -> dict[str, Any]:
         """Only training is shuffled, in an order given by seed and epoch."""
-        if name != "train":
-            return {"batch_size": EVALUATION_BATCH}
         shuffle = self.protocol == "default" or self.paper_shuffles
-        return {"batch_size": self.batch_size, "shuffle": shuffle, "seed": self.seed}
+        training = {"batch_size": self.batch_size, "shuffle": shuffle, "seed": self.seed}
+        return training if name == "train" else {"batch_size": EVALUATION_BATCH}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a group per learning rate, cosine over the epochs of the trainer."""
@@ -159,9 +164,8 @@ class LinearProbe(FeatureProbe):
         return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True))
 
     def on_fit_start(self) -> None:
-        """Start the clock; what the folder says about an earlier head goes."""
-        check_training(self._trained_on, describe_training(self._data(), self._plan))
-        forget_test(run_directory(self.trainer))
+        """Start the clock; what the run folder says about an earlier head goes."""
+        forget_test(self.trainer)
         self._started = time.perf_counter()
 
     def on_fit_end(self) -> None:
@@ -222,8 +226,7 @@ class LinearProbe(FeatureProbe):
         self.log(f"val/{self.monitor}", value, prog_bar=True, batch_size=1)
 
     def on_test_start(self) -> None:
-        """Refuse to report a head that was never trained, or on other data."""
-        check_training(self._trained_on, describe_training(self._data(), self._plan))
+        """Refuse to report a head that was never trained."""
         if not int(self.epochs_done):
             raise UsageError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
 
@@ -259,9 +262,10 @@ class LinearProbe(FeatureProbe):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build heads of the stored shape when the checkpoint is loaded without data."""
+        """Refuse a head of other data; build heads of the stored shape when there are no data."""
+        if self._plan is not None:
+            check_training(checkpoint, describe_training(self._data(), self._plan))
         self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
-        self._trained_on = checkpoint.get("trained_on")
         if not self._built:
             heads, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape
             self._build(dim, outputs, len(checkpoint["state_dict"]["best_epochs"]), heads)

@@ -3,42 +3,58 @@
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+
 from pcfrl_lightning.data.provenance import describe_data
+from pcfrl_lightning.data.sources import digest
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.probes.parts import Plan
 from pcfrl_lightning.probes.results import alignment_of
+from pcfrl_lightning.run_directory import run_directory
 
-_NO_MATTER = {"cache", "download", "read_from"}
-"""Settings of data sets that change no image and no label."""
+_NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
+"""Settings of data sets that do not change the training images, or do so by their names."""
 
 
 def describe_training(data: Any, plan: Plan | None) -> dict[str, Any]:
-    """Primitives for a checkpoint: training split, number of images, alignment and options of the data set; nothing
-    where nothing is trained."""
+    """Primitives for a checkpoint: training split, number and names of its images (as a hash), alignment and options of
+    the data set; nothing where nothing is trained."""
     if plan is None or plan.train is None:
         return {}
     train = plan.train
     options = {key: value for key, value in describe_data(data, []).items() if key not in _NO_MATTER}
-    return {"split": train.faces.name, "images": len(train.faces), "alignment": alignment_of(data), **options}
+    source = train.faces.source
+    names = digest(Path(source.name(row)).name for row in range(len(source)))[:12]
+    about = {"split": train.faces.name, "count": len(source), "names": names, "alignment": alignment_of(data)}
+    return {**about, **options}
 
 
-def check_training(stored: dict[str, Any] | None, here: dict[str, Any]) -> None:
-    """Compare what is in the checkpoint of a head with what the command describes.
+def check_training(checkpoint: dict[str, Any], here: dict[str, Any]) -> None:
+    """Compare what is in the checkpoint of a head with what the run describes.
 
     Args:
-        stored: see `describe_training`; None: nothing is known, as in files of earlier versions.
-        here: the same of this run.
+        checkpoint: of a probe.
+        here: see `describe_training`.
 
     Raises:
         UsageError: they differ; names every key with both values.
     """
-    then = stored or {}
-    differing = [f"{key} {then[key]}, not {here[key]}" for key in sorted(then.keys() & here) if then[key] != here[key]]
+    then = checkpoint.get("trained_on", {})  # files of earlier versions know nothing
+    differing = [key for key in sorted(then.keys() & here) if then[key] != here[key]]
+    if differing == ["names"]:
+        raise UsageError(f"the head was trained on other images of {here['split']} than this run describes")
     if differing:
-        raise UsageError(f"the head was trained with {'; '.join(differing)}: give the data options of its `pcfrl fit`")
+        told = "; ".join(f"{key} {then[key]}, not {here[key]}" for key in differing if key != "names")
+        raise UsageError(f"the head was trained with {told}: give the data options of its `pcfrl fit`")
 
 
-def forget_test(folder: Path) -> None:
-    """Remove the figures of an earlier head from a run folder, so that they are not taken for those of the new one."""
+def forget_test(trainer: L.Trainer) -> None:
+    """Remove the figures of an earlier head from the run folder, so that they are not taken for those of the new one.
+
+    Without a logger the run has no folder of its own, and nothing is removed.
+    """
+    folder = run_directory(trainer)
+    if folder == Path(trainer.default_root_dir):
+        return
     for name in ("results.json", "metrics_test.csv"):
         (folder / name).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import trees
 from pcfrl_lightning.data import disfa
 from pcfrl_lightning.data.alignment import LandmarkCrop
 from pcfrl_lightning.data.disfa import DISFA
-from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS
+from pcfrl_lightning.data.disfa_labels import ACTION_UNITS, PARTS, first_number
 from pcfrl_lightning.errors import DataError
 
 
@@ -263,3 +263,23 @@ def test_nested_folders_of_the_archives(tmp_path):
     (tmp_path / "ActionUnit_Labels").mkdir()
     (tmp_path / "inner").rename(tmp_path / "ActionUnit_Labels/ActionUnit_Labels")
     assert len(mini(tmp_path).build()["test"]) == 17
+
+
+@pytest.mark.parametrize(
+    ("numbers", "first"),
+    [
+        (([0, 1, 2], [0, 2]), 0),
+        (([1, 2], [0, 1]), 0),
+        (([1, 2, 3], [1, 2]), 1),
+        (([0, 1, 2, 3], [1, 2]), 0),  # a last frame without a label
+        (([1, 2], [1, 2]), "no subject has a file 0"),
+        (([0, 1], [1, 2, 3]), "some subjects begin with 0 and others end behind"),
+    ],
+)
+def test_where_numbers_begin(numbers, first):
+    labelled = ([0, 1, 2], [0, 1, 2])
+    if isinstance(first, int):
+        assert first_number(numbers, labelled, "frames in img") == first
+    else:
+        with pytest.raises(DataError, match=rf"frames in img: cannot tell whether they count .*: {first}"):
+            first_number(numbers, labelled, "frames in img")

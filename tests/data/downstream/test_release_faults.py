@@ -32,6 +32,7 @@ def test_landmarks_in_any_shape_and_type(values):
     ("values", "problem"),
     [
         (FIVE[:4], "expected 5 landmarks x, y, found 4"),
+        (np.transpose(FIVE), r"expected 5 landmarks x, y, found an array of shape \(2, 5\)"),
         ([*FIVE[:4], [np.nan, 0]], "finite landmarks"),
         ([*FIVE[:4], [1e39, 0]], "finite landmarks within 100,000 pixels"),
         ([[3, 4]] * 5, r"the 5 landmarks lie in one place, near \[3.0, 4.0\]"),
