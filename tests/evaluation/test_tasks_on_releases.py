@@ -108,6 +108,8 @@ def test_real_head_pose_samples_through_the_whole_path(checkpoint, shared_data, 
             archive.extractall(tmp_path / "data/300w-lp")
     arguments = ["--tasks", "aflw2000", "--with-random", "--epochs", "2", "--out", str(tmp_path / "out")]
     assert main([checkpoint, "--data-root", str(tmp_path / "data"), *arguments]) == 0
+    rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert {row["message"] for row in rows} == {"trained on one image, so the figure says nothing"}
     for weights in ("pretrained", "random_init"):
         results = json.loads((tmp_path / "out/aflw2000" / weights / "results.json").read_text())
         assert results["splits"]["train"]["samples"] == 1

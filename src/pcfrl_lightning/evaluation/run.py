@@ -201,17 +201,20 @@ def _row(task: Task, opened: Opened | str | Exception, weights: Weights, setting
     started = time.perf_counter()
     try:
         results = run_task(task, opened.data, weights, settings)
-        row = Row(task, weights, "measured", results, "; ".join(filter(None, [opened.note, *_undetected(results)])))
+        message = "; ".join(filter(None, [opened.note, *_remarks(results)]))
+        row = Row(task, weights, "measured", results, message)
     except Exception as error:
         row = Row(task, weights, "failed", message=_reason(error, settings.out / task.name / weights))
     row.seconds = time.perf_counter() - started
     return row
 
 
-def _undetected(results: dict[str, Any]) -> list[str]:
-    """Sets in which the detector does not find every face."""
+def _remarks(results: dict[str, Any]) -> list[str]:
+    """Sets in which the detector does not find every face, and a head that had nothing to learn from."""
     counts = results["data"].get("faces_found", {})
-    return [
+    single = results["splits"].get("train", {}).get("images") == 1
+    alone = ["trained on one image, so the figure says nothing"] if single else []
+    return alone + [
         f"a face is found in {count['found']} of {count['of']} images looked at in {name}; the others are whole images"
         for name, count in counts.items()
         if count["found"] < count["of"]
