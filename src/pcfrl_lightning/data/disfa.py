@@ -166,6 +166,8 @@ class DISFA(FaceData):
 
     def _landmarks(self, shown: Sequence[tuple[str, int]], labels: dict[str, dict[int, np.ndarray]]) -> np.ndarray:
         """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
+        from tqdm import tqdm
+
         folder = first_existing(self.root, ["Landmark_Points/Landmark_Points", "Landmark_Points"], "landmarks")
         files = {subject: landmark_files(folder, subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"landmark files in {folder}")
@@ -173,8 +175,6 @@ class DISFA(FaceData):
         names = [f"{subject} number {frame + first}" for subject, frame in shown]
         found = {name for name, path in zip(names, wanted, strict=True) if path}
         require_companions(folder, names, "landmark files", found)
-        from tqdm import tqdm
-
         bar = tqdm(wanted, desc=f"landmarks of {self.name}", delay=2)
         return np.stack([np.zeros((66, 2), np.float32) if path is None else read_landmarks(path) for path in bar])
 

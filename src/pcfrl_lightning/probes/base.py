@@ -96,6 +96,7 @@ class LinearProbe(FeatureProbe):
             raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
         self.fit_seconds = 0.0
         self._started = 0.0
+        self._trained_on: dict[str, Any] = {}
         self._built = False
         self._epoch_losses = torch.zeros(len(self.rates))
         self._choosing: list[Tensor] = []
@@ -136,8 +137,9 @@ class LinearProbe(FeatureProbe):
     def prepare_data(self) -> None:
         """See `FeatureProbe`; refuses the checkpoint of a head that was trained on other data."""
         super().prepare_data()
+        self._trained_on = describe_training(self._data(), self._plan)  # once: it reads the names of all images
         if self.comes_from:
-            check_training(read_checkpoint(self.comes_from), describe_training(self._data(), self._plan))
+            check_training(read_checkpoint(self.comes_from), self._trained_on)
 
     def prepare(self, plan: Plan, stage: str) -> None:
         """Build the heads and, before fitting, the statistics of their inputs."""
@@ -174,7 +176,7 @@ class LinearProbe(FeatureProbe):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the seconds spent so far, for the results of a later `test`, and what the head is trained on."""
-        checkpoint["trained_on"] = describe_training(self._data(), self._plan)
+        checkpoint["trained_on"] = self._trained_on
         running = time.perf_counter() - self._started if self.trainer.state.fn == "fit" else 0.0
         checkpoint["fit_seconds"] = self.fit_seconds + running
 
@@ -263,8 +265,7 @@ class LinearProbe(FeatureProbe):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a head of other data; build heads of the stored shape when there are no data."""
-        if self._plan is not None:
-            check_training(checkpoint, describe_training(self._data(), self._plan))
+        check_training(checkpoint, self._trained_on)
         self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
         if not self._built:
             heads, outputs, dim = checkpoint["state_dict"]["head.weights.0"].shape

@@ -24,7 +24,7 @@ def describe_training(data: Any, plan: Plan | None) -> dict[str, Any]:
     train = plan.train
     options = {key: value for key, value in describe_data(data, []).items() if key not in _NO_MATTER}
     source = train.faces.source
-    names = digest(Path(source.name(row)).name for row in range(len(source)))[:12]
+    names = digest(source.name(row).rpartition("/")[2] for row in range(len(source)))[:12]
     about = {"split": train.faces.name, "count": len(source), "names": names, "alignment": alignment_of(data)}
     return {**about, **options}
 
