@@ -17,10 +17,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from pcfrl_lightning.checkpoint import load_network
 from pcfrl_lightning.data import FER2013
 from pcfrl_lightning.functional import Neighborhood, pair_alignment, row_maxima
-from pcfrl_lightning.spec import build
+from pcfrl_lightning.networks.checkpoint import load_network
+from pcfrl_lightning.networks.spec import build
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

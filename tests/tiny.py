@@ -5,9 +5,9 @@ import numpy as np
 import torch
 
 from pcfrl_lightning import PCFRL
-from pcfrl_lightning.contrast import AdaptiveThreshold, CalibratedContrast, Eq7
 from pcfrl_lightning.data import AlbumentationsViews, ArraySource, FaceData, FaceSet
-from pcfrl_lightning.nn import FaceBackbone
+from pcfrl_lightning.heads import AdaptiveThreshold, CalibratedContrast, Eq7
+from pcfrl_lightning.networks import FaceBackbone
 
 
 class TinyFaces(FaceData):

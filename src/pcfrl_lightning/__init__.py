@@ -10,15 +10,16 @@ from typing import Any
 __version__ = version("pcfrl-lightning")
 
 _EXPORTS = {
-    "PCFRL": "pcfrl_lightning.pcfrl",
-    "load_network": "pcfrl_lightning.checkpoint",
+    "PCFRL": "pcfrl_lightning.methods.pcfrl",
+    "load_network": "pcfrl_lightning.networks.checkpoint",
     "functional": "",
-    "nn": "",
-    "contrast": "",
+    "networks": "",
+    "heads": "",
+    "methods": "",
     "data": "",
     "probes": "",
 }
-__all__ = ["PCFRL", "__version__", "contrast", "data", "functional", "load_network", "nn", "probes"]
+__all__ = ["PCFRL", "__version__", "data", "functional", "heads", "load_network", "methods", "networks", "probes"]
 
 
 def __getattr__(name: str) -> Any:

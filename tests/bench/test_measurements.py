@@ -13,7 +13,7 @@ from pcfrl_lightning.bench.npa import calibrating_head, clustered_views, infonce
 from pcfrl_lightning.bench.probe import ProbeOptions, measure_probe
 from pcfrl_lightning.bench.step import StepOptions, measure_step
 from pcfrl_lightning.cli.bench import main
-from pcfrl_lightning.contrast import AllNegatives, CalibratedContrast, CosineOnly, NoCalibration
+from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, CosineOnly, NoCalibration
 
 CPU = torch.device("cpu")
 

@@ -6,7 +6,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.bench.host_sync import HostSyncs
-from pcfrl_lightning.contrast import (
+from pcfrl_lightning.heads import (
     AdaptiveThreshold,
     AlignmentOnly,
     AllNegatives,
@@ -27,9 +27,9 @@ from pcfrl_lightning.contrast import (
     RandomNegatives,
     TopK,
 )
-from pcfrl_lightning.nn import FaceBackbone
-from pcfrl_lightning.orthogonality import CrossCovariance
-from pcfrl_lightning.pcfrl import PCFRL, VIEW_ORDER
+from pcfrl_lightning.methods.orthogonality import CrossCovariance
+from pcfrl_lightning.methods.pcfrl import PCFRL, VIEW_ORDER
+from pcfrl_lightning.networks import FaceBackbone
 
 HEADS: list[tuple[Calibrator, PairTerm, Negatives]] = [
     (NPAThreshold(threshold=0.1), Eq7(beta=0.2), AllNegatives()),

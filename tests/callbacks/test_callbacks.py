@@ -6,8 +6,8 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 from pcfrl_lightning.callbacks import OnlineMonitor, ReconstructionGrid, Throughput
-from pcfrl_lightning.callbacks.pictures import labelled_grid
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from pcfrl_lightning.figures.grid import labelled_grid
 from tiny import TinyFaces, tiny_model, trainer
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.training import expand_aliases, run
-from pcfrl_lightning.data.fer2013 import FER2013
+from pcfrl_lightning.data.releases.fer2013 import FER2013
 
 
 @pytest.fixture

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import trees
-from pcfrl_lightning.checkpoint import load_network, read_checkpoint
 from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.messages import summary
 from pcfrl_lightning.cli.resume import differences
 from pcfrl_lightning.cli.training import expand_aliases
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.networks.checkpoint import load_network, read_checkpoint
 from tiny import tiny_model
 
 
@@ -47,7 +47,7 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
     assert "no images under faces" in capsys.readouterr().out
     assert command(*check, "--option", "folder=images") == 1
     assert re.search(r"test/pairs +40 +6000", capsys.readouterr().out)
-    margin = ("--option", "folder=images", "--option", "alignment=LandmarkCrop", "--option", "alignment.margin=0.5")
+    margin = ("--option", "folder=images", "--option", "cropping=LandmarkCrop", "--option", "cropping.margin=0.5")
     (folder / "faces/images/P_1_1_5loc_attri.txt").unlink()
     assert command(*check, *margin) == 1
     assert "1 of 60 landmark files are missing (P_1_1_5loc_attri.txt)" in capsys.readouterr().out
@@ -58,12 +58,12 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
     [
         (
             "camra=right",
-            "camra=right: disfa has no such option; it takes fold, alignment, camera, frames, cache",
+            "camra=right: disfa has no such option; it takes fold, cropping, camera, frames, cache",
         ),
         ("camera", "camera: expected KEY=VALUE"),
         ("camera=middle", "camera: Expected one of 'left', 'right'"),
         ("fold=two", "fold: Expected a <class 'int'>"),
-        ("alignment=Eyes", "alignment: "),
+        ("cropping=Eyes", "cropping: "),
         ("root=elsewhere", "root=elsewhere: disfa has no such option"),
     ],
 )
@@ -76,9 +76,9 @@ def test_data_check_refuses_an_option_in_one_line(command, option, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["alignment=LandmarkCrop", "alignment.margin=-1"], "margin must be 0 or more, got -1.0"),
-        (["alignment=YuNetCrop", "alignment.model_path=no.onnx"], "YuNet model no.onnx does not exist: download"),
-        (["alignment=YuNetCrop"], "alignment: the following arguments are required: model_path"),
+        (["cropping=LandmarkCrop", "cropping.margin=-1"], "margin must be 0 or more, got -1.0"),
+        (["cropping=YuNetCrop", "cropping.model_path=no.onnx"], "YuNet model no.onnx does not exist: download"),
+        (["cropping=YuNetCrop"], "cropping: the following arguments are required: model_path"),
     ],
 )
 def test_data_check_refuses_an_alignment_in_one_line(command, options, message):

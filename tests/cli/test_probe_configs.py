@@ -27,7 +27,7 @@ def test_config_builds_probe_and_data(pcfrl, name):
 
 def test_an_alignment_is_known_by_the_name_of_its_class(pcfrl):
     """As the documentation says, without a module path."""
-    chosen = ["--data.alignment=LandmarkCrop", "--data.alignment.margin=0.5", "--data.images=original"]
+    chosen = ["--data.cropping=LandmarkCrop", "--data.cropping.margin=0.5", "--data.images=original"]
     with pytest.raises(FileNotFoundError, match="nowhere"):
         pcfrl("fit", *layers("rafdb"), "--data.root=nowhere", "--baseline=pixels", *SMALL, *chosen)
 
@@ -70,8 +70,8 @@ def files_of(run):
     [
         (["--data.images=original"], "images aligned, not original"),
         (
-            ["--data.images=original", "--data.alignment=LandmarkAlign"],
-            "alignment NoAlignment(), not LandmarkAlign(margin=0.25); images aligned, not original",
+            ["--data.images=original", "--data.cropping=UprightCrop"],
+            "cropping NoCrop(), not UprightCrop(margin=0.25); images aligned, not original",
         ),
     ],
 )

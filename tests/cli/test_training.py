@@ -50,7 +50,7 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
 
 def test_another_backbone_from_the_command_line(pcfrl, faces, folder):
     pytest.importorskip("timm")
-    other = ["--model.backbone", "pcfrl_lightning.nn.TimmBackbone", "--model.backbone.model_name", "resnet18"]
+    other = ["--model.backbone", "pcfrl_lightning.networks.TimmBackbone", "--model.backbone.model_name", "resnet18"]
     small = [argument for argument in SMALL if "backbone.width" not in argument]
     cli = pcfrl(*PRETRAIN, "--data.root", faces, *other, "--model.backbone.out_index=-2", *small)
     assert type(cli.model.network.backbone).__name__ == "TimmBackbone"

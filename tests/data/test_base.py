@@ -5,13 +5,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pcfrl_lightning.data.augment import AlbumentationsViews
-from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.loaders import fit_square
+from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.sampler import EpochSampler
-from pcfrl_lightning.data.sources import ArraySource
-from pcfrl_lightning.data.views import VIEW_NAMES
+from pcfrl_lightning.data.views.base import VIEW_NAMES
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError
 
 

@@ -3,8 +3,8 @@ import zipfile
 import pytest
 from jsonargparse import ArgumentParser
 
-from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.face_folder import FaceFolder
+from pcfrl_lightning.data.folders.unlabelled import FaceFolder
+from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
 
 
@@ -97,7 +97,7 @@ def test_root_can_be_given_on_the_command_line(root):
     parser = ArgumentParser()
     parser.add_subclass_arguments(FaceData, "data")
     config = parser.parse_args(
-        ["--data=FaceFolder", f"--data.root={root}", "--data.views=pcfrl_lightning.data.augment.AlbumentationsViews",
+        ["--data=FaceFolder", f"--data.root={root}", "--data.views=pcfrl_lightning.data.views.cpu.AlbumentationsViews",
          "--data.views.init_args.appearance.sobel_p=0.1"]
     )  # fmt: skip
     data = parser.instantiate_classes(config).data

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet, ImageTransform, Pairs
-from pcfrl_lightning.data.sources import ArraySource
+from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.errors import DataError
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pcfrl_lightning.data.fer2013 import CLASSES, FER2013
+from pcfrl_lightning.data.releases.fer2013 import CLASSES, FER2013
 from pcfrl_lightning.errors import DataError
 
 COUNTS = {

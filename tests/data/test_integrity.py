@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from pcfrl_lightning.data.augment import AlbumentationsViews
-from pcfrl_lightning.data.face_folder import FaceFolder
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
-from pcfrl_lightning.data.integrity import UnreadableLog, cache_folder, without_unreadable
-from pcfrl_lightning.data.listing import open_images
+from pcfrl_lightning.data.folders.unlabelled import FaceFolder
+from pcfrl_lightning.data.images.listing import open_images
+from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError
 
 

@@ -5,12 +5,12 @@ import zipfile
 import numpy as np
 
 import trees
-from pcfrl_lightning.data.alignment import LandmarkCrop
-from pcfrl_lightning.data.bu3dfe import BU3DFE
-from pcfrl_lightning.data.lfw import LFW
-from pcfrl_lightning.data.pcl_lists import ListedPairs
-from pcfrl_lightning.data.provenance import describe_data, places
-from pcfrl_lightning.data.sources import ArraySource, ConcatSource, FileSource
+from pcfrl_lightning.data.cropping.croppers import LandmarkCrop
+from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource, FileSource
+from pcfrl_lightning.data.quality.provenance import describe_data, places
+from pcfrl_lightning.data.releases.bu3dfe import BU3DFE
+from pcfrl_lightning.data.releases.lfw import LFW
+from pcfrl_lightning.data.releases.pcl_lists import ListedPairs
 
 
 def told(data):

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcfrl_lightning.data.decode import CorruptImage, decode
-from pcfrl_lightning.data.sources import ArraySource, ConcatSource, FileSource, SubsetSource, is_image_name, safe_join
-from pcfrl_lightning.data.zips import ZipSource
+from pcfrl_lightning.data.images.decode import CorruptImage, decode
+from pcfrl_lightning.data.images.sources import (
+    ArraySource,
+    ConcatSource,
+    FileSource,
+    SubsetSource,
+    is_image_name,
+    safe_join,
+)
+from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.errors import DataError
 
 

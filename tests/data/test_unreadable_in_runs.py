@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pcfrl_lightning.callbacks import FeatureWriter, OnlineMonitor
-from pcfrl_lightning.data.augment import AlbumentationsViews
-from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.face_folder import FaceFolder
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.listing import open_images
+from pcfrl_lightning.data.folders.unlabelled import FaceFolder
+from pcfrl_lightning.data.images.listing import open_images
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError
 from tiny import tiny_model, trainer
 

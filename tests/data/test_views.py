@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.data.appearance import Appearance, gaussian_blur, sobel_magnitude, sobel_uint8
-from pcfrl_lightning.data.augment import AlbumentationsViews, LiteralPoseViews
-from pcfrl_lightning.data.pcl_views import PCLViews
-from pcfrl_lightning.data.views import VIEW_NAMES
+from pcfrl_lightning.data.views.appearance import Appearance, gaussian_blur, sobel_magnitude, sobel_uint8
+from pcfrl_lightning.data.views.base import VIEW_NAMES
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews, LiteralPoseViews
+from pcfrl_lightning.data.views.pcl import PCLViews
 
 NONE = Appearance(jitter_p=0, gray_p=0, blur_p=0, sobel_p=0)
 
@@ -137,7 +137,7 @@ def test_grey_images_stay_grey_and_look_like_the_colour_path(colour, monkeypatch
     image = np.repeat(colour[..., :1], 3, 2)
     views = AlbumentationsViews(48)
     fast = views.sample(image, rng())
-    monkeypatch.setattr("pcfrl_lightning.data.augment.as_grey", lambda image: image)
+    monkeypatch.setattr("pcfrl_lightning.data.views.cpu.as_grey", lambda image: image)
     slow = views.sample(image, rng())
     for name in VIEW_NAMES:
         assert (fast[name] == fast[name][..., :1]).all()

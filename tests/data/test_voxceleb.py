@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcfrl_lightning.data.decode import CorruptImage
-from pcfrl_lightning.data.video_frames import VideoFrames
-from pcfrl_lightning.data.voxceleb import Speaker, VoxCeleb, read_meta
+from pcfrl_lightning.data.folders.voxceleb import Speaker, VoxCeleb, read_meta
+from pcfrl_lightning.data.images.decode import CorruptImage
+from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.errors import DataError
 
 META1 = "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA.J._Buckley\tm\tNew Zealand\tdev\n" \

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.sources import ArraySource
-from pcfrl_lightning.nn import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.spec import describe
+from pcfrl_lightning.data.images.sources import ArraySource
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
+from pcfrl_lightning.networks.spec import describe
 
 SIDE = 16
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.data.sources import ArraySource
+from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.probes.baselines import PixelFeatures
-from pcfrl_lightning.probes.cache import FeatureTable, cached_features
-from pcfrl_lightning.probes.extractors import NetworkFeatures
+from pcfrl_lightning.probes.features.extract import NetworkFeatures
+from pcfrl_lightning.probes.features.handmade import PixelFeatures
+from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
 
 
 class Counting(PixelFeatures):
@@ -135,9 +135,9 @@ def test_killed_extraction_resumes_behind_the_last_shard(split, tmp_path):
             import sys, time
             import numpy as np, torch
             from pcfrl_lightning.data.faceset import FaceSet
-            from pcfrl_lightning.data.sources import ArraySource
-            from pcfrl_lightning.probes.baselines import PixelFeatures
-            from pcfrl_lightning.probes.cache import cached_features
+            from pcfrl_lightning.data.images.sources import ArraySource
+            from pcfrl_lightning.probes.features.handmade import PixelFeatures
+            from pcfrl_lightning.probes.features.store import cached_features
 
             class Slow(PixelFeatures):
                 name, seen = "pixels", 0
@@ -181,7 +181,7 @@ def test_stale_leftovers_of_a_kill_are_removed(split, tmp_path):
 def test_unreadable_image_names_split_and_row(split, tmp_path):
     class Broken(ArraySource):
         def read(self, index):
-            from pcfrl_lightning.data.sources import CorruptImage
+            from pcfrl_lightning.data.images.sources import CorruptImage
 
             if index == 5:
                 raise CorruptImage("five.jpg", "truncated")

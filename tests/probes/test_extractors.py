@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.checkpoint import load_network
-from pcfrl_lightning.probes.baselines import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
-from pcfrl_lightning.probes.extractors import NetworkFeatures, RandomNetwork
-from pcfrl_lightning.probes.source import check_source
+from pcfrl_lightning.networks.checkpoint import load_network
+from pcfrl_lightning.probes.features.choice import check_source
+from pcfrl_lightning.probes.features.extract import NetworkFeatures, RandomNetwork
+from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from pcfrl_lightning.probes.baselines import PixelFeatures
-from pcfrl_lightning.probes.cache import cached_features
-from pcfrl_lightning.probes.loaders import FeatureBatches
+from pcfrl_lightning.probes.features.handmade import PixelFeatures
+from pcfrl_lightning.probes.features.loaders import FeatureBatches
+from pcfrl_lightning.probes.features.store import cached_features
 from pcfrl_lightning.probes.moments import training_moments
-from pcfrl_lightning.probes.parts import Part, hold_out, whole
+from pcfrl_lightning.probes.plan import Part, hold_out, whole
 
 
 @pytest.fixture

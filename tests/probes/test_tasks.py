@@ -17,8 +17,8 @@ from pcfrl_lightning.probes import (
     PoseClassProbe,
     VerificationProbe,
 )
-from pcfrl_lightning.probes.action_units import check_exclusive
-from pcfrl_lightning.probes.images import EvaluationImages
+from pcfrl_lightning.probes.features.images import EvaluationImages
+from pcfrl_lightning.probes.tasks.action_units import check_exclusive
 
 N = 120
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.data.synthetic_faces import FOLDS, SyntheticFaces, verification_pairs
-from pcfrl_lightning.data.synthetic_source import SyntheticSource
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic import sample_face
+from pcfrl_lightning.synthetic.module import FOLDS, SyntheticFaces, verification_pairs
 from pcfrl_lightning.synthetic.render import render
+from pcfrl_lightning.synthetic.source import SyntheticSource
 
 SMALL = {
     "image_size": 32,

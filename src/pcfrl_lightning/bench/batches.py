@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.bench.clock import Clock
-from pcfrl_lightning.data.augment import AlbumentationsViews
-from pcfrl_lightning.data.views import Views
+from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.synthetic.parameters import sample_face
 from pcfrl_lightning.synthetic.render import render
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.bench.clock import Clock, interleaved, paired_ratio
 from pcfrl_lightning.bench.memory import peak_extra_bytes
-from pcfrl_lightning.contrast import AdaptiveThreshold, CalibratedContrast, Eq7, NPAThreshold
+from pcfrl_lightning.heads import AdaptiveThreshold, CalibratedContrast, Eq7, NPAThreshold
 
 ALPHA = 10.0
 TEMPERATURE = 0.07

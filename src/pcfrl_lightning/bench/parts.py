@@ -10,15 +10,15 @@ from torch import Tensor
 
 from pcfrl_lightning.bench.clock import Clock
 from pcfrl_lightning.bench.host_sync import HostSyncs
-from pcfrl_lightning.contrast import CalibratedContrast
-from pcfrl_lightning.pcfrl import PCFRL
+from pcfrl_lightning.heads import CalibratedContrast
+from pcfrl_lightning.methods.pcfrl import PCFRL
 
 FORWARD_PARTS = ("encoder", "decoder", "projectors", "contrast")
 WARM_UP = 2  # steps that are run and not counted
 
 
 class StepParts(L.Callback):
-    """Splits each step of a :class:`~pcfrl_lightning.pcfrl.PCFRL` run into parts.
+    """Splits each step of a :class:`~pcfrl_lightning.methods.pcfrl.PCFRL` run into parts.
 
     ``steps`` holds one dictionary of seconds per step: ``step`` (begin of the batch to its end, the Trainer's own work
     and the logging included), ``forward``, of which ``encoder`` (the trunk on six views), ``decoder`` (four

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.bench.memory import peak_process_bytes
-from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.sources import ArraySource
+from pcfrl_lightning.data.images.sources import ArraySource
+from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.probes import ActionUnitProbe, ExpressionProbe, LinearProbe
 
 CLASSES, UNITS, FOLDS = 7, 8, 3

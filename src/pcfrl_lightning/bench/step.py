@@ -13,8 +13,8 @@ from pcfrl_lightning.bench.arithmetic import machine_rates, medians, multiply_ad
 from pcfrl_lightning.bench.batches import view_batch
 from pcfrl_lightning.bench.memory import peak_process_bytes
 from pcfrl_lightning.bench.parts import FORWARD_PARTS, WARM_UP, StepParts
-from pcfrl_lightning.nn import FaceBackbone
-from pcfrl_lightning.pcfrl import PCFRL
+from pcfrl_lightning.methods.pcfrl import PCFRL
+from pcfrl_lightning.networks import FaceBackbone
 
 PRECISIONS = {"bf16": ("bf16-mixed", torch.bfloat16), "fp32": ("32-true", torch.float32)}
 

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.callbacks.classifiers import knn_predict, ridge_predict
-from pcfrl_lightning.data.base import FaceData
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.integrity import without_unreadable
 from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.quality.unreadable import without_unreadable
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.run_directory import run_directory
 

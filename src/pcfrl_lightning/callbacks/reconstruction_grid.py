@@ -6,8 +6,8 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.callbacks.pictures import labelled_grid, save_picture
-from pcfrl_lightning.nn import PCFRLNetwork
+from pcfrl_lightning.figures.grid import labelled_grid, save_picture
+from pcfrl_lightning.networks import PCFRLNetwork
 
 
 class ReconstructionGrid(L.Callback):

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from pcfrl_lightning.spec import build
+from pcfrl_lightning.networks.spec import build
 
 
 def refusing_key(sections: dict[str, Any]) -> str:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pcfrl_lightning.cli.messages import OneLineArguments
 from pcfrl_lightning.cli.options import data_options
-from pcfrl_lightning.data.check import check
-from pcfrl_lightning.data.registry import DATA_SETS, data_class
+from pcfrl_lightning.data.quality.check import check
+from pcfrl_lightning.data.releases.registry import DATA_SETS, data_class
 
 
 def main(arguments: list[str]) -> int:

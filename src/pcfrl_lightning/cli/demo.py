@@ -31,14 +31,14 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
         config: a LightningCLI config that pretrains PCFRL on `SyntheticFaces`.
         out: folder of everything that is written; what an earlier demo left there is replaced.
         overrides: more arguments of `pcfrl fit`, such as ``--trainer.max_epochs=2``.
-        probe_epochs: of the linear probes; default: `evaluation.demo.PROBE_EPOCHS`.
+        probe_epochs: of the linear probes; default: `reports.demo.PROBE_EPOCHS`.
     """
-    from pcfrl_lightning.evaluation import demo
-    from pcfrl_lightning.evaluation.demo_report import demo_page
-    from pcfrl_lightning.evaluation.report import write_page
-    from pcfrl_lightning.evaluation.run import Settings
-    from pcfrl_lightning.evaluation.table import results_table
+    from pcfrl_lightning.evaluate.run import Settings
+    from pcfrl_lightning.evaluate.table import results_table
     from pcfrl_lightning.probes.results import command, hardware, versions, write_results
+    from pcfrl_lightning.reports import demo
+    from pcfrl_lightning.reports.demo_report import demo_page
+    from pcfrl_lightning.reports.page import write_page
 
     console, clock = Console(), Stopwatch()
     cli = pretrain(config, out, overrides)

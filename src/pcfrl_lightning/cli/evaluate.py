@@ -10,7 +10,7 @@ from rich.console import Console
 from pcfrl_lightning.cli.messages import OneLineArguments
 
 if TYPE_CHECKING:
-    from pcfrl_lightning.data.alignment import Alignment
+    from pcfrl_lightning.data.cropping.croppers import Cropper
 
 EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
@@ -22,13 +22,13 @@ evaluated or none is there, 130 after an interruption."""
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl evaluate`; returns the exit status."""
-    from pcfrl_lightning.checkpoint import read_checkpoint
     from pcfrl_lightning.cli.options import task_options
-    from pcfrl_lightning.evaluation.folders import folders_of
-    from pcfrl_lightning.evaluation.run import Row, Settings, Weights, run_tasks
-    from pcfrl_lightning.evaluation.summary import Summary, default_folder
-    from pcfrl_lightning.evaluation.table import notes, results_table
-    from pcfrl_lightning.evaluation.tasks import tasks_named
+    from pcfrl_lightning.evaluate.folders import folders_of
+    from pcfrl_lightning.evaluate.run import Row, Settings, Weights, run_tasks
+    from pcfrl_lightning.evaluate.summary import Summary, default_folder
+    from pcfrl_lightning.evaluate.table import notes, results_table
+    from pcfrl_lightning.evaluate.tasks import tasks_named
+    from pcfrl_lightning.networks.checkpoint import read_checkpoint
 
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -38,13 +38,13 @@ def main(arguments: Sequence[str]) -> int:
     console = Console()
     try:
         read_checkpoint(options.checkpoint)
-        out = Path(options.out or default_folder(options.checkpoint, options.feature, options.alignment))
+        out = Path(options.out or default_folder(options.checkpoint, options.feature, options.cropping))
         tasks = tasks_named(options.tasks)
         settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
-        data = folders_of(root, _alignment(options.alignment, options.yunet_model), task_options(options.option, tasks))
+        data = folders_of(root, _cropping(options.cropping, options.yunet_model), task_options(options.option, tasks))
         out.mkdir(parents=True, exist_ok=True)
         names = [task.name for task in tasks]
-        summary = Summary(out / "summary.json", settings, options.alignment or "default", options.option, names)
+        summary = Summary(out / "summary.json", settings, options.cropping or "default", options.option, names)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
@@ -66,19 +66,19 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 
-def _alignment(name: str | None, yunet_model: str | None) -> "Alignment | None":
-    from pcfrl_lightning.data.alignment import LandmarkAlign, NoAlignment, YuNetCrop
+def _cropping(name: str | None, yunet_model: str | None) -> "Cropper | None":
+    from pcfrl_lightning.data.cropping.croppers import NoCrop, UprightCrop, YuNetCrop
 
     if (name == "yunet") != (yunet_model is not None):
-        raise ValueError("--alignment yunet and --yunet-model PATH belong together")
+        raise ValueError("--cropping yunet and --yunet-model PATH belong together")
     if yunet_model is not None:
         return YuNetCrop(yunet_model)
-    return {None: None, "none": NoAlignment(), "landmarks": LandmarkAlign()}[name]
+    return {None: None, "none": NoCrop(), "landmarks": UprightCrop()}[name]
 
 
 def _parser() -> OneLineArguments:
-    from pcfrl_lightning.evaluation.run import EPOCHS
-    from pcfrl_lightning.evaluation.tasks import TASKS
+    from pcfrl_lightning.evaluate.run import EPOCHS
+    from pcfrl_lightning.evaluate.tasks import TASKS
 
     folders = "\n".join(f"  {task.name:<13} ROOT/{task.folder}" for task in TASKS)
     parser = OneLineArguments(
@@ -95,7 +95,7 @@ def _parser() -> OneLineArguments:
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")
     parser.add_argument(
-        "--alignment",
+        "--cropping",
         choices=("none", "landmarks", "yunet"),
         help="how faces are cut out, where a data set leaves it open (default: as each data set does by itself)",
     )
@@ -106,6 +106,6 @@ def _parser() -> OneLineArguments:
         metavar="TASK.KEY=VALUE",
         help="an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more",
     )
-    parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --alignment yunet")
+    parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --cropping yunet")
     parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name>-<hash>-<feature>)")
     return parser

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pcfrl_lightning.cli.messages import OneLineArguments
-from pcfrl_lightning.pcl_import import import_pcl
+from pcfrl_lightning.networks.pcl_import import import_pcl
 
 
 def main(arguments: list[str]) -> None:

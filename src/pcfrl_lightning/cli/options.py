@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from pcfrl_lightning.cli.messages import summary
-from pcfrl_lightning.data.base import FaceData
-from pcfrl_lightning.data.registry import data_class
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.registry import data_class
 
 if TYPE_CHECKING:
-    from pcfrl_lightning.evaluation.tasks import Task
+    from pcfrl_lightning.evaluate.tasks import Task
 
 _SET_BY_COMMAND: set[str | int] = {"root", "views", "image_size", "seed"}
 
@@ -21,8 +21,8 @@ def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
 
     Args:
         kind: the data module.
-        given: `KEY=VALUE` as in a config, such as `camera=right`, or `alignment=LandmarkCrop` and
-            `alignment.margin=0.5`.
+        given: `KEY=VALUE` as in a config, such as `camera=right`, or `cropping=LandmarkCrop` and
+            `cropping.margin=0.5`.
 
     Returns:
         The arguments that were given, classes instantiated.

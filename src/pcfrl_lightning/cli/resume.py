@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.checkpoint import file_sha256, read_checkpoint
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.networks.checkpoint import file_sha256, read_checkpoint
 
 FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}
 """Settings that do not change what is computed."""

@@ -20,7 +20,7 @@ from pcfrl_lightning.cli.purpose import check_purpose
 from pcfrl_lightning.cli.resume import check_checkpoint
 from pcfrl_lightning.cli.stage_files import config_name, separate_logs
 from pcfrl_lightning.run_directory import run_directory
-from pcfrl_lightning.training import scheduled
+from pcfrl_lightning.schedule import scheduled
 
 # Warnings of Lightning about things that are meant here: the optimizer comes from the yaml, pretraining has no
 # validation step, small data sets have few batches.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pcfrl_lightning.data.sources import ImageSource, SubsetSource, digest
+from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, digest
 from pcfrl_lightning.errors import DataError
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.sources import CorruptImage
-from pcfrl_lightning.data.views import Views
+from pcfrl_lightning.data.images.sources import CorruptImage
+from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
 
 UNREADABLE = "unreadable"

@@ -1,16 +1,16 @@
 """Linear evaluation of frozen features: probes, feature extraction and its cache."""
 
-from pcfrl_lightning.probes.action_units import ActionUnitProbe
-from pcfrl_lightning.probes.base import LinearProbe
-from pcfrl_lightning.probes.baselines import HoGFeatures, LBPFeatures, PixelFeatures
-from pcfrl_lightning.probes.cache import FeatureTable, cached_features
-from pcfrl_lightning.probes.classification import ClassificationProbe, ImageProbe, PoseClassProbe
-from pcfrl_lightning.probes.expression import ExpressionProbe
-from pcfrl_lightning.probes.extractors import FeatureExtractor, NetworkFeatures, RandomNetwork
-from pcfrl_lightning.probes.features import FeatureProbe
-from pcfrl_lightning.probes.multilabel import AttributeProbe
-from pcfrl_lightning.probes.regression import HeadPoseProbe, LandmarkProbe
-from pcfrl_lightning.probes.verification import CosineVerification, VerificationProbe
+from pcfrl_lightning.probes.features.extract import FeatureExtractor, NetworkFeatures, RandomNetwork
+from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures
+from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
+from pcfrl_lightning.probes.linear import LinearProbe
+from pcfrl_lightning.probes.probe import FeatureProbe
+from pcfrl_lightning.probes.tasks.action_units import ActionUnitProbe
+from pcfrl_lightning.probes.tasks.classification import ClassificationProbe, ImageProbe, PoseClassProbe
+from pcfrl_lightning.probes.tasks.expression import ExpressionProbe
+from pcfrl_lightning.probes.tasks.multilabel import AttributeProbe
+from pcfrl_lightning.probes.tasks.regression import HeadPoseProbe, LandmarkProbe
+from pcfrl_lightning.probes.tasks.verification import CosineVerification, VerificationProbe
 
 __all__ = [
     "ActionUnitProbe",

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.probes.cache import FeatureTable
-from pcfrl_lightning.probes.parts import Part
+from pcfrl_lightning.probes.features.store import FeatureTable
+from pcfrl_lightning.probes.plan import Part
 
 
 def training_moments(table: FeatureTable, part: Part) -> tuple[Tensor, Tensor]:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pcfrl_lightning.checkpoint import file_sha256
-from pcfrl_lightning.data.provenance import describe_data
-from pcfrl_lightning.probes.parts import Part, Plan
+from pcfrl_lightning.data.quality.provenance import describe_data
+from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.probes.plan import Part, Plan
 
 if TYPE_CHECKING:
-    from pcfrl_lightning.probes.features import FeatureProbe
+    from pcfrl_lightning.probes.probe import FeatureProbe
 
 Metrics = dict[str, float | list[Any]]
 
@@ -53,7 +53,7 @@ def describe_run(
         "task": probe.task,
         "probe": type(probe).__name__,
         "dataset": getattr(data, "name", type(data).__name__),
-        "alignment": alignment_of(data),
+        "cropping": cropping_of(data),
         "data": describe_data(data, [part.faces for part in sizes.values() if part is not None]),
         "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
@@ -113,16 +113,16 @@ def _without_folders(word: str) -> str:
     return Path(word).name if os.path.isabs(word) else word
 
 
-def alignment_of(data: Any) -> str | None:
+def cropping_of(data: Any) -> str | None:
     """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
 
     Files are reduced to their names: folders are nobody's business.
     """
-    alignment = getattr(data, "alignment", None)
-    if alignment is None:
+    cropping = getattr(data, "cropping", None)
+    if cropping is None:
         return None
-    shown = [f"{key}={value.name if isinstance(value, Path) else value}" for key, value in vars(alignment).items()]
-    return f"{type(alignment).__name__}({', '.join(shown)})"
+    shown = [f"{key}={value.name if isinstance(value, Path) else value}" for key, value in vars(cropping).items()]
+    return f"{type(cropping).__name__}({', '.join(shown)})"
 
 
 def _describe_part(part: Part, folds: int) -> dict[str, Any]:

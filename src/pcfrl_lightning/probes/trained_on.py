@@ -5,11 +5,11 @@ from typing import Any
 
 import lightning as L
 
-from pcfrl_lightning.data.provenance import describe_data
-from pcfrl_lightning.data.sources import digest
+from pcfrl_lightning.data.images.sources import digest
+from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.probes.parts import Plan
-from pcfrl_lightning.probes.results import alignment_of
+from pcfrl_lightning.probes.plan import Plan
+from pcfrl_lightning.probes.results import cropping_of
 from pcfrl_lightning.run_directory import run_directory
 
 _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
@@ -17,7 +17,7 @@ _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
 
 
 def describe_training(data: Any, plan: Plan | None) -> dict[str, Any]:
-    """Primitives for a checkpoint: training split, number and names of its images (as a hash), alignment and options of
+    """Primitives for a checkpoint: training split, number and names of its images (as a hash), cropping and options of
     the data set; nothing where nothing is trained."""
     if plan is None or plan.train is None:
         return {}
@@ -25,7 +25,7 @@ def describe_training(data: Any, plan: Plan | None) -> dict[str, Any]:
     options = {key: value for key, value in describe_data(data, []).items() if key not in _NO_MATTER}
     source = train.faces.source
     names = digest(source.name(row).rpartition("/")[2] for row in range(len(source)))[:12]
-    about = {"split": train.faces.name, "count": len(source), "names": names, "alignment": alignment_of(data)}
+    about = {"split": train.faces.name, "count": len(source), "names": names, "cropping": cropping_of(data)}
     return {**about, **options}
 
 

@@ -1,0 +1,135 @@
+"""How a face is cut out of its image: not at all, by the landmarks of the release, or by the YuNet detector.
+
+One object of this file is the `cropping` option of every downstream data module.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from pcfrl_lightning.data.cropping.geometry import cut, cut_turned, face_boxes, squares, upright_squares
+from pcfrl_lightning.data.cropping.sources import CutSource, DetectedSource
+from pcfrl_lightning.data.images.sources import ImageSource
+from pcfrl_lightning.errors import DataError
+
+
+class UnsuitableCropping(ValueError):
+    """A data set cannot be cut out this way; the message says what it takes."""
+
+
+class Cropper(ABC):
+    """Turns a source of images into a source of face crops.
+
+    Attributes:
+        needs_landmarks: whether `apply` needs the landmarks of the release; a data module reads them only then.
+    """
+
+    needs_landmarks: bool = False
+
+    @abstractmethod
+    def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
+        """Crop every image.
+
+        Args:
+            source: n images.
+            landmarks: (n, L, 2) pixels x, y, counted from 0; None where the release has none.
+        """
+
+
+class NoCrop(Cropper):
+    """The image as it is; the loader then resizes its shorter side and takes the centre square."""
+
+    def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
+        return source
+
+
+class LandmarkCrop(Cropper):
+    """A square around the landmarks of the release, not turned; black where it leaves the image.
+
+    Args:
+        margin: added on every side, as a share of the longer side of the landmark box, at least 0.  0.25 (a crop of 1.5
+            times the box) keeps forehead and ears of a 68-point annotation, whose box ends at the eyebrows.
+
+    Raises:
+        ValueError: a negative margin.
+    """
+
+    needs_landmarks = True
+
+    def __init__(self, margin: float = 0.25) -> None:
+        self.margin = _checked(margin)
+
+    def squares(self, landmarks: np.ndarray) -> np.ndarray:
+        """Crops (n, 3) = left, top, side in pixels for landmarks (n, L, 2)."""
+        return squares(face_boxes(landmarks), self.margin)
+
+    def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
+        """See the base class; raises DataError without landmarks."""
+        return CutSource(source, self.squares(_present(landmarks)), cut)
+
+
+class UprightCrop(Cropper):
+    """A square around the landmarks of the release, turned until eyes and mouth stand upright, for expressions, action
+    units, attributes and identity; black where it leaves the image.
+
+    Head pose and landmark data refuse it: roll and the points are their labels.
+
+    Args:
+        margin: as in `LandmarkCrop`, of the landmark box of the upright face.
+
+    Raises:
+        ValueError: a negative margin.
+    """
+
+    needs_landmarks = True
+
+    def __init__(self, margin: float = 0.25) -> None:
+        self.margin = _checked(margin)
+
+    def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
+        """See the base class; raises DataError without landmarks."""
+        return CutSource(source, upright_squares(_present(landmarks), self.margin), cut_turned)
+
+
+class YuNetCrop(Cropper):
+    """A square around the face that OpenCV's YuNet detector finds.
+
+    Of several faces the largest is taken.  Where none is found the whole image is kept.
+
+    Args:
+        model_path: the ONNX file `face_detection_yunet_2023mar.onnx` of the OpenCV Zoo (not part of this package).
+        margin: added on every side, as a share of the longer side of the detected box (which reaches from the chin to
+            the forehead), at least 0.
+        score: least confidence of a detection, in (0, 1).
+
+    Raises:
+        ValueError: an argument out of range.
+        FileNotFoundError: the model file is absent.
+    """
+
+    def __init__(self, model_path: str | Path, margin: float = 0.15, score: float = 0.6) -> None:
+        if not 0 < score < 1:
+            raise ValueError(f"score must be between 0 and 1, got {score}")
+        self.model_path, self.margin, self.score = Path(model_path), _checked(margin), score
+        if not self.model_path.is_file():
+            raise FileNotFoundError(
+                f"YuNet model {self.model_path} does not exist: download face_detection_yunet_2023mar.onnx from the "
+                "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and pass its path as "
+                "model_path, or as --yunet-model of pcfrl evaluate"
+            )
+
+    def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
+        return DetectedSource(source, self.model_path, self.margin, self.score)
+
+
+def _checked(margin: float) -> float:
+    if not 0 <= margin < float("inf"):
+        raise ValueError(f"margin must be 0 or more, got {margin}")
+    return margin
+
+
+def _present(landmarks: np.ndarray | None) -> np.ndarray:
+    if landmarks is None:
+        raise DataError("this release has no landmarks: use cropping NoCrop or YuNetCrop")
+    return landmarks

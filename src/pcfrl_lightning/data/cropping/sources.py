@@ -1,0 +1,106 @@
+"""Sources of images that are cut out of other images."""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcfrl_lightning.data.cropping.geometry import cut, squares
+from pcfrl_lightning.data.images.sources import ImageSource, digest
+from pcfrl_lightning.errors import DataError
+
+Cutter = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
+"""Image (H, W, 3), its crop, its name -> crop (side, side, 3); raises CorruptImage where they do not fit."""
+
+
+class CutSource(ImageSource):
+    """Images cut to one square each.
+
+    Args:
+        source: n images.
+        crops: (n, k) numbers, one row per image.
+        cutter: `crops.cut` or `crops.cut_turned`, what the rows are made for.
+    """
+
+    def __init__(self, source: ImageSource, crops: np.ndarray, cutter: Cutter) -> None:
+        if len(crops) != len(source):
+            raise DataError(f"{len(crops)} crops for {len(source)} images")
+        self.source, self.crops, self.cutter = source, crops, cutter
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def read(self, index: int) -> np.ndarray:
+        return self.cutter(self.source.read(index), self.crops[index], self.name(index))
+
+    def fingerprint(self) -> str:
+        return digest([self.source.fingerprint(), hashlib.sha256(self.crops.tobytes()).hexdigest()])
+
+
+class DetectedSource(ImageSource):
+    """Images cut to the face that YuNet finds.
+
+    Args:
+        source: the images.
+        model_path: ONNX file of the detector.
+        margin: added on every side, as a share of the longer side of the detected box.
+        score: least confidence of a detection.
+    """
+
+    def __init__(self, source: ImageSource, model_path: Path, margin: float, score: float) -> None:
+        self.source, self.model_path, self.margin, self.score = source, model_path, margin, score
+        self._local = threading.local()
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def read(self, index: int) -> np.ndarray:
+        image = self.source.read(index)
+        face = self._largest_face(image)
+        if face is None:
+            return image
+        return cut(image, squares(face[None], self.margin)[0], self.name(index))
+
+    def has_face(self, index: int) -> bool:
+        """Whether a face is found in an image; else `read` gives all of it."""
+        return self._largest_face(self.source.read(index)) is not None
+
+    def fingerprint(self) -> str:
+        setting = f"{self.margin} {self.score}"
+        model = hashlib.sha256(self.model_path.read_bytes()).hexdigest()
+        return digest([self.source.fingerprint(), setting, model])
+
+    def _largest_face(self, image: np.ndarray) -> np.ndarray | None:
+        """Box x0, y0, x1, y1 of the largest face, or None."""
+        import cv2
+
+        detector = self._thread_detector()
+        detector.setInputSize((image.shape[1], image.shape[0]))
+        _, faces = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if faces is None or len(faces) == 0:
+            return None
+        x, y, w, h = max(faces[:, :4], key=lambda box: float(box[2] * box[3]))
+        return np.array([x, y, x + w - 1, y + h - 1], np.float32)
+
+    def _thread_detector(self) -> Any:
+        """One detector per thread: it holds the size of its input."""
+        import cv2
+
+        if not hasattr(self._local, "detector"):
+            self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
+        return self._local.detector
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

@@ -1,0 +1,1 @@
+"""Images of a user: folders, lists, VoxCeleb."""

@@ -1,0 +1,68 @@
+"""Any folder of face images, without labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.listing import open_images, read_list
+from pcfrl_lightning.data.images.sources import FileSource, ImageSource
+from pcfrl_lightning.data.images.zips import ZipSource
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.views.base import Views
+
+
+class FaceFolder(FaceData):
+    """Images in a folder (nested as you like), in zip archives, or named by a list; grey or RGB, any size.
+
+    The order is that of the names (of the list, where there is one).
+
+    Args:
+        root: folder, zip archive or several zip archives.
+        list_file: one path per line, relative to `root` (or a member of the archives); label columns are ignored.
+        val_fraction: share of the images put aside as split `val`, in [0, 1); drawn with `seed`.
+        views, image_size, batch_size, num_workers, seed: see `FaceData`.
+    """
+
+    name = "faces"
+
+    def __init__(
+        self,
+        root: str | Path | Sequence[str | Path],
+        list_file: str | Path | None = None,
+        views: Views | None = None,
+        val_fraction: float = 0.0,
+        image_size: int = 64,
+        batch_size: int = 256,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        roots = [root] if isinstance(root, (str, Path)) else list(root)
+        if not roots:
+            raise ValueError("root must name a folder or at least one zip archive")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
+        super().__init__(roots[0], views, image_size, batch_size, num_workers, seed)
+        self.roots = [Path(path) for path in roots]
+        self.list_file = list_file
+        self.val_fraction = val_fraction
+
+    def build(self) -> dict[str, FaceSet]:
+        """Split `train` and, with `val_fraction`, `val`."""
+        faces = FaceSet(self._source(), name=f"{self.name}/train")
+        held_out = round(self.val_fraction * len(faces))
+        if held_out == 0:
+            return {"train": faces}
+        order = np.random.default_rng(self.seed).permutation(len(faces))
+        train, val = faces.subset(sorted(order[held_out:].tolist())), faces.subset(sorted(order[:held_out].tolist()))
+        val.name = f"{self.name}/val"
+        return {"train": train, "val": val}
+
+    def _source(self) -> ImageSource:
+        if self.list_file is None:
+            return open_images(self.roots if len(self.roots) > 1 else self.roots[0])
+        listed = read_list(self.list_file, self.root)
+        if len(self.roots) == 1 and self.root.is_dir():
+            return FileSource(self.root, listed)
+        return ZipSource(self.roots).ordered(listed, where=str(self.list_file))

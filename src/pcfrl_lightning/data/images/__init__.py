@@ -1,0 +1,1 @@
+"""Where images come from: files, archives, videos, and their decoding."""

@@ -1,0 +1,157 @@
+"""Text lists of the official releases: read line by line, every complaint names file and line."""
+
+import csv
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TextIO, cast
+
+from pcfrl_lightning.data.images.sources import safe_join
+from pcfrl_lightning.errors import DataError
+
+TextPath = Path | zipfile.Path
+"""A text file on disk or in an archive."""
+
+
+class Row:
+    """One line of a list file: its fields and where it stands.
+
+    Args:
+        path: the list file.
+        number: line number, counted from 1.
+        fields: the fields, without surrounding blanks.
+    """
+
+    def __init__(self, path: TextPath, number: int, fields: list[str]) -> None:
+        self.path, self.number, self.fields = path, number, fields
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.number}"
+
+    def fail(self, problem: str) -> NoReturn:
+        """Raises a DataError that begins with `file:line:`."""
+        raise DataError(f"{self}: {problem}")
+
+    def text(self, column: int) -> str:
+        """Field `column`; raises DataError where the line is too short or the field empty."""
+        if column >= len(self.fields) or not self.fields[column]:
+            self.fail(f"field {column + 1} is missing in {' '.join(self.fields)!r}")
+        return self.fields[column]
+
+    def integer(self, column: int, low: int, high: int) -> int:
+        """Field `column` as an integer in [low, high]; a float spelling of one (`1.0`) is accepted."""
+        value = self.number_at(column)
+        if value != int(value) or not low <= value <= high:
+            self.fail(f"{self.fields[column]!r} is not an integer from {low} to {high}")
+        return int(value)
+
+    def number_at(self, column: int) -> float:
+        """Field `column` as a finite float; raises DataError otherwise (also for NaN)."""
+        text = self.text(column)
+        try:
+            value = float("_" if "_" in text else text)  # Python reads 0_3 as 3
+        except ValueError:
+            self.fail(f"{text!r} is not a number")
+        if not math.isfinite(value):
+            self.fail(f"{text!r} is not a finite number")
+        return value
+
+    def relative(self, column: int) -> str:
+        """Field `column` as a path with forward slashes; raises DataError where it is absolute or leaves its root."""
+        return self.inside(self.text(column))
+
+    def inside(self, relative: str) -> str:
+        """A path made of fields of this line, checked like `relative`."""
+        return safe_join(Path(), relative, where=str(self)).as_posix()
+
+    def expect(self, *lengths: int) -> None:
+        """Raises DataError unless the line has one of these numbers of fields."""
+        if len(self.fields) not in lengths:
+            wanted = " or ".join(str(n) for n in lengths)
+            self.fail(f"expected {wanted} fields, found {len(self.fields)}: {' '.join(self.fields)[:120]!r}")
+
+
+@contextmanager
+def open_text(path: TextPath) -> Iterator[TextIO]:
+    """A text file for reading, line ends untranslated as `csv.reader` wants them.
+
+    Raises:
+        DataError: what is read is not UTF-8 text, not CSV for the `csv.reader` that reads it, or damaged in its
+            archive; names the file.
+    """
+    try:
+        with path.open("r", encoding="utf-8-sig", newline="") as lines:
+            yield cast(TextIO, lines)
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not a CSV file ({error})") from None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged in its archive ({error}); copy or download it again") from None
+
+
+def read_rows(path: TextPath, separator: str | None = None, columns: int | None = None) -> Iterator[Row]:
+    """Rows of a text file without its blank lines.
+
+    Args:
+        path: the file.
+        separator: of the fields; None: any run of blanks.
+        columns: how many fields there are at most, counted from the right: the first takes what is left, such as a path
+            with blanks.  None: any number.
+
+    Raises:
+        FileNotFoundError: the file is absent.
+        DataError: the file is not UTF-8 text, or holds nothing but blank lines.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"list file {path} does not exist")
+    empty = True
+    with open_text(path) as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                empty = False
+                fields = line.strip().rsplit(separator, -1 if columns is None else columns - 1)
+                yield Row(path, number, [field.strip() for field in fields])
+    if empty:
+        raise DataError(f"{path}: empty; copy it again from the release")
+
+
+class Once:
+    """Names that may stand only once in a list, or in several lists that must have no image in common.
+
+    Args:
+        within: whether a name may not be repeated inside one list either.
+    """
+
+    def __init__(self, within: bool = True) -> None:
+        self._within = within
+        self._first: dict[str, Row] = {}
+
+    def add(self, row: Row, name: str) -> str:
+        """Note a name and return it.
+
+        Raises:
+            DataError: the name was added before; names both lines.
+        """
+        first = self._first.setdefault(name, row)
+        if first is not row and (self._within or first.path != row.path):
+            row.fail(f"{name} stands in {first} already; keep one of the two lines")
+        return name
+
+
+def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
+    """The first of `candidates` (relative to root, `.` = root itself) that exists.
+
+    Raises:
+        FileNotFoundError: none does; the message lists all of them.
+    """
+    for candidate in candidates:
+        if (root / candidate).exists():
+            return root / candidate
+    raise FileNotFoundError(f"{what} not found under {root}; looked for {', '.join(candidates)}")

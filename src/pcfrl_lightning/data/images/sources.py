@@ -1,0 +1,235 @@
+"""Where images come from: files, zip archives, arrays.  Nothing is decoded until it is asked for."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from pcfrl_lightning.data.images.decode import CorruptImage, decode
+from pcfrl_lightning.errors import DataError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ArraySource",
+    "ConcatSource",
+    "CorruptImage",
+    "FileSource",
+    "ImageSource",
+    "SubsetSource",
+    "is_image_name",
+    "safe_join",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp", ".gif")
+
+
+class ImageSource(ABC):
+    """A numbered collection of images.  Subclasses must be picklable and safe to use after a fork."""
+
+    always_readable = False
+    """True where `read` cannot fail (images in memory or rendered), so that nothing needs to be verified."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Name of an image, unique in the source, with forward slashes."""
+
+    @abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """The image as (H, W, 3) uint8 RGB.
+
+        Raises:
+            CorruptImage: the image is empty, truncated or not decodable.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over names and sizes: changes when the collection does."""
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        """Like `read`, for a source whose items stand for several images (a video): one of them at random."""
+        return self.read(index)
+
+
+class FileSource(ImageSource):
+    """Image files under a folder.
+
+    Args:
+        root: the folder.
+        relative_paths: one path per image, relative to the root.
+    """
+
+    def __init__(self, root: str | Path, relative_paths: Sequence[str | Path]) -> None:
+        self.root = Path(root)
+        self.paths = [PurePosixPath(path).as_posix() for path in relative_paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        return self.paths[index]
+
+    def read(self, index: int) -> np.ndarray:
+        name = self.paths[index]
+        try:
+            data = (self.root / name).read_bytes()
+        except OSError as error:
+            raise CorruptImage(name, error.strerror or type(error).__name__) from None
+        return decode(data, name)
+
+    def fingerprint(self) -> str:
+        return digest(f"{path}\t{file_version(self.root / path)}" for path in self.paths)
+
+
+class ArraySource(ImageSource):
+    """Images held in memory.
+
+    Args:
+        array: (n, H, W, 3) RGB or (n, H, W) grey, uint8.
+        names: one per image; default `0`, `1`, ...
+
+    Raises:
+        DataError: another type or shape, or not one name per image.
+    """
+
+    always_readable = True
+
+    def __init__(self, array: np.ndarray, names: Sequence[str] | None = None) -> None:
+        if array.dtype != np.uint8 or array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
+            raise DataError(f"images must be uint8 (n, H, W) or (n, H, W, 3), got {array.dtype} {array.shape}")
+        if names is not None and len(names) != len(array):
+            raise DataError(f"{len(array)} images need as many names, got {len(names)}")
+        self.array = array
+        self.names = None if names is None else list(names)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def name(self, index: int) -> str:
+        return str(index) if self.names is None else self.names[index]
+
+    def read(self, index: int) -> np.ndarray:
+        image = self.array[index]
+        return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
+
+    def fingerprint(self) -> str:
+        names = digest(self.name(i) for i in range(len(self)))
+        pixels = hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
+        return digest([names, str(self.array.shape), pixels])
+
+
+class ConcatSource(ImageSource):
+    """Several sources, one after the other.
+
+    Args:
+        sources: the parts, in order.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource]) -> None:
+        self.sources = list(sources)
+        self._ends = np.cumsum([len(source) for source in self.sources], dtype=np.int64)
+        self.always_readable = all(source.always_readable for source in self.sources)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if self.sources else 0
+
+    def name(self, index: int) -> str:
+        source, local = self._locate(index)
+        return source.name(local)
+
+    def read(self, index: int) -> np.ndarray:
+        source, local = self._locate(index)
+        return source.read(local)
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        source, local = self._locate(index)
+        return source.draw(local, rng)
+
+    def fingerprint(self) -> str:
+        return digest(source.fingerprint() for source in self.sources)
+
+    def _locate(self, index: int) -> tuple[ImageSource, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        return self.sources[part], index - (int(self._ends[part - 1]) if part else 0)
+
+
+class SubsetSource(ImageSource):
+    """Some images of a source, in a given order.
+
+    Args:
+        source: the whole.
+        indices: which images.
+    """
+
+    def __init__(self, source: ImageSource, indices: Iterable[int]) -> None:
+        self.source = source
+        self.indices = np.fromiter(indices, dtype=np.int64)
+        self.always_readable = source.always_readable
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.indices[index]))
+
+    def read(self, index: int) -> np.ndarray:
+        return self.source.read(int(self.indices[index]))
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        return self.source.draw(int(self.indices[index]), rng)
+
+    def fingerprint(self) -> str:
+        return digest([self.source.fingerprint(), hashlib.sha256(self.indices.tobytes()).hexdigest()])
+
+
+def digest(lines: Iterable[str]) -> str:
+    """SHA-256 (hex) of lines of text."""
+    result = hashlib.sha256()
+    for line in lines:
+        result.update(line.encode("utf-8", "surrogateescape") + b"\n")
+    return result.hexdigest()
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a path looks like an image file; hidden files and the resource forks of macOS archives do not."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def safe_join(root: str | Path, relative: str, where: str = "list") -> Path:
+    """Join a path that was read from a list or an archive, refusing to leave the root.
+
+    Args:
+        root: the folder the path is relative to.
+        relative: the path as it was read.
+        where: origin of the path for the message, such as `faces.txt line 3`.
+
+    Returns:
+        The joined path.
+
+    Raises:
+        DataError: the path is absolute, empty, or leads out of the root.
+    """
+    root = Path(root)
+    text = relative.replace("\\", "/")
+    path = PurePosixPath(text)
+    if not text or path.is_absolute() or ".." in path.parts or text[1:2] == ":":
+        raise DataError(f"{where}: '{relative}' must be a path relative to {root} that stays inside it")
+    return root.joinpath(*path.parts)
+
+
+def file_version(path: Path) -> str:
+    """Size and time of the last change, which stand for the content: many images are too much to read for that."""
+    try:
+        status = path.stat()
+    except OSError:
+        return "absent"
+    return f"{status.st_size} {status.st_mtime_ns}"

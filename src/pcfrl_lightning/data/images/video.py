@@ -1,0 +1,84 @@
+"""Frames of a video as JPEG files, extracted once."""
+
+import logging
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.data.images.sources import file_version
+from pcfrl_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_QUALITY = 95
+_STAMP = "video.txt"  # beside the frames: the video that they are from
+
+
+def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
+    """Write the frames of videos as `<folder>/<n>.jpg`, n from 0.
+
+    A folder that exists is complete: frames are written to `<folder>.part` and the folder is renamed at the end, so
+    that a killed run leaves nothing a later one believes. It is made anew when the video is another one (name, size,
+    time of the last change).
+
+    Args:
+        videos: video file and folder of its frames.
+        title: of the progress bar.
+
+    Raises:
+        DataError: a video that cannot be opened, or of which a frame cannot be read: all later frames would be counted
+            wrong, away from their labels.
+    """
+    from tqdm import tqdm
+
+    waiting = [(video, folder) for video, folder in videos if _stamp_of(folder) != _stamp(video)]
+    if not waiting:
+        return
+    with tqdm(waiting, desc=title, unit="video") as bar:
+        for video, folder in bar:
+            bar.set_postfix_str(video.name)
+            part = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+            stamp = _stamp(video)
+            count = _write_frames(video, part)
+            (part / _STAMP).write_text(stamp)
+            shutil.rmtree(folder, ignore_errors=True)
+            part.rename(folder)
+            log.info("%s: %d frames in %s", video, count, folder)
+
+
+def _stamp(video: Path) -> str:
+    return f"{video.name} {file_version(video)}"
+
+
+def _stamp_of(folder: Path) -> str | None:
+    try:
+        return (folder / _STAMP).read_text()
+    except OSError:
+        return None
+
+
+def _write_frames(video: Path, folder: Path) -> int:
+    import cv2
+
+    capture: Any = cv2.VideoCapture(str(video))
+    if not capture.isOpened():
+        raise DataError(f"{video}: cannot be opened as a video; copy it again or install a codec for it")
+    count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    try:
+        while True:
+            there, frame = capture.read()
+            if not there:
+                break
+            if not cv2.imwrite(str(folder / f"{count}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]):
+                raise DataError(f"{folder / f'{count}.jpg'}: frame cannot be written; is the disk full?")
+            count += 1
+    finally:
+        capture.release()
+    if count == 0 or count < promised:  # a decoder passes over damaged frames in silence
+        raise DataError(
+            f"{video}: {count} readable frames of {promised}; copy it again, or extract the frames yourself"
+        )
+    return count

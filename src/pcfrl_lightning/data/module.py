@@ -1,0 +1,239 @@
+"""The base of every data module: splits, loaders, views and unreadable images in one place."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch.utils.data import DataLoader
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.loaders import UNREADABLE, ImageBatches, ViewBatches, start_worker, whole_batch
+from pcfrl_lightning.data.quality.unreadable import UnreadableLog, without_unreadable
+from pcfrl_lightning.data.sampler import EpochSampler
+from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.run_directory import run_directory
+
+
+class FaceData(L.LightningDataModule, ABC):
+    """A data set of faces.  A subclass implements `build` and nothing else.
+
+    With `views` the train loader yields view batches (float [0, 1], see `Views`), shuffled, whole batches only.  All
+    other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}` in order, the index being the row of the
+    labels in `readable(split)`; images are resized on their shorter side and centre-cropped.
+
+    Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
+    scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than
+    1 % of them is an error.
+
+    Args:
+        root: folder or archive of the data set.
+        views: how to make views of a training image; None for plain images.
+        image_size: side S of the images in pixels, at least 1.
+        batch_size: images per batch and process, at least 1 (2 with views).
+        num_workers: loader processes, 0 or more.
+        seed: seed of order and augmentation.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    name: str = "faces"
+
+    def __init__(
+        self,
+        root: str | Path,
+        views: Views | None = None,
+        image_size: int = 64,
+        batch_size: int = 256,
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        least = 1 if views is None else 2
+        if batch_size < least:
+            why = "" if views is None else ": contrastive views need negatives from another image"
+            raise ValueError(f"batch_size must be at least {least}, got {batch_size}{why}")
+        if image_size < 1:
+            raise ValueError(f"image_size must be at least 1, got {image_size}")
+        if num_workers < 0:
+            raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        if views is not None:
+            views.use_size(image_size)
+        self.root = Path(root)
+        self.views = views
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self._splits: dict[str, FaceSet] | None = None
+        self._readable: dict[str, FaceSet] = {}
+        self._features: dict[str, Iterable[Any]] = {}
+        self._replaced: UnreadableLog | None = None
+
+    @abstractmethod
+    def build(self) -> dict[str, FaceSet]:
+        """Splits by name (`train`, `val`, `test`); reads lists and labels, decodes no image."""
+
+    @property
+    def splits(self) -> dict[str, FaceSet]:
+        """The sets of `build`, without unreadable images (the train set of views excepted)."""
+        if self._splits is None:
+            built = self.build()
+            empty = self.empty_splits(built)
+            if empty:
+                raise DataError(empty[0])
+            self._splits = {
+                split: faces if self._makes_views(split) else without_unreadable(faces, self._report_folder())
+                for split, faces in built.items()
+            }
+        return self._splits
+
+    def readable(self, split: str) -> FaceSet:
+        """A split without unreadable images, whatever `views` is; found by a scan, once.
+
+        Raises:
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
+        """
+        faces = self._split(split)
+        if not self._makes_views(split):
+            return faces
+        if split not in self._readable:
+            self._readable[split] = without_unreadable(faces, self._report_folder())
+        return self._readable[split]
+
+    def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
+        """One line for each split of `build` that has no image."""
+        return [
+            f"{self.root}: no images for split '{split}' of {self.name}"
+            for split, faces in built.items()
+            if len(faces) == 0
+        ]
+
+    def use_features(self, loaders: Mapping[str, Iterable[Any]]) -> None:
+        """Replace the image loaders by loaders of features, by split name; batches then pass through unchanged."""
+        self._features = dict(loaders)
+
+    def prepare_data(self) -> None:
+        """Verify images once, in one process; the others find the outcome in the cache."""
+        if self._features:
+            return
+        _ = self.splits
+        if self.trainer and self.trainer.predicting:
+            self.readable(self._predicted())
+
+    def setup(self, stage: str) -> None:
+        """Build the splits and check that training has at least one batch."""
+        if self._features:
+            return
+        if stage == "fit" and self.views is not None:
+            faces = self._split("train")
+            share = len(faces) // self._replicas()
+            if share < self.batch_size:
+                fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
+                raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
+            self._replaced = self._training_log(faces)
+        elif stage != "fit":
+            _ = self.splits
+
+    def train_dataloader(self) -> Any:
+        """View batches, or the train images in order when there are no views."""
+        if self._features or self.views is None:
+            return self._loader("train")
+        faces = self._split("train")
+        sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
+        if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch, and
+            # `current_epoch` does not yet count the epoch whose end was saved
+            started: Any = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(started.processed)
+        batches = ViewBatches(faces, self.views, self.seed)
+        return self._data_loader(batches, sampler=sampler, drop_last=True)
+
+    def val_dataloader(self) -> Any:
+        """Validation images in order; no loader where there is no such split, or in pretraining (views)."""
+        return self._loader("val") if self.views is None else []
+
+    def test_dataloader(self) -> Any:
+        """Test images in order; no loader where there is no such split."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> Any:
+        """Test images in order; the train images where there is no test split."""
+        return self.image_loader(self._predicted())
+
+    def image_loader(self, split: str) -> DataLoader[Any]:
+        """A split as plain images in order, whatever `views` is; `index` counts the rows of `readable(split)`.
+
+        Raises:
+            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
+        """
+        return self._data_loader(ImageBatches(self.readable(split), self.image_size))
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Take the report about unreadable images out of a batch."""
+        if isinstance(batch, dict) and UNREADABLE in batch:
+            batch = dict(batch)
+            entries = batch.pop(UNREADABLE)
+            if self._replaced is not None:
+                self._replaced.add(entries)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Make the view batch out of what the workers prepared."""
+        plain = self._features or not isinstance(batch, dict) or "index" in batch
+        return batch if plain or self.views is None else self.views.batch(batch)
+
+    def teardown(self, stage: str) -> None:
+        """Say how many images were replaced in training."""
+        if stage == "fit" and self._replaced is not None:
+            self._replaced.summarise("replaced by others in training")
+
+    def _split(self, split: str) -> FaceSet:
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split '{split}', only {', '.join(sorted(self.splits))}")
+        return self.splits[split]
+
+    def _loader(self, split: str) -> Any:
+        if self._features:
+            return self._features.get(split, [])
+        return self.image_loader(split) if split in self.splits else []
+
+    def _data_loader(self, batches: Any, **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            batches,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=whole_batch,
+            worker_init_fn=start_worker,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            # a loader draws its workers' seed when they start: from a generator of its own, for an exact resume
+            generator=torch.Generator().manual_seed(self.seed),
+            **options,
+        )
+
+    def _predicted(self) -> str:
+        return "test" if "test" in self.splits else "train"
+
+    def _makes_views(self, split: str) -> bool:
+        return split == "train" and self.views is not None
+
+    def _training_log(self, faces: FaceSet) -> UnreadableLog:
+        """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
+        if not self.trainer:
+            return UnreadableLog(faces.name, len(faces), Path.cwd())
+        folder = self.trainer.strategy.broadcast(run_directory(self.trainer))
+        record = UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
+        record.remove_old_list()
+        return record
+
+    def _replicas(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _report_folder(self) -> Path | None:
+        return run_directory(self.trainer) if self.trainer else None

@@ -1,0 +1,1 @@
+"""Unreadable images, checks against the official release, provenance."""

@@ -1,0 +1,181 @@
+"""`pcfrl data check NAME ROOT`: is a data set complete, readable and labelled as its authors published it?"""
+
+import errno
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.quality.unreadable import scan_images
+from pcfrl_lightning.data.releases.official import OFFICIAL
+from pcfrl_lightning.data.releases.registry import data_class
+from pcfrl_lightning.data.releases.release import MissingFiles, MissingLabels, missing_collected
+from pcfrl_lightning.errors import DataError
+
+_CLASS_KEYS = ("expression", "class")
+_SHOWN = 20
+
+
+class Count(NamedTuple):
+    """A number found on disk beside the official one (None where there is none)."""
+
+    what: str
+    found: int
+    expected: int | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the number is the official one, or there is no official one."""
+        return self.expected is None or self.found == self.expected
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """A data module that counts more than its splits."""
+
+    def inventory(self) -> dict[str, int]:
+        """Counts by the keys of `official.OFFICIAL`."""
+        ...
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        name: of the data set.
+        root: where it was looked for.
+        counts: numbers found and expected.
+        missing: images that a list or a label file names and the disk lacks.
+        missing_labels: label files that the disk lacks.
+        corrupt: (image, reason) of undecodable images.
+        problems: errors in lists and labels, with file and line.
+    """
+
+    name: str
+    root: Path
+    counts: list[Count] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    missing_labels: list[str] = field(default_factory=list)
+    corrupt: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """True when nothing is missing, corrupt, wrong or of another number than published."""
+        faults = self.missing or self.missing_labels or self.corrupt or self.problems
+        return not faults and all(count.ok for count in self.counts)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} at {self.root}"]
+        if self.counts:
+            width = max(len(count.what) for count in self.counts)
+            lines.append(f"  {'':{width}}  {'found':>8}  {'official':>9}")
+        unknown = "not known" if self.name in OFFICIAL else "-"
+        for what, found, expected in self.counts:
+            note = "" if expected in (None, found) else f"  differs by {found - (expected or 0):+d}"
+            lines.append(f"  {what:{width}}  {found:>8}  {unknown if expected is None else expected:>9}{note}")
+        lines += _section("problems", self.problems)
+        lines += _section("missing images", self.missing)
+        lines += _section("missing label files", self.missing_labels)
+        lines += _section("unreadable images", [f"{name} ({reason})" for name, reason in self.corrupt])
+        return "\n".join([*lines, "complete" if self.ok else "NOT complete, see above"])
+
+
+def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> Report:
+    """Verify a data set against its published sizes.
+
+    Args:
+        name: of the data set, see `registry.DATA_SETS`.
+        root: its folder.
+        decode: read every image (with a progress bar), not the lists and labels only.
+        options: further arguments of the data module.
+
+    Returns:
+        The report; `report.ok` decides on the exit status.
+
+    Raises:
+        ValueError: unknown name, or an option that the data module refuses.
+    """
+    data = data_class(name)(root, **options)
+    report = Report(name, Path(root))
+    counts: dict[str, int] = {}
+    splits: dict[str, FaceSet] = {}
+    problems: list[str] = []
+    with missing_collected() as missing:
+        try:
+            if not Path(root).exists():
+                raise FileNotFoundError(f"{root} does not exist; give the folder of the data set")
+            if isinstance(data, Inventory):
+                counts.update(data.inventory())
+            splits = data.build()
+            problems += data.empty_splits(splits)
+        except (DataError, FileNotFoundError) as error:
+            problems.append(str(error))
+    _add_missing(report, missing)
+    report.problems += problems
+    absent = set(report.missing)
+    for split, built in splits.items():
+        faces = _without(built, absent)
+        counts.update(_counts(split, faces))
+        if decode:
+            _decode(faces, report)
+    expected = OFFICIAL.get(name, {})
+    shown = {**counts, **expected} if splits else counts
+    keys = [key for key in shown if key in expected or "/subject " not in key]
+    report.counts = [Count(key, counts.get(key, 0), expected.get(key)) for key in keys]
+    return report
+
+
+def _add_missing(report: Report, missing: Sequence[MissingFiles]) -> None:
+    for error in missing:
+        report.problems.append(str(error))
+        if isinstance(error, MissingLabels):
+            report.missing_labels += error.names
+        else:
+            report.missing = list(dict.fromkeys([*report.missing, *error.names]))
+
+
+def _without(faces: FaceSet, absent: Collection[str]) -> FaceSet:
+    """The images of a split that are on disk."""
+    kept = [row for row in range(len(faces)) if faces.source.name(row) not in absent]
+    return faces if len(kept) == len(faces) else faces.subset(kept)
+
+
+def _counts(split: str, faces: FaceSet) -> dict[str, int]:
+    """Images of a split, by class, by subject, and pairs by fold."""
+    result = {split: len(faces)}
+    for key in _CLASS_KEYS:
+        if key in faces.labels:
+            numbers = faces.labels[key].clamp(min=-1) + 1
+            per_class = numbers.bincount(minlength=len(faces.class_names) + 1)[1:].tolist()
+            names = faces.class_names or [str(number) for number in range(len(per_class))]
+            result.update({f"{split}/{label}": count for label, count in zip(names, per_class, strict=True) if count})
+    if "subject" in faces.labels:
+        subjects, amounts = faces.labels["subject"].unique(return_counts=True)
+        result.update({f"{split}/subject {s}": n for s, n in zip(subjects.tolist(), amounts.tolist(), strict=True)})
+    if faces.pairs is not None:
+        result[f"{split}/pairs"] = len(faces.pairs.same)
+        result[f"{split}/same pairs"] = int(faces.pairs.same.sum())
+        for fold, amount in enumerate(faces.pairs.fold.bincount().tolist()):
+            result[f"{split}/fold {fold} pairs"] = amount
+    return result
+
+
+def _decode(faces: FaceSet, report: Report) -> None:
+    absent = os.strerror(errno.ENOENT)
+    for row, reason in scan_images(faces.source, list(range(len(faces))), faces.name).items():
+        image = faces.source.name(row)
+        if reason == absent:
+            report.missing.append(image)
+        else:
+            report.corrupt.append((image, reason))
+
+
+def _section(title: str, lines: list[str]) -> list[str]:
+    if not lines:
+        return []
+    rest = [f"  ... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return [f"{title}: {len(lines)}", *(f"  {line}" for line in lines[:_SHOWN]), *rest]

@@ -1,0 +1,171 @@
+"""Corrupt or empty images: skipped and listed when rare, an error when not."""
+
+import json
+import logging
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
+from pcfrl_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
+
+TOLERATED_SHARE = 0.01
+_CHUNK = 64
+
+
+def cache_folder() -> Path:
+    """Folder of small results about data sets: `$PCFRL_CACHE`, else the user's cache folder."""
+    given = os.environ.get("PCFRL_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
+
+
+def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total: int | None = None) -> FaceSet:
+    """The set without its unreadable images; labels and pairs stay aligned.
+
+    Every image is decoded once; the outcome is kept in the cache folder under the fingerprint of the source.
+
+    Args:
+        faces: the set to verify.
+        report_folder: where to list the unreadable names; default: the cache folder.
+        total: number of images that 1 % refers to, where `faces` is a part of a larger set; default: its own.
+
+    Returns:
+        `faces` itself when everything is readable.
+
+    Raises:
+        DataError: more than 1 % of the images, or all of a part, are unreadable; names the first.
+    """
+    if faces.source.always_readable or len(faces) == 0:
+        return faces
+    unreadable = _unreadable_rows(faces.source, faces.name)
+    if not unreadable:
+        return faces
+    record = UnreadableLog(faces.name, total or len(faces), report_folder or cache_folder())
+    record.add((faces.source.name(row), reason) for row, reason in unreadable.items())
+    if len(unreadable) == len(faces):
+        raise DataError(f"{faces.name}: none of {len(faces)} images can be read; replace those listed in {record.path}")
+    record.summarise("left out")
+    return faces.subset([row for row in range(len(faces)) if row not in unreadable])
+
+
+class UnreadableLog:
+    """Counts unreadable images of a set, lists them in a file and stops the run when they are not rare.
+
+    In training with several processes each writes a list of its own, reads those of the others whenever it meets a new
+    name, and compares the images that all of them know of with 1 % of the set.
+
+    Args:
+        name: of the set, such as `faces/train`.
+        total: number of images in the set.
+        folder: where the list `unreadable_<name>.txt` is written, with `_rank<r>` before the dot for rank r > 0; the
+            same for all ranks.
+        rank: of this process.
+        replicas: number of processes.
+    """
+
+    def __init__(self, name: str, total: int, folder: Path, rank: int = 0, replicas: int = 1) -> None:
+        self.name = name
+        self.total = total
+        self.rank = rank
+        stem = f"unreadable_{name.replace('/', '_')}"
+        self.paths = [folder / (f"{stem}_rank{other}.txt" if other else f"{stem}.txt") for other in range(replicas)]
+        self.path = self.paths[rank]
+        self.entries: dict[str, str] = {}
+
+    def remove_old_list(self) -> None:
+        """Delete the list of an earlier run; before training, lest it is counted."""
+        self.path.unlink(missing_ok=True)
+
+    def add(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Record (name, reason) pairs; known names are ignored.
+
+        Raises:
+            DataError: more than 1 % of the set is unreadable, counting those of all ranks.
+        """
+        new = {name: reason for name, reason in entries if name not in self.entries}
+        if not new:
+            return
+        self.entries.update(new)
+        self._write()
+        known = self._known()
+        if len(known) > TOLERATED_SHARE * self.total:
+            first, reason = next(iter(known.items()))
+            raise DataError(
+                f"{self.name}: {len(known)} of {self.total} images cannot be read (more than 1 %), the first is "
+                f"{first} ({reason}); replace or remove the files listed in {self._lists()}"
+            )
+
+    def summarise(self, treatment: str) -> None:
+        """Log the count of all ranks in one line on rank 0, if there is anything to say."""
+        if self.rank:
+            return
+        known = self._known()
+        if known:
+            log.warning(
+                "%s: %d of %d images cannot be read and were %s; names in %s",
+                self.name, len(known), self.total, treatment, self._lists(),
+            )  # fmt: skip
+
+    def _write(self) -> None:
+        """Write the list in one step, for no other rank to see half of it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+        part.write_text("".join(f"{name}\t{reason}\n" for name, reason in self.entries.items()), encoding="utf-8")
+        part.replace(self.path)
+
+    def _known(self) -> dict[str, str]:
+        """Name -> reason of all ranks, this one's first."""
+        known = dict(self.entries)
+        for path in self.paths:
+            if path != self.path and path.is_file():
+                for line in path.read_text(encoding="utf-8").splitlines():
+                    name, _, reason = line.partition("\t")
+                    known.setdefault(name, reason)
+        return known
+
+    def _lists(self) -> str:
+        return " and ".join(str(path) for path in self.paths if path.is_file())
+
+
+def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
+    """Row -> reason, from the cache (known bad rows are tried again, they may have been repaired) or a full scan."""
+    cache = cache_folder() / "verified" / f"{source.fingerprint()}.json"
+    try:
+        rows: Iterable[int] = [int(row) for row in json.loads(cache.read_text(encoding="utf-8"))]
+    except (OSError, ValueError):
+        rows = range(len(source))
+    found = scan_images(source, list(rows), name)
+    try:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        cache.write_text(json.dumps(sorted(found)), encoding="utf-8")
+    except OSError as error:
+        log.warning("%s: the outcome of the verification cannot be kept (%s)", name, error)
+    return found
+
+
+def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
+    """Try to read some rows, with a progress bar; returns the reason of each that failed."""
+    from tqdm import tqdm
+
+    def check(chunk: list[int]) -> list[tuple[int, str]]:
+        failures = []
+        for row in chunk:
+            try:
+                source.read(row)
+            except CorruptImage as error:
+                failures.append((row, error.reason))
+        return failures
+
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    found: dict[int, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(rows), desc=f"verify {name}", delay=2) as bar:
+        for chunk, failures in zip(chunks, pool.map(check, chunks), strict=True):
+            found.update(failures)
+            bar.update(len(chunk))
+    return found

@@ -1,0 +1,1 @@
+"""Published data sets, a file each, in their official layout."""

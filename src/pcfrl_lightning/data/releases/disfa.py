@@ -1,0 +1,212 @@
+"""DISFA: facial action units of 27 people watching a video."""
+
+import hashlib
+import re
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.rows import first_existing
+from pcfrl_lightning.data.images.sources import FileSource
+from pcfrl_lightning.data.images.video import extract_frames
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.quality.unreadable import cache_folder
+from pcfrl_lightning.data.releases.disfa_labels import (
+    ACTION_UNITS,
+    PARTS,
+    first_number,
+    landmark_files,
+    read_intensities,
+    read_landmarks,
+)
+from pcfrl_lightning.data.releases.release import note_missing, require_companions
+from pcfrl_lightning.errors import DataError
+
+_FRAME = re.compile(r"^(\d+)\.(?:png|jpg|jpeg|bmp)$", re.IGNORECASE)
+_VIDEO_FOLDERS = {
+    "left": ["Videos_LeftCamera", "Video_LeftCamera"],
+    "right": ["Video_RightCamera", "Videos_RightCamera"],
+}
+
+
+class DISFA(FaceData):
+    """DISFA with the labels `au_intensity` (0..5) and `action_units` (1 where intensity >= 2) for AU 1, 2, 4, 6, 9,
+    12, 25, 26, and `subject` and `fold` (part 0..2 of the common protocol).
+
+    Without `fold` there is one split `test` with all frames, for cross-validation over its label `fold`; with `fold` k
+    (1..3) the split `test` holds the part that ME-GraphAU tests in its fold k (part 3, 2, 1) and `train` the other two.
+
+    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0 and one
+    has as many as labels; gaps allowed), else extracted from the official videos once.  Frames without a label are
+    left out.
+
+    Args:
+        root: the release.
+        fold: 1, 2, 3 or None.
+        cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` read the 66 points under
+            `Landmark_Points`.
+        camera: take the frames of these videos, `left` or `right`, and no frames that are there already; default: the
+            frames that are there, else the left videos.
+        frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
+            `DISFA`, `frames` or the root itself that holds subjects.
+        cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
+        subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
+            fewer subjects or folds is not the figure that is reported for DISFA.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+
+    Raises:
+        ValueError: another fold or camera, or camera and frames together.
+    """
+
+    name = "disfa"
+
+    def __init__(
+        self,
+        root: str | Path,
+        fold: int | None = None,
+        cropping: Cropper | None = None,
+        camera: Literal["left", "right"] | None = None,
+        frames: str | None = None,
+        cache: str | Path | None = None,
+        subjects: Sequence[str] | None = None,
+        image_size: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        if fold not in (None, 1, 2, 3):
+            raise ValueError(f"fold must be 1, 2, 3 or null for all frames, got {fold}")
+        if camera not in (None, *_VIDEO_FOLDERS):
+            raise ValueError(f"camera must be left or right, got {camera!r}")
+        if camera and frames:
+            raise ValueError("camera chooses videos and frames a folder of frames: give one of them")
+        self.fold, self.camera, self.frames = fold, camera, frames
+        every = [subject for part in PARTS for subject in part]
+        if unknown := sorted(set(subjects or ()).difference(every)):
+            raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(every))}")
+        self.subjects = sorted(subjects or every)
+        self.cropping = cropping or NoCrop()
+        self.cache = Path(cache) if cache else cache_folder() / "disfa"
+
+    def build(self) -> dict[str, FaceSet]:
+        """The splits; extracts frames from the videos where that was not done before."""
+        everything = self._all_frames()
+        if self.fold is None:
+            return {"test": everything}
+        tested = everything.labels["fold"] == len(PARTS) - self.fold
+        splits = {
+            "train": everything.subset((~tested).nonzero()[:, 0]),
+            "test": everything.subset(tested.nonzero()[:, 0]),
+        }
+        for split, faces in splits.items():
+            faces.name = f"{self.name}/fold{self.fold}-{split}"
+        return splits
+
+    def _all_frames(self) -> FaceSet:
+        folder = first_existing(self.root, ["ActionUnit_Labels/ActionUnit_Labels", "ActionUnit_Labels"], "labels")
+        frames_folder = self._frames_folder()
+        files = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
+        _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
+        labels = {subject: read_intensities(folder, subject) for subject in self.subjects}
+        first = first_number(files.values(), labels.values(), f"frames in {frames_folder}")
+        _note_gaps(frames_folder, files, labels, first)
+        shown = [
+            (subject, number - first)
+            for subject in self.subjects
+            for number in sorted(files[subject])
+            if number - first in labels[subject]
+        ]
+        if not shown:
+            raise DataError(f"{frames_folder}: none of its frames has a label under {folder}")
+        part_of = {subject: number for number, part in enumerate(PARTS) for subject in part}
+        intensity = torch.from_numpy(np.stack([labels[subject][frame] for subject, frame in shown]))
+        source = FileSource(frames_folder, [f"{subject}/{files[subject][frame + first]}" for subject, frame in shown])
+        return FaceSet(
+            self.cropping.apply(source, self._landmarks(shown, labels) if self.cropping.needs_landmarks else None),
+            {
+                "au_intensity": intensity,
+                "action_units": (intensity >= 2).float(),
+                "subject": torch.tensor([int(subject[2:]) for subject, _ in shown], dtype=torch.long),
+                "fold": torch.tensor([part_of[subject] for subject, _ in shown], dtype=torch.long),
+            },
+            name=f"{self.name}/test",
+            class_names=[f"AU{unit}" for unit in ACTION_UNITS],
+        )
+
+    def _frames_folder(self) -> Path:
+        usual = [] if self.camera else ["img", "Images", "images", "DISFA", "frames", "."]
+        for candidate in [self.frames] if self.frames else usual:
+            if any(_frame_files(path) for path in (self.root / candidate).glob("SN[0-9][0-9][0-9]")):
+                return self.root / candidate
+        if self.frames:
+            raise FileNotFoundError(f"no frames SN???/<n>.png or .jpg under {self.root / self.frames}")
+        return self._extract()
+
+    def _extract(self) -> Path:
+        """Frames of the official videos; folder and file names differ in spelling between the cameras."""
+        camera = self.camera or "left"
+        wanted = f"{'' if self.camera else 'frames or '}videos of the {camera} camera"
+        folder = first_existing(self.root, _VIDEO_FOLDERS[camera], wanted)
+        pattern = re.compile(rf"^{camera}video(SN\d{{3}})_comp\.avi$", re.IGNORECASE)
+        videos = {
+            match.group(1).upper(): path for path in sorted(folder.iterdir()) if (match := pattern.match(path.name))
+        }
+        if not videos:
+            raise FileNotFoundError(f"no videos {camera.title()}VideoSN???_comp.avi in {folder}")
+        _need_all(self.subjects, videos, f"{folder}: no video")
+        # by root: another release, or a part of one, must not find these frames
+        target = self.cache / f"{camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
+        extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {camera} frames")
+        return target
+
+    def _landmarks(self, shown: Sequence[tuple[str, int]], labels: dict[str, dict[int, np.ndarray]]) -> np.ndarray:
+        """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
+        from tqdm import tqdm
+
+        folder = first_existing(self.root, ["Landmark_Points/Landmark_Points", "Landmark_Points"], "landmarks")
+        files = {subject: landmark_files(folder, subject) for subject in self.subjects}
+        first = first_number(files.values(), labels.values(), f"landmark files in {folder}")
+        wanted = [files[subject].get(frame + first) for subject, frame in shown]
+        names = [f"{subject} number {frame + first}" for subject, frame in shown]
+        found = {name for name, path in zip(names, wanted, strict=True) if path}
+        require_companions(folder, names, "landmark files", found)
+        bar = tqdm(wanted, desc=f"landmarks of {self.name}", delay=2)
+        return np.stack([np.zeros((66, 2), np.float32) if path is None else read_landmarks(path) for path in bar])
+
+
+def _note_gaps(
+    folder: Path, files: dict[str, dict[int, str]], labels: dict[str, dict[int, np.ndarray]], first: int
+) -> None:
+    """List the labelled frames that have no image, for `pcfrl data check`: some published lists leave frames out."""
+    gaps = [
+        f"{subject}/{number}{Path(next(iter(names.values()))).suffix}"
+        for subject, names in files.items()
+        for number in sorted(frame + first for frame in labels[subject] if frame + first not in names)
+    ]
+    if gaps:
+        note_missing(f"{folder}: {len(gaps)} labelled frames have no image, the first is {gaps[0]}", gaps)
+
+
+def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> None:
+    if absent := [subject for subject in wanted if subject not in found]:
+        raise DataError(
+            f"{complaint} of {', '.join(absent)}; complete the release, or name the subjects to use as `subjects`"
+        )
+
+
+def _frame_files(folder: Path) -> dict[int, str]:
+    """Frame number to file name; numbers may be padded with zeros."""
+    if not folder.is_dir():
+        return {}
+    frames: dict[int, str] = {}
+    for name in sorted(entry.name for entry in folder.iterdir()):
+        if match := _FRAME.match(name):
+            first = frames.setdefault(int(match.group(1)), name)
+            if first != name:
+                raise DataError(f"{folder}: {first} and {name} are one frame; remove one of them")
+    return frames

@@ -1,0 +1,99 @@
+"""LFW, View 2: 6,000 pairs of faces in ten folds."""
+
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UnsuitableCropping
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.rows import Row, first_existing, read_rows
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set
+from pcfrl_lightning.data.releases.release import ReleaseImages, open_images
+from pcfrl_lightning.errors import DataError
+
+FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2")
+ARCHIVES = ("lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zip")
+
+
+class LFW(FaceData):
+    """LFW View 2, one split `test` with the images of the pair list, `pairs` and the label `identity`.
+
+    Colour, funneled, deep-funneled and LFW-a images have the same layout `<Name>/<Name>_<nnnn>.jpg`.
+
+    Args:
+        root: folder that holds the image folder (or zip archives of it) and the pair list.
+        cropping: how to cut out the face; the release has no landmarks, so `NoCrop` or `YuNetCrop`.
+        images: image folder or pattern of zip archives relative to the root, and nothing else is looked for; default:
+            the first that exists of `FOLDERS`, then of `ARCHIVES`.
+        pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+
+    Raises:
+        UnsuitableCropping: a cropping by landmarks.
+    """
+
+    name = "lfw"
+
+    def __init__(
+        self,
+        root: str | Path,
+        cropping: Cropper | None = None,
+        images: str | None = None,
+        pairs: str | None = None,
+        image_size: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.cropping = cropping or NoCrop()
+        if self.cropping.needs_landmarks:
+            raise UnsuitableCropping("LFW has no landmarks: use NoCrop or YuNetCrop")
+        self.images, self.pairs = images, pairs
+
+    def build(self) -> dict[str, FaceSet]:
+        """The split `test`."""
+        listing = first_existing(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
+        return {"test": pair_set(read_view2(listing), self._release(), self.cropping, f"{self.name}/test")}
+
+    def _release(self) -> ReleaseImages:
+        if self.images is None:
+            return open_images(self.root, FOLDERS, ARCHIVES)
+        archives = [] if Path(self.images).is_absolute() else list(self.root.glob(self.images))
+        if not (self.root / self.images).is_dir() and not archives:
+            raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
+        return open_images(self.root, [self.images], [self.images], FOLDERS)
+
+
+def read_view2(path: Path) -> list[NamedPair]:
+    """Pairs of an LFW `pairs.txt`: ten folds, each with its same-person lines first.
+
+    A line of three fields (name, i, j) is a pair of one person, a line of four (name, i, name, j) of two; a header of
+    two numbers may be missing.  The fold is known by position only: a new one begins where a same-person line follows a
+    different-person line.
+
+    Raises:
+        DataError: a line of another form, a View 1 list, or other than ten folds of equal size; names file and line.
+    """
+    pairs: list[NamedPair] = []
+    fold = 0
+    for row in read_rows(path):
+        if len(row) == 2 and not pairs and row.text(0).isdigit():
+            row.integer(0, FOLDS, FOLDS)
+            continue
+        row.expect(3, 4)
+        same = len(row) == 3
+        if pairs and same and not pairs[-1].same:
+            fold += 1
+        second = (row.text(0), 2) if same else (row.text(2), 3)
+        files = _file(row, row.text(0), 1), _file(row, *second)
+        if files[0] == files[1]:
+            row.fail("a pair of an image with itself")
+        pairs.append(NamedPair(*files, same, fold, row, row))
+    sizes = [sum(pair.fold == number for pair in pairs) for number in range(fold + 1)]
+    if fold + 1 != FOLDS or len(set(sizes)) != 1:
+        raise DataError(f"{path}: expected {FOLDS} folds of equal size, found {sizes}; is this the View 2 list?")
+    return pairs
+
+
+def _file(row: Row, person: str, column: int) -> str:
+    return row.inside(f"{person}/{person}_{row.integer(column, 1, 9999):04d}.jpg")

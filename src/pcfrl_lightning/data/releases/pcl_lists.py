@@ -1,0 +1,161 @@
+"""The derived list forms that the public PCL code reads, for users who already have such lists."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from pcfrl_lightning.data.cropping.croppers import NoCrop
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.rows import Once, Row, read_rows
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.bu3dfe import CLASSES as EXPRESSIONS
+from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
+from pcfrl_lightning.data.releases.release import FolderImages, require_images
+from pcfrl_lightning.errors import DataError
+
+_MOST_POSES = 10**4
+
+
+class _TwoLists(FaceData):
+    """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds."""
+
+    separator: ClassVar[str | None] = None
+    columns: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_list: str | Path = "train_list.txt",
+        test_list: str | Path = "test_list.txt",
+        image_size: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.train_list, self.test_list = Path(train_list), Path(test_list)
+
+    def build(self) -> dict[str, FaceSet]:
+        """Splits `train` and `test`; raises DataError where an image stands in two lines."""
+        images = FolderImages(self.root)
+        lists = {
+            split: list(read_rows(self.root / listing, self.separator, self.columns))
+            for split, listing in (("train", self.train_list), ("test", self.test_list))
+        }
+        splits, once = {}, Once()
+        for split, rows in lists.items():
+            names = [once.add(row, row.relative(0)) for row in rows]
+            require_images(images, zip(rows, names, strict=True))
+            labels = self._labels(rows, lists["train"][0])
+            splits[split] = FaceSet(images.source(names), labels, name=f"{self.name}/{split}")
+        return splits
+
+    @abstractmethod
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        """Labels by name, one row per line; `model` is the first line of the train list."""
+
+
+class ListedExpressions(_TwoLists):
+    """`<path> <label>` per line (RAF-DB, FER-2013), the path with blanks or without; label `expression`.
+
+    Args:
+        root: folder that the paths are relative to.
+        train_list: list of the train split, absolute or relative to the root.
+        test_list: list of the test split.
+        image_size: side of the images in pixels.
+        classes: number of classes.
+        first_label: number of the first class in the lists: 0, or 1 for lists in RAF-DB's own numbers.
+        kwargs: see `FaceData`.
+    """
+
+    name = "listed-expressions"
+    columns: ClassVar[int | None] = 2
+
+    def __init__(
+        self,
+        root: str | Path,
+        train_list: str | Path = "train_list.txt",
+        test_list: str | Path = "test_list.txt",
+        image_size: int = 100,
+        classes: int = 7,
+        first_label: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, train_list, test_list, image_size, **kwargs)
+        self.classes, self.first_label = classes, first_label
+
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        first, last = self.first_label, self.first_label + self.classes - 1
+        return {"expression": torch.tensor([row.integer(1, first, last) - first for row in rows], dtype=torch.long)}
+
+
+class ListedActionUnits(_TwoLists):
+    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists;
+    label `action_units`.  Arguments: see `ListedExpressions`."""
+
+    name = "listed-action-units"
+    separator: ClassVar[str | None] = ","
+
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        model.text(1)
+        for row in rows:
+            if len(row) != len(model):
+                row.fail(f"{len(row) - 1} action units, but {model.path}:{model.number} has {len(model) - 1}")
+        values = [[row.integer(column, 0, 1) for column in range(1, len(row))] for row in rows]
+        return {"action_units": torch.tensor(values, dtype=torch.float32)}
+
+
+class BU3DFERendered(_TwoLists):
+    """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` (0..6) and
+    `pose_class`.
+
+    The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `ListedExpressions`.
+    """
+
+    name = "bu3dfe-rendered"
+    separator: ClassVar[str | None] = ","
+
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+        for row in rows:
+            row.expect(3)
+        return {
+            "expression": torch.tensor([row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows], dtype=torch.long),
+            "pose_class": torch.tensor([row.integer(2, 0, _MOST_POSES) for row in rows], dtype=torch.long),
+        }
+
+
+class ListedPairs(FaceData):
+    """`<image A> <image B> <label>` per line (LFW, CPLFW); label above 0 = same person; split `test` with ten folds.
+
+    The list has no folds: fold k takes the k-th tenth of the same-person pairs and the k-th tenth of the others, so
+    there must be ten pairs of each kind at least.
+
+    Args:
+        root: folder that the paths are relative to.
+        pairs: list file, absolute or relative to the root.
+        image_size: side of the images in pixels.
+        kwargs: see `FaceData`.
+    """
+
+    name = "listed-pairs"
+
+    def __init__(self, root: str | Path, pairs: str | Path = "pairs.txt", image_size: int = 128, **kwargs: Any) -> None:
+        super().__init__(root, image_size=image_size, **kwargs)
+        self.pairs = Path(pairs)
+
+    def build(self) -> dict[str, FaceSet]:
+        """The split `test`."""
+        listing = self.root / self.pairs
+        rows = list(read_rows(listing))
+        for row in rows:
+            if len(row) > 3:
+                row.fail(f"found {len(row)} fields; two images and a label are three, and paths must have no blanks")
+            row.expect(3)
+        pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row, row) for row in rows]
+        same = sum(pair.same for pair in pairs)
+        if min(same, len(pairs) - same) < FOLDS:
+            raise DataError(
+                f"{listing}: {same} of {len(pairs)} pairs are of one person; {FOLDS} folds need {FOLDS} of each kind"
+            )
+        return {"test": pair_set(spread_over_folds(pairs), FolderImages(self.root), NoCrop(), f"{self.name}/test")}

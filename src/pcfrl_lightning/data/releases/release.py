@@ -1,0 +1,250 @@
+"""Images of an official release, in a folder or in zip archives, looked up by name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path, PurePosixPath
+
+from pcfrl_lightning.data.images.rows import Row, TextPath
+from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource, is_image_name
+from pcfrl_lightning.data.images.zips import ZipSource
+from pcfrl_lightning.errors import DataError
+
+_SHOWN = 3
+
+
+class MissingFiles(DataError):
+    """Files that a release should have are not on disk.
+
+    Args:
+        message: says which, where, and how many.
+        names: all missing names.
+    """
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = list(names)
+
+
+class MissingImages(MissingFiles):
+    """A list or a label file names images that the release on disk does not have."""
+
+
+class MissingLabels(MissingFiles):
+    """Images of the release have no label file."""
+
+
+_COLLECTED: ContextVar[list[MissingFiles] | None] = ContextVar("missing files", default=None)
+
+
+@contextmanager
+def missing_collected() -> Iterator[list[MissingFiles]]:
+    """Inside, missing files are appended to the list that this yields instead of being raised, so that one run finds
+    those of all splits.
+
+    The sets of a `build` inside keep the rows of missing images that a list names; an image without label file, or a
+    label file without image, has no row.
+    """
+    collected: list[MissingFiles] = []
+    token = _COLLECTED.set(collected)
+    try:
+        yield collected
+    finally:
+        _COLLECTED.reset(token)
+
+
+class ReleaseImages(ABC):
+    """Images with names relative to the image folder of the release, such as `A_B/A_B_0001.jpg`."""
+
+    @abstractmethod
+    def __contains__(self, name: object) -> bool:
+        """Whether the release has this image."""
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """All image names, sorted."""
+
+    @abstractmethod
+    def source(self, names: Sequence[str]) -> ImageSource:
+        """The named images in this order."""
+
+
+class FolderImages(ReleaseImages):
+    """Images below a folder; directories are listed when they are first asked about.
+
+    Args:
+        folder: the image folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listed: dict[str, set[str]] = {}
+
+    def __contains__(self, name: object) -> bool:
+        parent, _, file = str(name).rpartition("/")
+        if parent not in self._listed:
+            directory = self.folder / parent
+            self._listed[parent] = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
+        return file in self._listed[parent]
+
+    def names(self) -> list[str]:
+        paths = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+        return sorted(path for path in paths if is_image_name(path))
+
+    def source(self, names: Sequence[str]) -> ImageSource:
+        return FileSource(self.folder, names)
+
+
+class ZipImages(ReleaseImages):
+    """Images in zip archives, read without extracting.
+
+    Args:
+        archives: the files.
+        wrappers: names of a leading folder that is not part of the image names, such as `lfw`.
+
+    Raises:
+        DataError: the same image stands in two archives.
+    """
+
+    def __init__(self, archives: Sequence[Path], wrappers: Sequence[str] = ()) -> None:
+        self._folder = archives[0].parent
+        self._zip = ZipSource(archives)
+        self._rows: dict[str, int] = {}
+        for row in range(len(self._zip)):
+            parts = PurePosixPath(self._zip.name(row)).parts
+            name = "/".join(parts[1:] if len(parts) > 1 and parts[0] in wrappers else parts)
+            if name in self._rows:
+                raise DataError(f"{name} stands twice in {', '.join(map(str, archives))}; name one release only")
+            self._rows[name] = row
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def names(self) -> list[str]:
+        return sorted(self._rows)
+
+    def source(self, names: Sequence[str]) -> ImageSource:
+        absent = [name for name in names if name not in self._rows]
+        if not absent:
+            return SubsetSource(self._zip, [self._rows[name] for name in names])
+        # only inside `missing_collected`: files that do not exist stand for the missing images
+        rows = {**self._rows, **{name: row for row, name in enumerate(absent, start=len(self._zip))}}
+        source = ConcatSource([self._zip, FileSource(self._folder, absent)])
+        return SubsetSource(source, [rows[name] for name in names])
+
+
+def open_images(
+    root: Path, folders: Sequence[str], archives: Sequence[str] = (), wrappers: Sequence[str] | None = None
+) -> ReleaseImages:
+    """The first image folder that exists, else the archives of the first pattern that matches any.
+
+    Args:
+        root: of the data set.
+        folders: candidates relative to the root.
+        archives: file patterns of zip archives relative to the root, such as `lfw_a_*.zip`.
+        wrappers: see `ZipImages`; default: the names of the folders.
+
+    Raises:
+        FileNotFoundError: nothing found; the message lists the candidates.
+    """
+    for folder in folders:
+        if (root / folder).is_dir():
+            return FolderImages(root / folder)
+    for pattern in archives:
+        found = sorted(root.glob(pattern))
+        if found:
+            return ZipImages(found, [PurePosixPath(name).name for name in (folders if wrappers is None else wrappers)])
+    raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *archives])}")
+
+
+def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
+    """Check that every image exists that a list or a label file stands for.
+
+    Args:
+        images: the release.
+        wanted: list line or label file, and image name.
+
+    Raises:
+        MissingImages: names the list line or label file of the first missing image and their number; see
+            `missing_collected`.
+    """
+    missing = [(where, name) for where, name in wanted if name not in images]
+    if missing:
+        where, name = missing[0]
+        names = sorted({name for _, name in missing})
+        problem = f"{where}: image {name} is missing ({len(names)} in all); copy the images again"
+        _raise_or_collect(MissingImages(problem, names))
+
+
+def require_companions(
+    folder: TextPath, names: Sequence[str], what: str, found: Container[str] | None = None
+) -> list[bool]:
+    """Check that the label files of the images exist, all of them before any is read.
+
+    Args:
+        folder: that holds them.
+        names: expected files, relative to the folder.
+        what: they are, in the plural, such as `.mat files`.
+        found: names of the files there are; default: those on disk below the folder.
+
+    Returns:
+        Which of them exist: all, except inside `missing_collected`.
+
+    Raises:
+        MissingLabels: names the folder, the number of missing files and the first few; see `missing_collected`.
+    """
+    files = FolderImages(Path(str(folder))) if found is None else found
+    present = [name in files for name in names]
+    missing = [name for name, there in zip(names, present, strict=True) if not there]
+    if missing:
+        first = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
+        problem = f"{folder}: {len(missing)} of {len(names)} {what} are missing ({first}); copy them again"
+        _raise_or_collect(MissingLabels(problem, missing))
+    return present
+
+
+def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str], suffix: str) -> list[str]:
+    """Check that every image has its label file beside it and every label file its image.
+
+    Args:
+        folder: that the names are relative to.
+        images: found on disk.
+        labels: label files found on disk, each with the name that its image has in the official release.
+        suffix: of label files, such as `.mat`.
+
+    Returns:
+        The images that have a label file: all, except inside `missing_collected`.
+
+    Raises:
+        DataError: two images have one stem.
+        MissingImages: a label file has no image of its stem.
+        MissingLabels: an image has no label file.
+    """
+    stems: dict[str, str] = {}
+    for image in images:
+        first = stems.setdefault(_stem(image), image)
+        if first != image:
+            raise DataError(f"{folder}: {first} and {image} share one {suffix} file; remove one of them")
+    alone = ((folder / label, image) for label, image in labels.items() if _stem(label) not in stems)
+    require_images(FolderImages(folder), alone)
+    present = require_companions(folder, [f"{_stem(image)}{suffix}" for image in images], f"{suffix} files")
+    return [image for image, there in zip(images, present, strict=True) if there]
+
+
+def note_missing(problem: str, names: Sequence[str]) -> None:
+    """Inside `missing_collected`, list images that the complete release has; a part of it can be used all the same."""
+    collected = _COLLECTED.get()
+    if collected is not None:
+        collected.append(MissingImages(problem, names))
+
+
+def _raise_or_collect(error: MissingFiles) -> None:
+    collected = _COLLECTED.get()
+    if collected is None:
+        raise error
+    collected.append(error)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition(".")[0]

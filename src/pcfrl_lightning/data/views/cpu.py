@@ -1,0 +1,151 @@
+"""Views of method, section 2, made in the workers of the loader on albumentations and OpenCV."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pcfrl_lightning.data.loaders import fit_square
+from pcfrl_lightning.data.views.appearance import Appearance
+from pcfrl_lightning.data.views.base import Views
+
+_GREY_STEP = 8
+
+
+class Geometry(NamedTuple):
+    """A pose augmentation: mirror the image or not, then turn it by `degrees` (counter-clockwise)."""
+
+    flip: bool
+    degrees: float
+
+
+class AlbumentationsViews(Views):
+    """The six views of an image.
+
+    - `source`: the whole image; `target`: its mirror image, turned by a small angle if `rotation` > 0;
+    - `face_1`, `face_2`: two random crops, each with an appearance of its own;
+    - `pose_1`, `pose_2`: the whole image with one geometry, drawn per image and shared, each with an appearance of its
+      own.  A flip changes the pose, so the two views of a positive pair must share it.
+
+    Images that are not square lose the ends of their longer side, except in the random crops.
+
+    Args:
+        image_size: side S of the views in pixels, at least 8; default: that of the data module.
+        appearance: colour, blur and edges of face and pose views; default: those of the public PCL code.
+        crop_scale: range of the area of a random crop, as a share of the image in (0, 1].
+        crop_ratio: range of width / height of a random crop.
+        flip_p: probability that the pose views are mirrored, in [0, 1].
+        rotation: largest turn of `target` and of the pose views in degrees, 0 to 45; 0 is none.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    def __init__(
+        self,
+        image_size: int | None = None,
+        appearance: Appearance | None = None,
+        crop_scale: tuple[float, float] = (0.4, 1.0),
+        crop_ratio: tuple[float, float] = (0.75, 4 / 3),
+        flip_p: float = 0.5,
+        rotation: float = 0.0,
+    ) -> None:
+        if image_size is not None and image_size < 8:
+            raise ValueError(f"views.image_size must be at least 8, got {image_size}")
+        if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
+            raise ValueError(f"views.crop_scale must be two rising numbers in (0, 1], got {crop_scale}")
+        if not 0 < crop_ratio[0] <= crop_ratio[1]:
+            raise ValueError(f"views.crop_ratio must be two rising positive numbers, got {crop_ratio}")
+        if not 0 <= flip_p <= 1:
+            raise ValueError(f"views.flip_p must be in [0, 1], got {flip_p}")
+        if not 0 <= rotation <= 45:
+            raise ValueError(f"views.rotation must be in [0, 45] degrees, got {rotation}")
+        self.image_size = image_size
+        self.appearance = appearance or Appearance()
+        self.crop_scale = (crop_scale[0], crop_scale[1])
+        self.crop_ratio = (crop_ratio[0], crop_ratio[1])
+        self.flip_p = flip_p
+        self.rotation = rotation
+
+    def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The six views, each (S, S, 3) uint8."""
+        uniform = iter(rng.random(self._draws()).tolist())
+        image = as_grey(image)
+        whole = fit_square(image, self.side)
+        target = self._move(whole, Geometry(True, self._angle(uniform)))
+        face_1, face_2 = self._face_crops(image, uniform)
+        pose_1, pose_2 = self._pose_geometry(uniform)
+        return {
+            "source": _as_rgb(whole),
+            "target": _as_rgb(target),
+            "face_1": self.appearance(face_1, uniform),
+            "face_2": self.appearance(face_2, uniform),
+            "pose_1": self.appearance(self._move(whole, pose_1), uniform),
+            "pose_2": self.appearance(self._move(whole, pose_2), uniform),
+        }
+
+    def _draws(self) -> int:
+        """An upper bound of the random numbers of one sample: target 1, crops 2 x 4, pose 2, four appearances."""
+        return 11 + 4 * Appearance.DRAWS
+
+    def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
+        return self._random_crop(image, uniform), self._random_crop(image, uniform)
+
+    def _pose_geometry(self, uniform: Iterator[float]) -> tuple[Geometry, Geometry]:
+        shared = Geometry(next(uniform) < self.flip_p, self._angle(uniform))
+        return shared, shared
+
+    def _random_crop(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
+        """A crop of random area, shape and place (cut to the image where too long), resized to S."""
+        height, width = image.shape[:2]
+        low, high = self.crop_scale
+        area = (low + (high - low) * next(uniform)) * height * width
+        low, high = (math.log(limit) for limit in self.crop_ratio)
+        ratio = math.exp(low + (high - low) * next(uniform))
+        w = max(1, min(width, round(math.sqrt(area * ratio))))
+        h = max(1, min(height, round(math.sqrt(area / ratio))))
+        left = int(next(uniform) * (width - w + 1))
+        top = int(next(uniform) * (height - h + 1))
+        return self._resize(image[top : top + h, left : left + w])
+
+    def _resize(self, crop: np.ndarray) -> np.ndarray:
+        size = self.side
+        shrinks = min(crop.shape[:2]) > size
+        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+    def _angle(self, uniform: Iterator[float]) -> float:
+        return self.rotation * (2 * next(uniform) - 1)
+
+    def _move(self, image: np.ndarray, geometry: Geometry) -> np.ndarray:
+        if geometry.flip:
+            image = cv2.flip(image, 1)
+        if geometry.degrees:
+            centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
+            matrix = cv2.getRotationMatrix2D(centre, geometry.degrees, 1.0)
+            image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
+        return image
+
+
+class LiteralPoseViews(AlbumentationsViews):
+    """Section 4.1 of the paper read literally: one of the two pose views is always moved, the other never.
+
+    The two views of a positive pair then show different poses; kept for comparison.  `flip_p` is the probability that
+    the moved view is mirrored (else it is only turned by `rotation`).
+    """
+
+    def _pose_geometry(self, uniform: Iterator[float]) -> tuple[Geometry, Geometry]:
+        return Geometry(False, 0.0), Geometry(next(uniform) < self.flip_p, self._angle(uniform))
+
+
+def as_grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) to (H, W) where the three channels are equal: grey files are frequent, and a third of the work."""
+    for part in (image[::_GREY_STEP, ::_GREY_STEP], image):  # a coarse look first: it settles nearly all colour images
+        if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 1], part[..., 2])):
+            return image
+    return np.ascontiguousarray(image[..., 0])
+
+
+def _as_rgb(image: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image

@@ -1,0 +1,62 @@
+"""The views of the public PCL code: distant crops and flipped negatives (facts, section 3)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pcfrl_lightning.data.loaders import fit_square
+from pcfrl_lightning.data.views.appearance import Appearance
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews, Geometry, as_grey
+
+
+class PCLViews(AlbumentationsViews):
+    """Face views from two different quadrants, pose views of the unmoved image, and its mirror image as negatives.
+
+    Beside the six views: `pose_negatives` (K, 3, S, S), the mirror image with K appearances.
+
+    Args:
+        image_size: side S of the views in pixels, at least 8; default: that of the data module.
+        pose_negatives: K, at least 1.  The public code uses 100, which takes most of the time of a step.
+        crop_side: side of the square face crops as a share of the shorter side of the image, in (0, 0.5]; the two
+            crops lie in different quadrants and share no pixel.
+        appearance: colour, blur and edges; default: those of the public code.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    def __init__(
+        self,
+        image_size: int | None = None,
+        pose_negatives: int = 100,
+        crop_side: float = 0.4,
+        appearance: Appearance | None = None,
+    ) -> None:
+        if pose_negatives < 1:
+            raise ValueError(f"views.pose_negatives must be at least 1, got {pose_negatives}")
+        if not 0 < crop_side <= 0.5:
+            raise ValueError(f"views.crop_side must be in (0, 0.5], got {crop_side}")
+        super().__init__(image_size, appearance, flip_p=0.0)
+        self.pose_negatives = pose_negatives
+        self.crop_side = crop_side
+
+    def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """The six views, each (S, S, 3) uint8, and `pose_negatives` (K, S, S, 3)."""
+        views = super().sample(image, rng)
+        uniform = iter(rng.random(self.pose_negatives * Appearance.DRAWS).tolist())
+        mirrored = self._move(fit_square(as_grey(image), self.side), Geometry(True, 0.0))
+        views["pose_negatives"] = np.stack([self.appearance(mirrored, uniform) for _ in range(self.pose_negatives)])
+        return views
+
+    def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
+        first = int(next(uniform) * 4)
+        second = (first + 1 + int(next(uniform) * 3)) % 4
+        return self._quadrant_crop(image, first, uniform), self._quadrant_crop(image, second, uniform)
+
+    def _quadrant_crop(self, image: np.ndarray, quadrant: int, uniform: Iterator[float]) -> np.ndarray:
+        """A square crop inside quadrant 0..3 (row by row), resized to S."""
+        height, width = image.shape[0] // 2, image.shape[1] // 2
+        side = max(1, int(self.crop_side * min(image.shape[:2])))
+        top = quadrant // 2 * (image.shape[0] - height) + int(next(uniform) * (height - side + 1))
+        left = quadrant % 2 * (image.shape[1] - width) + int(next(uniform) * (width - side + 1))
+        return self._resize(image[top : top + side, left : left + side])

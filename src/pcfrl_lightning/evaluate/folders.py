@@ -1,0 +1,61 @@
+"""Data sets of the tasks under one root folder."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pcfrl_lightning.data.cropping.croppers import Cropper, UnsuitableCropping
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.registry import data_class
+from pcfrl_lightning.evaluate.tasks import Task
+from pcfrl_lightning.probes.results import cropping_of
+
+
+class Opened(NamedTuple):
+    """A data set, and what to know about how it was opened."""
+
+    data: FaceData
+    note: str = ""
+
+
+def folders_of(
+    root: Path, cropping: Cropper | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[Task], Opened | str]:
+    """Data sets under a root folder; tasks without options of their own share one.
+
+    Args:
+        root: the folder.
+        cropping: how faces are cut out, for the data sets it suits; the others keep their own, and a note says so.
+            Default: as each does by itself.
+        options: further arguments of the data modules by name of the task; an `cropping` there goes first.
+
+    Returns:
+        A function of a task: its data set, or what is missing.
+    """
+    opened: dict[tuple[str, str, str], Opened] = {}
+    chosen = options or {}
+
+    def open_data(task: Task) -> Opened | str:
+        folder = root / task.folder
+        if not folder.exists():
+            return f"no folder {folder}"
+        key = task.data, task.folder, task.name if task.name in chosen else ""
+        if key not in opened:
+            opened[key] = _open(data_class(task.data), folder, cropping, chosen.get(task.name, {}))
+        return opened[key]
+
+    return open_data
+
+
+def _open(kind: type[FaceData], folder: Path, cropping: Cropper | None, options: Mapping[str, Any]) -> Opened:
+    own = kind(folder, **options)
+    if cropping is None or "cropping" in options:
+        return Opened(own)
+    if "cropping" not in inspect.signature(kind).parameters:
+        return Opened(own, f"{kind.name} has no cropping to choose")
+    choices: dict[str, Any] = {**options, "cropping": cropping}
+    try:
+        return Opened(kind(folder, **choices))
+    except UnsuitableCropping as error:
+        return Opened(own, f"kept {cropping_of(own)}: {error}")

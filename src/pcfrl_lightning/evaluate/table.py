@@ -1,0 +1,59 @@
+"""The table that `pcfrl evaluate` and the demo print."""
+
+from collections.abc import Sequence
+
+from rich.markup import escape
+from rich.table import Table
+
+from pcfrl_lightning.evaluate.run import Row, Weights
+from pcfrl_lightning.evaluate.tasks import Task
+
+TITLES: dict[Weights, str] = {"random_init": "random init", "pretrained": "pretrained"}
+
+
+def format_value(task: Task, value: float) -> str:
+    """A figure with its unit: ``83.1 %``, ``7.42 deg``, ``0.0512``."""
+    if task.unit == "%":
+        return f"{100 * value:.1f} %"
+    return f"{value:.2f} {task.unit}" if task.unit else f"{value:.4f}"
+
+
+def better(task: Task, values: Sequence[float | None]) -> list[bool]:
+    """Which of the figures are the best; none when there is nothing to compare."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return [False] * len(values)
+    best = min(known) if task.lower_is_better else max(known)
+    return [value == best for value in values]
+
+
+def results_table(rows: Sequence[Row], title: str) -> Table:
+    """One line per task, one column per set of weights; the best figure is bold, what is missing says so.
+
+    What there is to say about a row, `notes` says: no width is enough for it.
+    """
+    weights = list(dict.fromkeys(row.weights for row in rows))
+    table = Table(title=escape(title))
+    for heading in ("task", "data", "metric"):
+        table.add_column(heading, no_wrap=heading == "task")
+    for each in weights:
+        table.add_column(TITLES[each], justify="right")
+    for task in dict.fromkeys(row.task for row in rows):
+        mine = {row.weights: row for row in rows if row.task == task}
+        marks = better(task, [mine[each].value for each in weights])
+        cells = [_cell(mine[each], mark) for each, mark in zip(weights, marks, strict=True)]
+        arrow = "↓" if task.lower_is_better else "↑"
+        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells)
+    return table
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """``task: why there is no figure, or what is special about it``, for every row that has something to say."""
+    return list(dict.fromkeys(f"{row.task.name}: {row.message}" for row in rows if row.message))
+
+
+def _cell(row: Row, best: bool) -> str:
+    if row.value is None:
+        return row.status
+    text = format_value(row.task, row.value)
+    return f"[bold]{text}[/bold]" if best else text

@@ -1,0 +1,56 @@
+"""Injectable parts of the calibrated contrastive losses: calibrators, pair terms, negatives and the head."""
+
+from pcfrl_lightning.heads.calibrators import (
+    AdaptiveThreshold,
+    Calibrator,
+    CosineThreshold,
+    DelayedStart,
+    NoCalibration,
+    NPAThreshold,
+    TopK,
+)
+from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput
+from pcfrl_lightning.heads.negatives import (
+    AllNegatives,
+    MirroredNegatives,
+    MixedNegatives,
+    Negatives,
+    RandomNegatives,
+    Views,
+)
+from pcfrl_lightning.heads.pair_terms import (
+    AlignmentOnly,
+    Attention,
+    CalibratedPairs,
+    CosineOnly,
+    Eq7,
+    ExponentWeight,
+    LossWeight,
+    PairTerm,
+)
+
+__all__ = [
+    "AdaptiveThreshold",
+    "AlignmentOnly",
+    "AllNegatives",
+    "Attention",
+    "CalibratedContrast",
+    "CalibratedPairs",
+    "Calibrator",
+    "ContrastOutput",
+    "CosineOnly",
+    "CosineThreshold",
+    "DelayedStart",
+    "Eq7",
+    "ExponentWeight",
+    "LossWeight",
+    "MirroredNegatives",
+    "MixedNegatives",
+    "NPAThreshold",
+    "Negatives",
+    "NoCalibration",
+    "PairTerm",
+    "RandomNegatives",
+    "TopK",
+    "Views",
+]

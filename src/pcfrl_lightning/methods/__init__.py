@@ -1,0 +1,5 @@
+"""Self-supervised methods, a LightningModule each."""
+
+from pcfrl_lightning.methods.pcfrl import PCFRL
+
+__all__ = ["PCFRL"]

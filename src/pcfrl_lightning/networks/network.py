@@ -1,0 +1,107 @@
+"""The whole PCFRL network: backbone, subnets, projectors and decoder."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pcfrl_lightning.functional.alignment import normalize
+from pcfrl_lightning.networks.decoder import Decoder
+from pcfrl_lightning.networks.subnets import Projector, Subnet
+
+
+class Features(NamedTuple):
+    """Flat features, each (B, C h w) in channel-first order; (B, 2048) for 64 px at width 1.0."""
+
+    f_s: Tensor
+    f_f: Tensor
+    f_p: Tensor
+
+
+class PCFRLNetwork(nn.Module):
+    """Backbone and everything PCFRL puts on top of it (method section 1).
+
+    Args:
+        backbone: maps (B, 3, H, W) images to a (B, C, h, w) map; subnets, projectors and decoder follow its shape,
+            found with one forward pass on zeros.
+        image_size: side of the images of pretraining, pixels; `encode` takes any size the backbone takes, projectors
+            and decoder exist for this size only.
+        projection_dim: length of z_f and z_p (paper: 512).
+
+    Raises:
+        ValueError: the backbone cannot take images of ``image_size``, or does not return a (B, C, h, w) map.
+    """
+
+    def __init__(self, backbone: nn.Module, image_size: int = 64, projection_dim: int = 512) -> None:
+        super().__init__()
+        if image_size < 1:
+            raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
+        if projection_dim < 1:
+            raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
+        channels, height, width = map_shape(backbone, image_size)
+        flat = channels * height * width
+        self.image_size = image_size
+        self.projection_dim = projection_dim
+        self.feature_dim = flat
+        self.backbone = backbone
+        self.face_subnet = Subnet(channels)
+        self.pose_subnet = Subnet(channels)
+        self.face_projector = Projector(flat, projection_dim)
+        self.pose_projector = Projector(flat, projection_dim)
+        self.decoder = Decoder(flat, channels, image_size)
+
+    def encode(self, images: Tensor) -> Features:
+        """(B, 3, H, W) images in [0, 1] of any size the backbone takes to flat F_s, F_f, F_p."""
+        shared = self.backbone(images)
+        return Features(shared.flatten(1), self.face_subnet(shared).flatten(1), self.pose_subnet(shared).flatten(1))
+
+    def project_face(self, f_f: Tensor) -> Tensor:
+        """Flat F_f of ``image_size`` images to z_f, (B, projection_dim), not normalised."""
+        return self.face_projector(f_f)
+
+    def project_pose(self, f_p: Tensor) -> Tensor:
+        """Flat F_p of ``image_size`` images to z_p, (B, projection_dim), not normalised."""
+        return self.pose_projector(f_p)
+
+    def reconstruct(self, f_f: Tensor, f_p: Tensor) -> Tensor:
+        """D(F_f, F_p) of Eq. 1: flat features of ``image_size`` images to (B, 3, S, S) in [-1, 1]."""
+        return self.decoder(normalize(f_f + f_p))
+
+    def forward(self, images: Tensor) -> Features:
+        """The same as `encode`."""
+        return self.encode(images)
+
+
+@torch.no_grad()
+def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
+    """(C, h, w) of the backbone's map for one ``image_size`` image; leaves the backbone as it was.
+
+    Raises:
+        ValueError: the forward pass fails, or the result is not a (1, C, h, w) tensor with h, w >= 1.
+    """
+    parameter = next(backbone.parameters(), torch.empty(0))
+    image = torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype)
+    training = {module: module.training for module in backbone.modules()}
+    name = type(backbone).__name__
+    try:
+        result = backbone.eval()(image)
+    except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        raise ValueError(
+            f"backbone {name} cannot take a batch of image_size={image_size} images: {error}. "
+            "Raise image_size or choose another backbone"
+        ) from error
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+    if not isinstance(result, Tensor) or result.ndim != 4:
+        found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
+        raise ValueError(
+            f"backbone {name} must return one (B, C, h, w) tensor, got {found}; drop its pooling and classifier, "
+            "or wrap a timm model in pcfrl_lightning.networks.TimmBackbone"
+        )
+    if result.numel() == 0:
+        raise ValueError(
+            f"image_size={image_size} is too small for backbone {name}: its map has shape {tuple(result.shape)}. "
+            "Raise image_size"
+        )
+    return result.shape[1], result.shape[2], result.shape[3]

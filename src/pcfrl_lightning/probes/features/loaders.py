@@ -1,0 +1,112 @@
+"""Batches of cached features: whole slices, no per-sample work, the same order for the same seed and epoch."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.probes.features.store import FeatureTable
+from pcfrl_lightning.probes.plan import Part
+
+WINDOW_BYTES = 2**29
+BLOCK = 64
+
+
+class FeatureBatch(NamedTuple):
+    """One step's worth of samples.
+
+    Attributes:
+        features: (B V, D), V images per sample one after the other.
+        targets: tensors with B rows.
+        members: (K, B) bool, which fold counts which sample.
+    """
+
+    features: Tensor
+    targets: dict[str, Tensor]
+    members: Tensor
+
+
+class FeatureBatches:
+    """Iterable over `FeatureBatch`, from memory or straight from disk.
+
+    A table that fits is held in memory (on the training device where that is a GPU).  A larger one is read in windows
+    of half a gigabyte, the next one while the current one is used; shuffling then permutes blocks of 64 neighbouring
+    rows over the whole table and the rows within each window.
+
+    Args:
+        part: the samples.
+        table: features of its images, on disk.
+        loaded: the same features in memory, or None to stream.
+        batch_size: samples per batch; the last one may be smaller.
+        shuffle: whether the order changes with the epoch.
+        seed: of the order.
+        window_bytes: size of a window.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        table: FeatureTable,
+        loaded: Tensor | None,
+        batch_size: int,
+        shuffle: bool = False,
+        seed: int = 0,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
+        self.rows, self.targets, self.members = part.rows, part.targets, part.members
+        self.table, self.loaded = table, loaded
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        row_bytes = table.dim * table.dtype.itemsize * self.rows.shape[1]
+        self.window = max(1, window_bytes // (row_bytes * batch_size)) * batch_size
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.rows) // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[FeatureBatch]:
+        # a generator throughout: the order is drawn at the first batch, when the epoch is known for sure
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        if self.loaded is not None:
+            order = torch.randperm(len(self.rows), generator=generator) if self.shuffle else None
+            yield from self._from_memory(self.loaded, order)
+        else:
+            order = self._streaming_order(generator) if self.shuffle else torch.arange(len(self.rows))
+            yield from self._from_disk(order)
+
+    def _from_memory(self, loaded: Tensor, order: Tensor | None) -> Iterator[FeatureBatch]:
+        for start in range(0, len(self.rows), self.batch_size):
+            end = min(start + self.batch_size, len(self.rows))
+            samples = torch.arange(start, end) if order is None else order[start:end]
+            yield self._batch(loaded.index_select(0, self.rows[samples].flatten().to(loaded.device)), samples)
+
+    def _from_disk(self, order: Tensor) -> Iterator[FeatureBatch]:
+        windows = order.split(self.window)
+        views = self.rows.shape[1]
+        with ThreadPoolExecutor(1) as reader:
+            following = reader.submit(self._read, windows[0])
+            for number, window in enumerate(windows):
+                buffer = following.result()
+                if number + 1 < len(windows):
+                    following = reader.submit(self._read, windows[number + 1])
+                for start in range(0, len(window), self.batch_size):
+                    samples = window[start : start + self.batch_size]
+                    yield self._batch(buffer[start * views : (start + len(samples)) * views], samples)
+
+    def _read(self, samples: Tensor) -> Tensor:
+        return self.table.gather(self.rows[samples].flatten())
+
+    def _batch(self, features: Tensor, samples: Tensor) -> FeatureBatch:
+        targets = {key: value[samples] for key, value in self.targets.items()}
+        return FeatureBatch(features.float(), targets, self.members[:, samples])
+
+    def _streaming_order(self, generator: torch.Generator) -> Tensor:
+        blocks = torch.arange(len(self.rows)).split(BLOCK)
+        order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
+        windows = order.split(self.window)
+        return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])

@@ -1,0 +1,169 @@
+"""How often calibrated pairs are right: the share whose labels agree, beside the share among all pairs."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.functional import Calibration, normalize
+from pcfrl_lightning.heads import ContrastOutput
+from pcfrl_lightning.methods.pcfrl import PCFRL
+
+POSE_LIMIT = 10.0
+"""Degrees: two poses agree when yaw, pitch and roll each differ by at most this."""
+
+
+class Tally(NamedTuple):
+    """Counts behind a precision and its base rate.
+
+    Attributes:
+        pairs: calibrated pairs (anchor, partner); an anchor is a view, so a pair of images may count up to four times.
+        right: those whose labels agree.
+        proposals: anchors with a best candidate, whether or not its score reached T.
+        right_proposals: those whose labels agree.
+        candidates: ordered pairs of different images of one batch.
+        right_candidates: those whose labels agree.
+    """
+
+    pairs: int = 0
+    right: int = 0
+    proposals: int = 0
+    right_proposals: int = 0
+    candidates: int = 0
+    right_candidates: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Share of calibrated pairs that agree; None when no pair was calibrated."""
+        return self.right / self.pairs if self.pairs else None
+
+    @property
+    def proposal_precision(self) -> float | None:
+        """Share of best candidates that agree (T = -inf); None when there are none."""
+        return self.right_proposals / self.proposals if self.proposals else None
+
+    @property
+    def base_rate(self) -> float | None:
+        """Share of all pairs of different images that agree; None when there are none."""
+        return self.right_candidates / self.candidates if self.candidates else None
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Counts of both."""
+        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+def poses_agree(pose: Tensor, limit: float = POSE_LIMIT) -> Tensor:
+    """(N, 3) degrees to (N, N) bool: the largest of the differences in yaw, pitch and roll is at most ``limit``."""
+    return (pose.unsqueeze(0) - pose.unsqueeze(1)).abs().amax(dim=2) <= limit
+
+
+def identities_agree(identity: Tensor) -> Tensor:
+    """(N,) to (N, N) bool: the same person."""
+    return identity.unsqueeze(0) == identity.unsqueeze(1)
+
+
+def tally(calibration: Calibration, anchors: Tensor, agreement: Tensor) -> Tally:
+    """Count right and wrong pairs of one batch.
+
+    Args:
+        calibration: proposals of the anchors; view c shows image c % N.
+        anchors: (m,) long, the view that each row of ``calibration`` belongs to.
+        agreement: (N, N) bool, whether the labels of two images agree.
+    """
+    images = len(agreement)
+    proposed = calibration.score > -torch.inf
+    right = agreement[(anchors % images).unsqueeze(1), calibration.partner % images]
+    different = ~torch.eye(images, dtype=torch.bool)
+    return Tally(
+        pairs=int(calibration.accepted.sum()),
+        right=int((calibration.accepted & right).sum()),
+        proposals=int(proposed.sum()),
+        right_proposals=int((proposed & right).sum()),
+        candidates=int(different.sum()),
+        right_candidates=int((different & agreement).sum()),
+    )
+
+
+class Branch(NamedTuple):
+    """What one branch does with one batch.
+
+    Attributes:
+        output: losses, statistics and calibrated pairs.
+        features: (2N, d) unit rows z of the views, first views before second views.
+    """
+
+    output: ContrastOutput
+    features: Tensor
+
+
+def best_pairs(branch: Branch, images: int, limit: int) -> list[tuple[int, int, float]]:
+    """Calibrated (view, partner view, score) by falling score, no pair of images twice, at most ``limit``."""
+    calibration = branch.output.calibration
+    row, column = calibration.accepted.nonzero(as_tuple=True)
+    views = branch.output.anchors[row].tolist()
+    pairs = zip(views, calibration.partner[row, column].tolist(), calibration.score[row, column].tolist(), strict=True)
+    chosen: dict[frozenset[int], tuple[int, int, float]] = {}
+    for first, second, score in sorted(pairs, key=lambda pair: -pair[2]):
+        chosen.setdefault(frozenset((first % images, second % images)), (first, second, score))
+    return list(chosen.values())[:limit]
+
+
+class Batch(NamedTuple):
+    """One batch seen by both branches: ``rows`` (N,) long are rows of the `FaceSet`."""
+
+    rows: Tensor
+    face: Branch
+    pose: Branch
+
+
+@torch.no_grad()
+def calibrated_batches(
+    module: PCFRL, faces: FaceSet, views: Views, batch_size: int, batches: int, seed: int = 0
+) -> Iterator[Batch]:
+    """Run calibration on batches of random images, as training does, with the weights as they are.
+
+    Args:
+        module: the trained module; put into evaluation mode.
+        faces: images to draw from, without repeats within an epoch.
+        views: how to make the views. They must keep the pose (no flip, no turn) where poses are compared.
+        batch_size: N, images per batch, at least 2.
+        batches: number of batches, at least 1.
+        seed: of the order and of the views.
+
+    Raises:
+        ValueError: there are fewer images than one batch.
+    """
+    if len(faces) < batch_size:
+        raise ValueError(f"{faces.name} has {len(faces)} images, fewer than one batch of {batch_size}")
+    module.eval()
+    rng = np.random.default_rng([seed, 0])
+    per_pass = len(faces) // batch_size
+    for number in range(batches):
+        if number % per_pass == 0:
+            order = rng.permutation(len(faces))
+        start = number % per_pass * batch_size
+        rows = order[start : start + batch_size]
+        batch = view_batch(faces, views, rows.tolist(), [seed, 1, number])
+        face = _branch(module, batch, "face")
+        yield Batch(torch.from_numpy(rows), face, _branch(module, batch, "pose"))
+
+
+def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:
+    """Views of some rows, float (N, 3, S, S) in [0, 1], by view name."""
+    samples = [views.sample(faces.image(row), np.random.default_rng([*seed, row])) for row in rows]
+    stacked = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    return views.batch({name: torch.from_numpy(value).movedim(-1, -3).contiguous() for name, value in stacked.items()})
+
+
+def _branch(module: PCFRL, batch: dict[str, Tensor], name: str) -> Branch:
+    network = module.network
+    contrast = module.face_contrast if name == "face" else module.pose_contrast
+    project = network.project_face if name == "face" else network.project_pose
+    images = torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])
+    features = network.encode(images)
+    projected = project(features.f_f if name == "face" else features.f_p).float()
+    return Branch(contrast(*projected.chunk(2)), normalize(projected))

@@ -1,0 +1,143 @@
+"""What the demo measures: four tasks on synthetic faces, and how often calibrated pairs are right."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.evaluate.folders import Opened
+from pcfrl_lightning.evaluate.run import Announce, Row, Settings, run_tasks, silent
+from pcfrl_lightning.evaluate.tasks import Task
+from pcfrl_lightning.methods.pcfrl import PCFRL
+from pcfrl_lightning.probes import ActionUnitProbe, CosineVerification, ExpressionProbe, HeadPoseProbe
+from pcfrl_lightning.reports.calibrated_pairs import (
+    POSE_LIMIT,
+    Batch,
+    Tally,
+    calibrated_batches,
+    identities_agree,
+    poses_agree,
+    tally,
+)
+
+PROBE_EPOCHS = 60
+
+TASKS: tuple[tuple[str, Task], ...] = (
+    (
+        "expression_accuracy",
+        Task("expression", "synthetic", "", ExpressionProbe, 0, "accuracy", lr=(1e-3, 3e-3, 1e-2, 3e-2)),
+    ),
+    ("verification_accuracy", Task("verification", "synthetic", "", CosineVerification, 0, "accuracy")),
+    ("au_f1", Task("action units", "synthetic", "", ActionUnitProbe, 0, "f1", lr=(1e-3, 3e-3, 1e-2))),
+    ("pose_mae_deg", Task("head pose", "synthetic", "", HeadPoseProbe, 0, "mae_mean", True, "deg", (1e-2, 3e-2, 1e-1))),
+)
+"""Key of results.json and the task behind it; the image size is that of pretraining."""
+
+DISENTANGLED = ("verification", "head pose")
+"""Tasks on which F_f and F_p are compared: the one wants identity without pose, the other pose without identity."""
+
+
+@dataclass
+class Calibration:
+    """Right and wrong calibrated pairs of both branches, and the first batch for the pictures."""
+
+    face: Tally
+    pose: Tally
+    batch: Batch
+    batches: int
+
+    def results(self) -> dict[str, Any]:
+        """Precisions and base rates, and the counts behind them."""
+        found: dict[str, Any] = {}
+        for name, count in (("pose", self.pose), ("face", self.face)):
+            found |= {f"{name}_precision": count.precision, f"{name}_base_rate": count.base_rate}
+        for name, count in (("pose", self.pose), ("face", self.face)):
+            found |= {f"{name}_pairs": count.pairs, f"{name}_right": count.right, f"{name}_anchors": count.proposals}
+            found[f"{name}_precision_without_threshold"] = count.proposal_precision
+        found["pose_agrees"] = f"yaw, pitch and roll each within {POSE_LIMIT:g} degrees"
+        found["face_agrees"] = "the same person"
+        found["batches"] = self.batches
+        return found
+
+
+def measure_probes(data: FaceData, settings: Settings, announce: Announce = silent) -> list[Row]:
+    """The four tasks on F_s, untrained and pretrained, in one protocol."""
+    tasks = [task._replace(image_size=data.image_size) for _, task in TASKS]
+    return run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(data), announce)
+
+
+def measure_disentanglement(
+    data: FaceData, settings: Settings, announce: Announce = silent
+) -> dict[str, dict[str, float | None]]:
+    """Pose error and verification accuracy of the pretrained F_f and F_p, by feature and key of results.json."""
+    keys = {task.name: key for key, task in TASKS}
+    tasks = [task._replace(image_size=data.image_size) for _, task in TASKS if task.name in DISENTANGLED]
+    found: dict[str, dict[str, float | None]] = {}
+    for feature in ("f_f", "f_p"):
+        each = replace(settings, feature=feature, out=settings.out.with_name(feature), cache_dir=settings.cache_dir)
+        rows = run_tasks(tasks, ["pretrained"], each, lambda _: Opened(data), announce)
+        found[feature] = {keys[row.task.name]: _required(row) for row in rows}
+    return found
+
+
+def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibration:
+    """Run calibration once over the training images in batches of the training size, views without flips.
+
+    A flip changes the true pose; without one the label of the image is that of the view.
+    """
+    faces = data.splits["train"]
+    batches = max(1, len(faces) // data.batch_size)
+    face, pose, first = Tally(), Tally(), None
+    for batch in calibrated_batches(module, faces, still(data.views), data.batch_size, batches, seed):
+        first = first or batch
+        agree = identities_agree(faces.labels["identity"][batch.rows])
+        face = face.plus(tally(batch.face.output.calibration, batch.face.output.anchors, agree))
+        agree = poses_agree(faces.labels["pose"][batch.rows])
+        pose = pose.plus(tally(batch.pose.output.calibration, batch.pose.output.anchors, agree))
+    assert first is not None
+    return Calibration(face, pose, first, batches)
+
+
+def still(views: Any) -> AlbumentationsViews:
+    """The same views without flip and turn.
+
+    Raises:
+        ValueError: these views are not known to have a switch for that.
+    """
+    if not isinstance(views, AlbumentationsViews):
+        raise ValueError(f"data.views of the demo must be AlbumentationsViews, got {type(views).__name__}")
+    return AlbumentationsViews(views.image_size or 64, views.appearance, views.crop_scale, views.crop_ratio, flip_p=0.0)
+
+
+def results_of(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """``random_init`` and ``pretrained`` of results.json.
+
+    Raises:
+        ValueError: a probe failed; says which and why.
+    """
+    keys = {task.name: key for key, task in TASKS}
+    found: dict[str, dict[str, float]] = {"random_init": {}, "pretrained": {}}
+    for row in rows:
+        found[row.weights][keys[row.task.name]] = _required(row)
+    return found
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``."""
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    history: dict[str, list[float]] = {}
+    for line in lines:
+        for key, value in line.items():
+            if key.startswith("train/") and key.endswith("_epoch") and value:
+                history.setdefault(key[len("train/") : -len("_epoch")], []).append(float(value))
+    return history
+
+
+def _required(row: Row) -> float:
+    if row.value is None:
+        raise ValueError(f"{row.task.name} ({row.weights}) could not be measured: {row.message}")
+    return row.value

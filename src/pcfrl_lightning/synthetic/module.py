@@ -1,0 +1,240 @@
+"""`SyntheticFaces`: faces rendered by the package itself, with true labels and nothing to download."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from pcfrl_lightning.data.faceset import FaceSet, Pairs
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.synthetic.expressions import EXPRESSIONS, PRESENT_FROM
+from pcfrl_lightning.synthetic.parameters import POSE_RANGE, FaceParameters, sample_face
+from pcfrl_lightning.synthetic.source import SyntheticSource
+
+FOLDS = 10
+"""Folds of cross-validation; person p of a split belongs to fold p modulo this."""
+
+_RENDERED_SIZES = (32, 256)
+_SPACE = 1_000_000  # numbers of people and pictures reserved for each split, so that no split shares any
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Size of one split; `number` sets its people and pictures apart from those of the others."""
+
+    name: str
+    number: int
+    images: int
+    people: int
+
+
+class SyntheticFaces(FaceData):
+    """Rendered faces of people that do not exist (`pcfrl_lightning.synthetic`).
+
+    Picture i of a split shows person i modulo the number of people; expression, action units, pose, light and
+    background are drawn independently of the person. The three splits have no person in common. The images are
+    rendered once and kept in the cache folder (`$PCFRL_CACHE`, else the user's), keyed by everything that defines them.
+
+    How often two pictures truly agree, for the default ranges: the same pose within 10 degrees on all three axes
+    2.1 % of all pairs, the same person 1 in `identities`.
+
+    Labels: `identity` and `subject` (numbered through all splits), `fold` (0-9, disjoint in people), `expression`
+    (FER-2013 code), `au_intensity` (n, 8) 0-5 in the order 1, 2, 4, 6, 9, 12, 25, 26, `action_units` (n, 8) 1 where the
+    intensity is at least 2 (the rule of DISFA), `pose` (n, 3) yaw, pitch, roll in degrees. The test split has pairs.
+
+    Args:
+        root: not used; a data set that is rendered has no folder.
+        views: see `FaceData`.
+        image_size: see `FaceData`.
+        batch_size: see `FaceData`.
+        num_workers: see `FaceData`.
+        seed: see `FaceData`; it changes order and augmentation, not the faces.
+        train_size: number of training images.
+        val_size: number of validation images.
+        test_size: number of test images.
+        identities: people in the training split.
+        val_identities: people in the validation split.
+        test_identities: people in the test split, at least 2 for each of the 10 folds.
+        pairs_per_fold: verification pairs in each fold, half of them of one person; even.
+        pose_range: largest absolute yaw, pitch and roll in degrees.
+        population: number of the world the people come from; another one gives other people and pictures.
+        render_size: side of the rendered images in pixels, 32 to 256; None for `image_size`.
+        cache: keep the rendered images on disk; False renders each image whenever it is read.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    name = "synthetic"
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        views: Views | None = None,
+        image_size: int = 64,
+        batch_size: int = 256,
+        num_workers: int = 2,
+        seed: int = 0,
+        train_size: int = 4000,
+        val_size: int = 500,
+        test_size: int = 1000,
+        identities: int = 200,
+        val_identities: int = 50,
+        test_identities: int = 100,
+        pairs_per_fold: int = 100,
+        pose_range: tuple[float, float, float] = POSE_RANGE,
+        population: int = 0,
+        render_size: int | None = None,
+        cache: bool = True,
+    ) -> None:
+        super().__init__(root or "synthetic", views, image_size, batch_size, num_workers, seed)
+        self.render_size = image_size if render_size is None else render_size
+        if not _RENDERED_SIZES[0] <= self.render_size <= _RENDERED_SIZES[1]:
+            raise ValueError(
+                f"faces are rendered at {_RENDERED_SIZES[0]} to {_RENDERED_SIZES[1]} pixels, not {self.render_size}; "
+                "set render_size"
+            )
+        self.layout = (
+            _Split("train", 0, train_size, identities),
+            _Split("val", 1, val_size, val_identities),
+            _Split("test", 2, test_size, test_identities),
+        )
+        for split in self.layout:
+            if not 1 <= split.people <= split.images <= _SPACE:
+                raise ValueError(
+                    f"the {split.name} split needs 1 <= identities <= images <= {_SPACE}, "
+                    f"got {split.people} identities and {split.images} images"
+                )
+        if len(pose_range) != 3 or not all(0 <= angle <= 90 for angle in pose_range):
+            raise ValueError(f"pose_range must be three angles of 0 to 90 degrees (yaw, pitch, roll), got {pose_range}")
+        if population < 0:
+            raise ValueError(f"population must be 0 or more, got {population}")
+        if pairs_per_fold < 2 or pairs_per_fold % 2:
+            raise ValueError(f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
+        check_pairs(torch.arange(test_size) % test_identities, pairs_per_fold)
+        self.pairs_per_fold = pairs_per_fold
+        self.pose_range = pose_range
+        self.population = population
+        self.cache = cache
+
+    def build(self) -> dict[str, FaceSet]:
+        """Draw the parameters of every picture; renders none."""
+        first_person = 0
+        splits = {}
+        for split in self.layout:
+            splits[split.name] = self._face_set(split, first_person)
+            first_person += split.people
+        return splits
+
+    def prepare_data(self) -> None:
+        """Render what is not in the cache yet, in one process."""
+        super().prepare_data()
+        if not self._features:
+            for split in self.splits:
+                self._render(split)
+
+    def image_loader(self, split: str) -> DataLoader[Any]:
+        """A split as plain images in order; see `FaceData`."""
+        self._render(split)
+        return super().image_loader(split)
+
+    def _render(self, split: str) -> None:
+        source = self._split(split).source
+        if self.cache and isinstance(source, SyntheticSource):
+            source.materialize(max(1, self.num_workers))
+
+    def _face_set(self, split: _Split, first_person: int) -> FaceSet:
+        faces = [
+            sample_face(
+                self.population,
+                split.number * _SPACE + index,
+                split.number * _SPACE + index % split.people,
+                self.pose_range,
+            )
+            for index in range(split.images)
+        ]
+        person = torch.arange(split.images) % split.people
+        labels = face_labels(faces)
+        labels["identity"] = labels["subject"] = person + first_person
+        labels["fold"] = person % FOLDS
+        return FaceSet(
+            SyntheticSource(faces, self.render_size),
+            labels,
+            pairs=self._pairs(person) if split.name == "test" else None,
+            name=f"{self.name}/{split.name}",
+            class_names=EXPRESSIONS,
+        )
+
+    def _pairs(self, person: Tensor) -> Pairs:
+        return verification_pairs(person, self.pairs_per_fold, seed=self.population)
+
+
+def face_labels(faces: list[FaceParameters]) -> dict[str, Tensor]:
+    """True labels of n pictures that do not depend on the split.
+
+    Returns:
+        `expression` (n,) long, `au_intensity` (n, 8) float, `action_units` (n, 8) float 0/1, `pose` (n, 3) float32.
+    """
+    intensity = torch.tensor([face.action_units for face in faces], dtype=torch.float32)
+    return {
+        "expression": torch.tensor([face.expression for face in faces], dtype=torch.long),
+        "au_intensity": intensity,
+        "action_units": (intensity >= PRESENT_FROM).float(),
+        "pose": torch.tensor([face.pose for face in faces], dtype=torch.float32),
+    }
+
+
+def check_pairs(person: Tensor, pairs_per_fold: int) -> None:
+    """Count the pairs that each fold allows, without listing them.
+
+    Args:
+        person: (n,) who is shown; at least one image.
+        pairs_per_fold: even number of pairs that are wanted, half of them of one person.
+
+    Raises:
+        UsageError: a fold has too few pictures for so many pairs.
+    """
+    shown = torch.bincount(person)
+    for fold in range(FOLDS):
+        images = shown[fold::FOLDS]
+        same = int((images * (images - 1) // 2).sum())
+        total = int(images.sum())
+        different = total * (total - 1) // 2 - same
+        if min(same, different) < pairs_per_fold // 2:
+            raise UsageError(
+                f"pairs_per_fold={pairs_per_fold} is more than the test images allow (fold {fold} has {same} pairs of "
+                f"one person and {different} of two); raise test_size and test_identities or lower pairs_per_fold"
+            )
+
+
+def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
+    """Draw distinct pairs in 10 folds: people of one fold occur in no other, half of a fold's pairs agree.
+
+    Args:
+        person: (n,) who is shown.
+        pairs_per_fold: even number of pairs.
+        seed: of the draw.
+
+    Raises:
+        UsageError: a fold has too few pictures for so many pairs.
+    """
+    check_pairs(person, pairs_per_fold)
+    rng = np.random.default_rng([seed, pairs_per_fold])
+    shown = person.numpy()
+    chosen: list[np.ndarray] = []
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(shown % FOLDS == fold)
+        one, two = np.triu_indices(len(rows), k=1)
+        candidates = np.stack([rows[one], rows[two]], axis=1)
+        same = shown[candidates[:, 0]] == shown[candidates[:, 1]]
+        for group in (candidates[same], candidates[~same]):
+            chosen.append(rng.choice(group, pairs_per_fold // 2, replace=False, shuffle=False))
+    pairs = torch.from_numpy(np.concatenate(chosen))
+    first, second = pairs[:, 0], pairs[:, 1]
+    return Pairs(first, second, person[first] == person[second], person[first] % FOLDS)

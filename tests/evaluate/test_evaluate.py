@@ -1,0 +1,234 @@
+"""`pcfrl evaluate`: absent and broken data sets are rows of the table, measured ones have results.json."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import trees
+from pcfrl_lightning.cli.evaluate import main
+from pcfrl_lightning.data.releases.registry import DATA_SETS
+from pcfrl_lightning.evaluate import run as run_module
+from pcfrl_lightning.evaluate.folders import Opened
+from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
+from pcfrl_lightning.evaluate.summary import default_folder
+from pcfrl_lightning.evaluate.table import better, format_value, results_table
+from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
+from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
+
+ROOT = Path(__file__).parents[2]
+
+
+def shown(table) -> str:
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def test_every_task_names_a_known_data_set_once():
+    assert {task.data for task in TASKS} <= set(DATA_SETS)
+    assert len({task.name for task in TASKS}) == len(TASKS)
+
+
+def test_examples_of_the_documentation_use_the_folders_of_the_tasks():
+    folders = {task.data: task.folder for task in TASKS}
+    examples = re.findall(r"pcfrl data check (\S+) data/(\S+)", (ROOT / "docs" / "data.md").read_text())
+    assert len(examples) > 10
+    assert [folder for _, folder in examples] == [folders[name] for name, _ in examples]
+
+
+def test_readme_lists_the_tasks():
+    (listed,) = re.findall(r"^Tasks: `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed.split() == [task.name for task in TASKS]
+
+
+def test_missing_data_sets_are_listed(checkpoint, tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir()
+    out = tmp_path / "out"
+    assert main([checkpoint, "--data-root", str(root), "--out", str(out)]) == 1  # there is nothing to evaluate
+    printed = capsys.readouterr().out
+    for task in TASKS:
+        assert task.name in printed
+    assert printed.count("absent") == len(TASKS)
+    summary = json.loads((out / "summary.json").read_text())
+    assert [row["status"] for row in summary["rows"]] == ["absent"] * len(TASKS)
+    assert all("no folder" in row["message"] and row["value"] is None for row in summary["rows"])
+
+
+def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys):
+    (tmp_path / "data" / "fer2013").mkdir(parents=True)
+    arguments = [checkpoint, "--data-root", str(tmp_path / "data"), "--tasks", "fer2013", "stl10"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 1
+    rows = json.loads((tmp_path / "out" / "summary.json").read_text())["rows"]
+    assert [(row["task"], row["status"]) for row in rows] == [("fer2013", "failed"), ("stl10", "absent")]
+    assert "fer2013" in rows[0]["message"]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "fer2031"], "unknown task fer2031; known are fer2013"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--data-root", "/no/such/folder"], "is not a folder"),
+        (["--cropping", "yunet"], "--cropping yunet and --yunet-model PATH belong together"),
+        (["--yunet-model", "x.onnx"], "--cropping yunet and --yunet-model PATH belong together"),
+        (["--cropping", "yunet", "--yunet-model", "absent.onnx"], "YuNet model absent.onnx does not exist"),
+        (["--cropping", "eyes"], "invalid choice"),
+        (
+            ["--option", "camera=right"],
+            "--option camera=right: expected TASK.KEY=VALUE with a task that is run: fer",
+        ),
+        (["--tasks", "lfw", "--option", "disfa.camera=right"], "expected TASK.KEY=VALUE with a task that is run: lfw"),
+        (
+            ["--option", "disfa.camra=right"],
+            "--option disfa.camra=right: disfa has no such option; it takes fold",
+        ),
+        (["--option", "disfa.camera=middle"], "--option disfa.camera: Expected one of 'left', 'right'"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stopped:
+        main([checkpoint, "--data-root", str(tmp_path), *arguments])
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def run(checkpoint, root, out, *arguments) -> tuple[int, dict]:
+    status = main([checkpoint, "--data-root", str(root), "--out", str(out), "--epochs", "2", *arguments])
+    return status, json.loads((out / "summary.json").read_text())
+
+
+@pytest.fixture
+def releases(tmp_path, monkeypatch):
+    """RAF-DB and LFW in miniature, at 32 px."""
+    small = tuple(task._replace(image_size=32) for task in TASKS)
+    monkeypatch.setattr("pcfrl_lightning.evaluate.tasks.tasks_named.__defaults__", (small,))
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    trees.rafdb(tmp_path / "data/rafdb")
+    trees.lfw(tmp_path / "data/lfw")
+    return tmp_path / "data"
+
+
+def test_later_runs_of_the_same_settings_add_to_the_summary(checkpoint, releases, tmp_path, capsys):
+    status, first = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "disfa")
+    assert status == 0
+    status, second = run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    assert status == 0
+    assert second["rows"][:2] == first["rows"]
+    assert [(row["task"], row["status"]) for row in second["rows"]] == [
+        ("rafdb", "measured"), ("disfa", "absent"), ("lfw", "measured"),
+    ]  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    status, third = run(checkpoint, tmp_path / "empty", tmp_path / "out", "--tasks", "rafdb")
+    assert status == 1
+    assert third["rows"] == second["rows"]  # absent does not replace measured
+    assert "rafdb: no folder" in capsys.readouterr().out
+
+
+def test_a_folder_of_other_results_is_refused(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    stored = (tmp_path / "out/summary.json").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw", "--feature", "f_f", "--seed", "3")
+    assert stopped.value.code == 2
+    message = "holds results of feature f_s, not f_f; seed 0, not 3: give another folder as --out"
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "out/summary.json").read_bytes() == stored
+
+
+def test_options_are_those_of_the_tasks(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    original = ["--tasks", "rafdb", "--option", "rafdb.images=original"]
+    status, summary = run(checkpoint, releases, tmp_path / "out", *original)
+    assert status == 0
+    assert [row["options"] for row in summary["rows"]] == [[], ["rafdb.images=original"]]
+    with pytest.raises(SystemExit):
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    assert "holds results of options of rafdb ['rafdb.images=original'], not []" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"rows": [{"task": "lfw"}]}', '{"rows": [3]}'])
+def test_another_file_of_that_name_is_refused(checkpoint, releases, tmp_path, capsys, content):
+    trees.text(tmp_path / "out/summary.json", content)
+    with pytest.raises(SystemExit) as stopped:
+        run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    assert stopped.value.code == 2
+    assert "summary.json is no summary of pcfrl evaluate: remove it" in capsys.readouterr().err
+
+
+def test_checkpoints_of_one_name_have_folders_of_their_own(checkpoint, tmp_path):
+    other = tmp_path / "last.ckpt"
+    other.write_bytes(Path(checkpoint).read_bytes() + b" ")
+    wanted = [(path, *rest) for path in (checkpoint, str(other)) for rest in (("f_s", None), ("f_p", "none"))]
+    folders = {default_folder(*each) for each in wanted}
+    assert len(folders) == 4
+    assert all(folder.name.startswith("last-") for folder in folders)
+
+
+def test_a_failure_leaves_no_older_results(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    results = tmp_path / "out/rafdb/pretrained/results.json"
+    assert results.is_file()
+    (releases / "rafdb/basic/EmoLabel/list_patition_label.txt").write_text("train_00001.jpg 9\n")
+    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb")
+    assert status == 1
+    assert summary["rows"][0]["status"] == "failed"
+    assert not results.exists()
+    capsys.readouterr()
+
+
+def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path, capsys, monkeypatch):
+    measure = run_module.run_task
+
+    def interrupted(task, *rest):
+        if task.name == "lfw":
+            raise KeyboardInterrupt
+        return measure(task, *rest)
+
+    monkeypatch.setattr(run_module, "run_task", interrupted)
+    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "lfw")
+    assert status == 130
+    assert [(row["task"], row["status"]) for row in summary["rows"]] == [("rafdb", "measured")]
+    assert "interrupted after 1 results; the same command goes on" in capsys.readouterr().out
+
+
+def test_missing_checkpoint_is_named(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "no.ckpt"), "--data-root", str(tmp_path)])
+    assert "no.ckpt does not exist" in capsys.readouterr().err
+
+
+def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces, tmp_path, capsys):
+    tasks = [task._replace(image_size=32) for _, task in DEMO_TASKS]
+    settings = Settings(checkpoint, tmp_path / "out", epochs=2, progress=False, accelerator="cpu")
+    rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(faces))
+    assert [row.message for row in rows] == [""] * 8
+    for row in rows:
+        path = tmp_path / "out" / row.task.name / row.weights / "results.json"
+        stored = json.loads(path.read_text())
+        assert row.value == pytest.approx(stored["metrics"]["last"][row.task.metric])
+        assert stored["features"]["baseline"] == ("random" if row.weights == "random_init" else None)
+        assert (path.parent / "report.txt").read_text()
+    assert capsys.readouterr().out == ""
+    table = shown(results_table(rows, "title"))
+    assert "random init" in table
+    assert "pretrained" in table
+
+
+def test_best_figure_follows_the_direction_of_the_metric():
+    pose, accuracy = next(t for t in TASKS if t.lower_is_better), TASKS[0]
+    assert better(pose, [3.0, 4.0]) == [True, False]
+    assert better(accuracy, [0.3, 0.4]) == [False, True]
+    assert better(accuracy, [0.3, None]) == [False, False]
+    assert format_value(accuracy, 0.4567) == "45.7 %"
+    assert format_value(pose, 4.567) == "4.57 deg"
+    assert Row(pose, "pretrained", "absent").value is None
+
+
+def test_tasks_keep_the_order_of_the_table():
+    assert [task.name for task in tasks_named(["stl10", "lfw"])] == ["lfw", "stl10"]
+    assert len(tasks_named(None)) == len(TASKS)
