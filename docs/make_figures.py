@@ -18,6 +18,7 @@ import yaml
 from torch import Tensor
 
 from pcfrl_lightning.data import FER2013
+from pcfrl_lightning.data.loaders import device_views
 from pcfrl_lightning.functional import Neighborhood, pair_alignment, row_maxima
 from pcfrl_lightning.networks.checkpoint import load_network
 from pcfrl_lightning.networks.spec import build
@@ -59,7 +60,7 @@ def projections(checkpoint: str, root: str) -> dict[str, Tensor]:
     network = load_network(checkpoint).train()
     views = build(recipe["data"]["init_args"]["views"])
     data = FER2013(root, views=views, image_size=network.image_size, batch_size=IMAGES, num_workers=0)
-    batch = views.batch(next(iter(data.train_dataloader())))
+    batch = device_views(views, next(iter(data.train_dataloader())))
     face = network.encode(torch.cat([batch["face_1"], batch["face_2"]])).f_f
     pose = network.encode(torch.cat([batch["pose_1"], batch["pose_2"]])).f_p
     return {"face": network.project_face(face), "pose": network.project_pose(pose)}

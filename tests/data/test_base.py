@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
-from pcfrl_lightning.data.loaders import fit_square
+from pcfrl_lightning.data.loaders import ViewBatches, fit_square
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views.base import VIEW_NAMES
@@ -75,6 +75,45 @@ def test_batches_depend_on_seed_and_epoch_and_not_on_the_workers():
         assert all(torch.equal(first[name], second[name]) for name in VIEW_NAMES)
     assert not torch.equal(alone[0]["face_1"], epoch_of(make(num_workers=0), 4)[0]["face_1"])
     assert not torch.equal(alone[0]["face_1"], epoch_of(make(num_workers=0, seed=1), 3)[0]["face_1"])
+
+
+class Drawn(AlbumentationsViews):
+    """Device views that keep what they were given, and one number drawn."""
+
+    def batch(self, batch, keys, generator):
+        drawn = torch.rand(1, generator=generator)
+        return super().batch({**batch}, keys, generator) | {"keys": keys, "drawn": drawn}
+
+
+def drawn(data: Noise, epochs=(0, 1)) -> dict[tuple[int, ...], float]:
+    batches = [data.on_after_batch_transfer(batch, 0) for epoch in epochs for batch in epoch_of(data, epoch)]
+    return {tuple(batch["keys"].flatten().tolist()): float(batch["drawn"]) for batch in batches}
+
+
+def test_device_views_get_the_keys_and_a_generator_of_their_own_for_every_batch():
+    alone = drawn(make(views=Drawn(16), num_workers=0))
+    assert alone == drawn(make(views=Drawn(16), num_workers=2))
+    assert len(set(alone.values())) == 6
+    assert sorted(alone)[0][::2] == (0,) * 8
+    assert {index for keys in alone if keys[0] == 1 for index in keys[1::2]} <= set(range(30))
+    assert not set(alone.values()) & set(drawn(make(views=Drawn(16), num_workers=0, seed=1)).values())
+
+
+def test_ranks_draw_different_numbers_on_the_device():
+    data = make(views=Drawn(16), num_workers=0)
+    numbers = set()
+    for rank in range(2):
+        sampler = EpochSampler(range(30), replicas=2, rank=rank)
+        batch = ViewBatches(data.splits["train"], data.views, 0).__getitems__(list(sampler)[:8])
+        numbers.add(float(data.on_after_batch_transfer(batch, 0)["drawn"]))
+    assert len(numbers) == 2
+
+
+def test_plain_indices_are_keys_of_epoch_0():
+    data = make(num_workers=0)
+    batches = ViewBatches(data.splits["train"], data.views, 0)
+    first, second = batches.__getitems__([3, 4]), batches.__getitems__([(0, 3), (0, 4)])
+    assert all(torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first)
 
 
 def test_no_augmentation_repeats_in_another_worker_or_epoch():

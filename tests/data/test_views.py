@@ -163,7 +163,7 @@ def test_strengths_of_zero_change_nothing(colour):
 
 def test_batch_gives_floats_between_0_and_1(colour):
     tensor = torch.from_numpy(colour).permute(2, 0, 1)[None]
-    batch = AlbumentationsViews(48).batch({"source": tensor})
+    batch = AlbumentationsViews(48).batch({"source": tensor}, torch.zeros(1, 2).long(), torch.Generator())
     assert batch["source"].dtype == torch.float32
     torch.testing.assert_close(batch["source"] * 255, tensor.float())
 

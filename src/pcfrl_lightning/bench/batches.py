@@ -35,11 +35,13 @@ def view_batch(count: int, size: int, device: torch.device, repeats: int = 3) ->
     Reading and decoding files is not in it.
     """
     images, views, clock = rendered_faces(count, size), AlbumentationsViews(image_size=size), Clock(device)
+    keys = torch.tensor([(0, index) for index in range(count)], device=device)
+    generator = torch.Generator(device).manual_seed(0)
     batch: dict[str, Tensor] = {}
 
     def make() -> None:
         moved = {name: value.to(device) for name, value in sample_views(views, images, epoch=len(batch)).items()}
-        batch.update(views.batch(moved))
+        batch.update(views.batch(moved, keys, generator))
 
     make()
     return batch, [clock.time(make) for _ in range(repeats)]

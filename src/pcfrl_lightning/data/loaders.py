@@ -14,14 +14,17 @@ from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
 
 UNREADABLE = "unreadable"
+_KEYS = "keys"
+_SEED = "batch_seed"
 _MOST_REPLACEMENTS = 100
 
 
 class ViewBatches(Dataset[dict[str, Any]]):
-    """Batches of views; items are asked for as (epoch, index).
+    """Batches of views; items are asked for as (epoch, index), or as an index, which means epoch 0.
 
     An unreadable image is replaced by the next readable one of the set and reported in the batch under `unreadable`
-    as (name, reason) pairs, a key that exists only then and that the data module takes out again.
+    as (name, reason) pairs, a key that exists only then and that the data module takes out again.  What `device_views`
+    needs beside the images is in the batch, too.
 
     Args:
         faces: the images.
@@ -37,14 +40,20 @@ class ViewBatches(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, key: tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: tuple[int, int] | int) -> dict[str, Any]:
         return self.__getitems__([key])
 
-    def __getitems__(self, keys: Sequence[tuple[int, int]]) -> dict[str, Any]:
+    def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> dict[str, Any]:
         """A batch: uint8 tensors (N, ..., 3, h, w)."""
         unreadable: list[tuple[str, str]] = []
-        samples = [self._sample(epoch, index, unreadable) for epoch, index in keys]
+        pairs = [
+            (0, key) if isinstance(key, int) else key for key in keys
+        ]  # `overfit_batches` has a sampler of its own
+        samples = [self._sample(epoch, index, unreadable) for epoch, index in pairs]
         batch: dict[str, Any] = {name: _stack([sample[name] for sample in samples]) for name in samples[0]}
+        batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
+        # an image is in one batch of an epoch, on one rank: its key stands for epoch, batch and rank
+        batch[_SEED] = int(np.random.SeedSequence([self.seed, *pairs[0], 1]).generate_state(1, np.uint64)[0] >> 1)
         if unreadable:
             batch[UNREADABLE] = unreadable
         return batch
@@ -85,6 +94,13 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
         return {"image": _stack(images), "index": torch.tensor(indices, dtype=torch.long)}
+
+
+def device_views(views: Views, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """The view batch of a batch of `ViewBatches`, made on the device where that is now."""
+    prepared = dict(batch)
+    keys, seed = prepared.pop(_KEYS), prepared.pop(_SEED)
+    return views.batch(prepared, keys, torch.Generator(keys.device).manual_seed(seed))
 
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:

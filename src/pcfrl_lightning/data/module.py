@@ -10,7 +10,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.loaders import UNREADABLE, ImageBatches, ViewBatches, start_worker, whole_batch
+from pcfrl_lightning.data.loaders import (
+    UNREADABLE,
+    ImageBatches,
+    ViewBatches,
+    device_views,
+    start_worker,
+    whole_batch,
+)
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, without_unreadable
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views.base import Views
@@ -186,7 +193,7 @@ class FaceData(L.LightningDataModule, ABC):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Make the view batch out of what the workers prepared."""
         plain = self._features or not isinstance(batch, dict) or "index" in batch
-        return batch if plain or self.views is None else self.views.batch(batch)
+        return batch if plain or self.views is None else device_views(self.views, batch)
 
     def teardown(self, stage: str) -> None:
         """Say how many images were replaced in training."""

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 
 import numpy as np
+import torch
 from torch import Tensor
 
 VIEW_NAMES = ("source", "target", "face_1", "face_2", "pose_1", "pose_2")
@@ -50,6 +51,13 @@ class Views(ABC):
             Arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.
         """
 
-    def batch(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Device side, after the transfer: uint8 (N, ..., 3, h, w) to the view batch."""
+    def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Device side, after the transfer: uint8 (N, ..., 3, h, w) to the view batch.
+
+        Args:
+            batch: what `sample` made, stacked.
+            keys: (N, 2) long, epoch and index of every image.
+            generator: the only source of randomness, on the device of the batch; its seed differs from batch to batch
+                and from rank to rank, and is the same after a resume.
+        """
         return {name: value.float().div_(255.0) for name, value in batch.items()}
