@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage
-from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.data.views.base import Views, stacked
 from pcfrl_lightning.errors import DataError
 
 UNREADABLE = "unreadable"
@@ -49,8 +49,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
         pairs = [
             (0, key) if isinstance(key, int) else key for key in keys
         ]  # `overfit_batches` has a sampler of its own
-        samples = [self._sample(epoch, index, unreadable) for epoch, index in pairs]
-        batch: dict[str, Any] = {name: _stack([sample[name] for sample in samples]) for name in samples[0]}
+        batch: dict[str, Any] = {**stacked([self._sample(epoch, index, unreadable) for epoch, index in pairs])}
         batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
         # an image is in one batch of an epoch, on one rank: its key stands for epoch, batch and rank
         batch[_SEED] = int(np.random.SeedSequence([self.seed, *pairs[0], 1]).generate_state(1, np.uint64)[0] >> 1)
@@ -93,7 +92,7 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
-        return {"image": _stack(images), "index": torch.tensor(indices, dtype=torch.long)}
+        return {**stacked([{"image": image} for image in images]), "index": torch.tensor(indices, dtype=torch.long)}
 
 
 def device_views(views: Views, batch: dict[str, Any]) -> dict[str, Tensor]:
@@ -137,8 +136,3 @@ def start_worker(_: int) -> None:
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-
-
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
-    """(..., h, w, 3) arrays to one contiguous (N, ..., 3, h, w) tensor."""
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.stack(arrays), -1, -3)))

@@ -154,11 +154,8 @@ def calibrated_batches(
 
 def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:
     """Views of some rows, float (N, 3, S, S) in [0, 1], by view name."""
-    samples = [views.sample(faces.image(row), np.random.default_rng([*seed, row])) for row in rows]
-    stacked = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-    batch = {name: torch.from_numpy(value).movedim(-1, -3).contiguous() for name, value in stacked.items()}
-    keys = torch.tensor([(0, row) for row in rows])
-    return views.batch(batch, keys, torch.Generator().manual_seed(seed[-1]))
+    *first, epoch = seed
+    return views.make([faces.image(row) for row in rows], [(epoch, row) for row in rows], first)
 
 
 def _branch(module: PCFRL, batch: dict[str, Tensor], name: str) -> Branch:

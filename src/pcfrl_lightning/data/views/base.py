@@ -1,6 +1,7 @@
 """The seam between images and the views a contrastive module trains on (method, section 2)."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ class Views(ABC):
 
     A view batch is a dict of float32 tensors (N, 3, S, S) in [0, 1]: `source` (s), `target` (s_hat), `face_1`,
     `face_2`, `pose_1`, `pose_2` and, for some recipes, `pose_negatives` (N, K, 3, S, S).  The work may be split freely
-    between `sample`, which runs in the workers of the loader, and `batch`, which runs on the training device.
+    between `sample`, which runs in the workers of the loader, and `batch`, which runs on the training device.  Both get
+    their randomness as an argument and use no other: the same batch then has the same views with any number of workers
+    and after a resume.
 
     Attributes:
         image_size: side S of the views in pixels, where the object fixes it.
@@ -45,19 +48,47 @@ class Views(ABC):
 
         Args:
             image: (H, W, 3) uint8 RGB of any size.
-            rng: the only source of randomness.
+            rng: the only source of randomness, seeded from (seed, epoch, index of the image).
 
         Returns:
             Arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.
         """
 
     def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Device side, after the transfer: uint8 (N, ..., 3, h, w) to the view batch.
+        """Device side, after the transfer: from what `sample` returned to the view batch.
 
         Args:
-            batch: what `sample` made, stacked.
-            keys: (N, 2) long, epoch and index of every image.
+            batch: uint8 tensors (N, ..., 3, h, w) by name.
+            keys: (N, 2) long, epoch and index of every image; on the device of the batch.
             generator: the only source of randomness, on the device of the batch; its seed differs from batch to batch
                 and from rank to rank, and is the same after a resume.
         """
         return {name: value.float().div_(255.0) for name, value in batch.items()}
+
+    def make(
+        self,
+        images: Sequence[np.ndarray],
+        keys: Sequence[tuple[int, int]],
+        seed: Sequence[int] = (0,),
+        device: torch.device | str = "cpu",
+    ) -> dict[str, Tensor]:
+        """The view batch of some images outside of a loader, made in this process.
+
+        Args:
+            images: N images as for `sample`.
+            keys: epoch and index of every image.
+            seed: first numbers of every seed.
+            device: where `batch` runs.
+        """
+        samples = [
+            self.sample(image, np.random.default_rng([*seed, *key])) for image, key in zip(images, keys, strict=True)
+        ]
+        moved = {name: value.to(device) for name, value in stacked(samples).items()}
+        number = int(np.random.SeedSequence([*seed, *keys[0], 1]).generate_state(1, np.uint64)[0] >> 1)
+        return self.batch(moved, torch.tensor(keys, device=device), torch.Generator(device).manual_seed(number))
+
+
+def stacked(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
+    """Samples of N images, (..., h, w, 3) each, as contiguous tensors (N, ..., 3, h, w) by name."""
+    arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    return {name: torch.from_numpy(np.moveaxis(array, -1, -3).copy()) for name, array in arrays.items()}
