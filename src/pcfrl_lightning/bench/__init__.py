@@ -1,1 +1,1 @@
-"""Measurements of speed and memory behind ``pcfrl bench``; see ``benchmarks/README.md`` for the recorded figures."""
+"""``pcfrl bench step``; the recorded figures are in ``benchmarks/README.md``."""

@@ -1,22 +1,35 @@
 """``pcfrl bench step``: the real training step, in parts."""
 
+import resource
+import sys
+import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from statistics import median
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
+from lightning.pytorch.profilers.pytorch import RegisterRecordFunction
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 
-from pcfrl_lightning.bench.arithmetic import machine_rates, medians, multiply_adds
-from pcfrl_lightning.bench.batches import view_batch
-from pcfrl_lightning.bench.memory import peak_process_bytes
-from pcfrl_lightning.bench.parts import FORWARD_PARTS, WARM_UP, StepParts
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.heads import CalibratedContrast
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.networks import FaceBackbone
+from pcfrl_lightning.synthetic.parameters import sample_face
+from pcfrl_lightning.synthetic.render import render
 
 PRECISIONS = {"bf16": ("bf16-mixed", torch.bfloat16), "fp32": ("32-true", torch.float32)}
+WARM_UP = 2  # steps that are run and not counted
+_DISTINCT = 64  # pictures rendered; a larger batch repeats them, with other random views
 
 
 @dataclass(frozen=True)
@@ -36,68 +49,131 @@ class StepOptions:
     compile: bool = False
 
 
+class StepTimes(L.Callback):
+    """Seconds of each training step, with the Trainer's own work and the logging."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._begin = 0.0
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Wait for the device, then begin."""
+        self._begin = _now(pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Wait for the device, then note the time."""
+        self.seconds.append(_now(pl_module.device) - self._begin)
+
+
 def measure_step(options: StepOptions) -> dict[str, Any]:
-    """Run the Trainer on one batch over and over; medians over the timed steps.
+    """Run the Trainer on one batch again and again, then time the parts of its step by themselves.
 
     Returns:
-        ``images_per_second``; ``seconds`` of each part (see :class:`~pcfrl_lightning.bench.parts.StepParts`; ``other``
-        is the rest of the forward pass: subnets, orthogonality, logging; ``data`` is one worker making a batch);
-        ``contrast_share`` (forward and backward of both heads over the step); ``step_seconds`` of every timed step;
-        ``peak_memory_bytes``; ``multiply_adds`` of forward and backward; ``flops_per_second``; ``machine`` FLOP/s;
-        ``share_of_machine``; ``host_syncs`` inside ``training_step``.
+        ``images_per_second``; ``seconds`` of the parts: ``step`` (median of the Trainer's steps), ``forward``,
+        ``backward``, ``optimizer``, ``heads`` (forward and backward of the contrastive heads on their own) and ``data``
+        (one process making a batch of views and moving it to the device); ``forward_parts`` (seconds of each module of
+        the network and each head; empty for a compiled network); ``contrast_share`` (``heads`` over ``step``);
+        ``step_seconds`` of every timed step; ``peak_memory_bytes``; ``multiply_adds`` of forward and backward;
+        ``flops_per_second``; ``machine`` FLOP/s; ``share_of_machine``.
     """
     torch.manual_seed(0)
-    lightning_precision, dtype = PRECISIONS[options.precision]
-    batch, data_seconds = view_batch(options.batch_size, options.image_size, options.device)
-    module = PCFRL(FaceBackbone(options.width), image_size=options.image_size, compile_network=options.compile).to(
-        options.device
-    )
-    operations = _step_operations(module, batch, dtype)
-    parts = _run(module, batch, options, lightning_precision)
-    memory = peak_process_bytes(options.device)
-    seconds = medians(parts.steps[WARM_UP:])
-    seconds["other"] = seconds["forward"] - sum(seconds[part] for part in FORWARD_PARTS)
-    seconds["data"] = sorted(data_seconds)[len(data_seconds) // 2]
-    rates = machine_rates(options.device, dtype)
+    device, (precision, dtype) = options.device, PRECISIONS[options.precision]
+    make_batch = partial(_view_batch, options, rendered_faces(options.batch_size, options.image_size))
+    batch = make_batch()
+    module = PCFRL(FaceBackbone(options.width), image_size=options.image_size, compile_network=options.compile)
+    operations = multiply_adds(lambda: _loss(module.to(device), batch, dtype).backward())
+    module.zero_grad(set_to_none=True)
+    steps = _train(module, batch, options, precision)
+    memory = _peak_memory(device)
+    optimizer = torch.optim.Adam(module.to(device).parameters())  # fit leaves the module on the CPU
+    forward = _seconds(lambda: _loss(module, batch, dtype))
+    both = _seconds(lambda: _loss(module, batch, dtype).backward())
+    projected = torch.randn(2, options.batch_size, module.network.projection_dim, device=device, requires_grad=True)
+    heads = [partial(_contrast, head, projected) for head in module.modules() if isinstance(head, CalibratedContrast)]
+    seconds = {
+        "step": median(steps),
+        "forward": forward,
+        "backward": both - forward,
+        "optimizer": _seconds(optimizer.step),
+        "heads": sum(_seconds(head) for head in heads),
+        "data": _seconds(make_batch),
+    }
+    rates = machine_rates(device, dtype)
     flops = 2 * operations / seconds["step"]
     return {
         "images_per_second": options.batch_size / seconds["step"],
         "seconds": seconds,
+        "forward_parts": {} if options.compile else _forward_parts(module, batch, dtype),
         "contrast_share": seconds["heads"] / seconds["step"],
-        "step_seconds": [row["step"] for row in parts.steps[WARM_UP:]],
+        "step_seconds": steps,
         "peak_memory_bytes": memory,
         "multiply_adds": operations,
         "flops_per_second": flops,
         "machine": rates,
         "share_of_machine": flops / max(rates.values()),
-        "host_syncs": parts.host_syncs,
     }
 
 
-def _step_operations(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> int:
-    """Multiply-adds of one forward and backward pass, before anything is compiled."""
-
-    def step() -> None:
-        with torch.autocast(batch["source"].device.type, dtype, enabled=dtype != torch.float32):
-            pdd, face, pose, _ = module.losses(batch)
-        (pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss).backward()
-
-    operations = multiply_adds(step)
-    module.zero_grad(set_to_none=True)
-    return operations
+def multiply_adds(function: Callable[[], object]) -> int:
+    """Multiply-adds of all matrix products and convolutions of a call, from their shapes, the backward included."""
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops() // 2
 
 
-def _run(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precision: str) -> StepParts:
-    parts = StepParts(options.device)
-    parts.attach(module)
-    if options.device.type == "cuda":
+def machine_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """FLOP/s of a large matrix product and of the trunk's largest kind of 3x3 convolution, forward.
+
+    The larger of the two bounds every step from below: no arrangement of the same arithmetic can be faster.
+    """
+    size, count = (8192, 1024) if device.type == "cuda" else (2048, 64)
+    kind: dict[str, Any] = {"device": device, "dtype": dtype}
+    a, b = torch.randn(size, size, **kind), torch.randn(size, size, **kind)
+    conv = torch.nn.Conv2d(128, 128, 3, padding=1, **kind).to(memory_format=torch.channels_last)
+    maps = torch.randn(count, 128, 16, 16, **kind).to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        calls: dict[str, Callable[[], object]] = {"matmul": lambda: a @ b, "conv3x3": lambda: conv(maps)}
+        return {name: 2 * multiply_adds(call) / _seconds(call, repeats=5) for name, call in calls.items()}
+
+
+def rendered_faces(count: int, size: int) -> list[np.ndarray]:
+    """``count`` faces (size, size, 3) uint8 of different people; at most 64 different ones."""
+    faces = [render(sample_face(0, index, identity_id=index), size) for index in range(min(count, _DISTINCT))]
+    return [faces[index % len(faces)] for index in range(count)]
+
+
+def _view_batch(options: StepOptions, faces: list[np.ndarray]) -> dict[str, Tensor]:
+    views = AlbumentationsViews(image_size=options.image_size)
+    return views.make(faces, [(0, index) for index in range(len(faces))], device=options.device)
+
+
+def _loss(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
+    with torch.autocast(batch["source"].device.type, dtype, enabled=dtype != torch.float32):
+        pdd, face, pose, _ = module.losses(batch)
+    return pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss
+
+
+def _contrast(head: CalibratedContrast, projected: Tensor) -> None:
+    output = head(*projected)
+    (output.loss + output.calibrated_loss).backward()
+
+
+def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precision: str) -> list[float]:
+    """Seconds of the timed steps."""
+    cuda = options.device.type == "cuda"
+    if cuda:
         torch.cuda.reset_peak_memory_stats()
+    times = StepTimes()
     trainer = L.Trainer(
-        accelerator="gpu" if options.device.type == "cuda" else options.device.type,
-        devices=[options.device.index or 0] if options.device.type == "cuda" else 1,
+        accelerator="gpu" if cuda else "cpu",
+        devices=[options.device.index or 0] if cuda else 1,
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,
-        callbacks=[parts],
+        callbacks=[times],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -108,4 +184,39 @@ def _run(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precisio
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a loader without workers
         trainer.fit(module, train_dataloaders=loader)
-    return parts
+    return times.seconds[WARM_UP:]
+
+
+def _forward_parts(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:
+    """Seconds by name of the modules right below the method and its network, over one forward pass."""
+    cuda = batch["source"].device.type == "cuda"
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+    with profile(activities=activities) as profiler, RegisterRecordFunction(module):
+        _loss(module, batch, dtype)
+    found: dict[str, float] = {}
+    for event in profiler.key_averages():
+        name = event.key.rpartition(": ")[2].removeprefix("network.")
+        if event.key.startswith("[pl][module]") and "." not in name and name != "network":
+            found[name] = max(found.get(name, 0.0), (event.device_time_total if cuda else event.cpu_time_total) / 1e6)
+    return found
+
+
+def _seconds(function: Callable[[], object], repeats: int = 3) -> float:
+    """Median seconds of a call, the work on the device included."""
+    timer = Timer("function()", globals={"function": function}, num_threads=torch.get_num_threads())
+    timer.timeit(1)  # what only the first call does is not counted
+    return median(timer.timeit(1).mean for _ in range(repeats))
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _peak_memory(device: torch.device) -> int:
+    """CUDA: peak of allocated device memory since the last reset; CPU: peak resident memory of this process so far."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB

@@ -17,7 +17,7 @@ TOOLS = {
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
-    "bench": ("pcfrl_lightning.cli.bench", "measure a training step or NPA: pcfrl bench step|npa|probe|render"),
+    "bench": ("pcfrl_lightning.cli.bench", "measure a training step: pcfrl bench step"),
     "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
 }
 
