@@ -53,7 +53,7 @@ def test_fingerprint_covers_images_labels_crop_and_pairs():
         FaceSet(ArraySource(IMAGES + np.uint8(1))),
     ]
     assert len({faces.fingerprint() for faces in variants}) == len(variants)
-    assert make().fingerprint() == make(name="other", class_names=["a"]).fingerprint()
+    assert make().fingerprint() == make(name="other", class_names={"class": ["a"]}).fingerprint()
 
 
 def test_rows_must_match():

@@ -38,7 +38,7 @@ def check(data: FER2013, images: np.ndarray) -> None:
     for usage, (_, _, split) in enumerate(USAGES):
         faces = data.splits[split]
         assert faces.name == f"fer2013/{split}"
-        assert faces.class_names == list(CLASSES)
+        assert faces.class_names["expression"] == list(CLASSES)
         codes = faces.labels["expression"].tolist()
         assert sorted(codes) == list(range(7))
         for row, code in enumerate(codes):

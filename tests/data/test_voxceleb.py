@@ -50,7 +50,7 @@ def test_voxceleb1_faces_and_names(tmp_path, layout):
     data = VoxCeleb(tmp_path, meta)
     assert videos(data) == [f"{layout}/A.J._Buckley/1.6/vid"]
     assert videos(data, "test") == [f"{layout}/Harry_Connick_Jr/1.6/vid"]
-    assert data.splits["test"].class_names == ["id10270"]
+    assert data.splits["test"].class_names["identity"] == ["id10270"]
     assert data.splits["train"].image(0).max() == 1
 
 

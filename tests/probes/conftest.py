@@ -16,12 +16,12 @@ from pcfrl_lightning.networks.spec import describe
 SIDE = 16
 
 
-def make_faces(name, labels, seed=0, pairs=None, class_names=(), images=None):
+def make_faces(name, labels, seed=0, pairs=None, class_names=None, images=None):
     """A split of noise images."""
     n = len(next(iter(labels.values())))
     if images is None:
         images = np.random.default_rng(seed).integers(0, 256, (n, SIDE, SIDE, 3), dtype=np.uint8)
-    return FaceSet(ArraySource(images), labels, name=name, pairs=pairs, class_names=list(class_names))
+    return FaceSet(ArraySource(images), labels, name=name, pairs=pairs, class_names=class_names)
 
 
 class TinyData(FaceData):

@@ -28,7 +28,9 @@ def splits(faces):
         for seed, (name, n) in enumerate(zip(("train", "val", "test"), sizes, strict=True)):
             labels = torch.arange(n) % 3
             images = coloured(labels, seed)
-            result[name] = faces(f"tiny/{name}", {"expression": labels}, images=images, class_names=CLASSES)
+            result[name] = faces(
+                f"tiny/{name}", {"expression": labels}, images=images, class_names={"expression": CLASSES}
+            )
         return result
 
     return make

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
 from pcfrl_lightning.probes.features.store import cached_features
 from pcfrl_lightning.probes.moments import training_moments
-from pcfrl_lightning.probes.plan import Part, hold_out, whole
+from pcfrl_lightning.probes.plan import Part, whole
 
 
 @pytest.fixture

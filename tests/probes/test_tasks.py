@@ -110,7 +110,7 @@ def test_landmark_error_by_subset(faces):
     points = torch.zeros(3, 5, 2)
     points[:, 1, 0] = 0.5  # the eyes are half a crop apart
     conditions = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
-    given = faces("tiny", {"landmarks": points, "conditions": conditions}, class_names=["a", "b", "c"])
+    given = faces("tiny", {"landmarks": points, "conditions": conditions}, class_names={"conditions": ["a", "b", "c"]})
     probe = LandmarkProbe(baseline="pixels")
     targets = probe.targets(given)
     outputs = points.clone()

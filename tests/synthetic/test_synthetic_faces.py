@@ -48,7 +48,7 @@ def test_splits_and_labels(data):
         assert ((labels["au_intensity"] >= 2).float() == labels["action_units"]).all()
         assert labels["expression"].dtype == labels["identity"].dtype == labels["fold"].dtype == torch.long
         assert (labels["identity"] == labels["subject"]).all()
-        assert len(faces.class_names) == 7
+        assert len(faces.class_names["expression"]) == 7
 
 
 def test_no_person_is_in_two_splits(data):

@@ -23,6 +23,7 @@ _WHERE = {
     "PCLViews": "data.views.pcl",
     "EpochSampler": "data.sampler",
     "FaceFolder": "data.folders.unlabelled",
+    "LabelledFolder": "data.folders.labelled",
     "FER2013": "data.releases.fer2013",
     "VoxCeleb": "data.folders.voxceleb",
     "SyntheticFaces": "synthetic.module",

@@ -1,7 +1,7 @@
 """One split of a data set: images, labels and, for verification, pairs of images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +56,8 @@ class FaceSet(Dataset[np.ndarray]):
         crop: applied to each image after reading.
         pairs: pairs of rows for verification.
         name: for messages, such as `fer2013/test`.
-        class_names: names of the values of the class label.
+        class_names: by label, the names of its values 0, 1, ... (a class label) or of its columns.
+        unusable: why the data has no such label, by the name that one may ask for; for messages.
 
     Raises:
         DataError: a label with another number of rows, or pairs out of range.
@@ -70,14 +71,16 @@ class FaceSet(Dataset[np.ndarray]):
         crop: ImageTransform | None = None,
         pairs: Pairs | None = None,
         name: str = "faces",
-        class_names: Sequence[str] = (),
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        unusable: Mapping[str, str] | None = None,
     ) -> None:
         self.source = source
         self.labels = dict(labels or {})
         self.crop = crop
         self.pairs = pairs
         self.name = name
-        self.class_names = list(class_names)
+        self.class_names = {label: list(names) for label, names in (class_names or {}).items()}
+        self.unusable = dict(unusable or {})
         for key, value in self.labels.items():
             if len(value) != len(source):
                 raise DataError(f"{name}: label '{key}' has {len(value)} rows for {len(source)} images")
@@ -116,6 +119,7 @@ class FaceSet(Dataset[np.ndarray]):
             pairs=None if self.pairs is None else _renumber(self.pairs, rows, len(self)),
             name=self.name,
             class_names=self.class_names,
+            unusable=self.unusable,
         )
 
     def fingerprint(self) -> str:

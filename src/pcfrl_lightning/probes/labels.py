@@ -15,7 +15,7 @@ def need(faces: FaceSet, key: str) -> Tensor:
     """
     if key not in faces.labels:
         found = ", ".join(sorted(faces.labels)) or "none"
-        raise DataError(f"{faces.name}: needs the label '{key}', has {found}")
+        raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
     return faces.labels[key]
 
 

@@ -10,13 +10,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.probes.features.choice import HAND_MADE
 from pcfrl_lightning.probes.features.loaders import FeatureBatch
 from pcfrl_lightning.probes.heads import InputNorm, StackedHead
 from pcfrl_lightning.probes.moments import training_moments
-from pcfrl_lightning.probes.plan import Part, Plan, groups_of, hold_out, whole, with_companions
+from pcfrl_lightning.probes.plan import Part, Plan, groups_of, whole, with_companions
 from pcfrl_lightning.probes.probe import EVALUATION_BATCH, FeatureProbe
 from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test
 from pcfrl_lightning.schedule import scheduled

@@ -58,31 +58,10 @@ def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:
 
 def groups_of(faces: FaceSet) -> Tensor:
     """(n,) long, equal for images that must not be parted: those of one subject, or one photo; else each its own."""
-    for key in ("subject", "identity", "photo"):
+    for key in ("group", "subject", "identity", "photo"):
         if key in faces.labels:
             return faces.labels[key]
     return torch.arange(len(faces))
-
-
-def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
-    """Pick whole groups (subjects) at random until ``fraction`` of the samples is reached.
-
-    Args:
-        groups: (n,) long, group of each sample.
-        fraction: wanted share of the samples, in [0, 1).
-        seed: of the order of the groups.
-
-    Returns:
-        (n,) bool, True where held out; of two groups or more at least one and not all, unless ``fraction`` is 0.
-    """
-    names, member, counts = groups.unique(return_inverse=True, return_counts=True)
-    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
-    reached = counts[order].cumsum(0) - counts[order]  # samples held out before this group
-    taken = torch.zeros(len(names), dtype=torch.bool)
-    taken[order] = reached < fraction * len(groups)
-    if taken.all():
-        taken[order[-1]] = False
-    return taken[member]
 
 
 def with_companions(plan: Plan, held: Tensor, name: str) -> Plan:

@@ -168,7 +168,7 @@ class SyntheticFaces(FaceData):
             labels,
             pairs=self._pairs(person) if split.name == "test" else None,
             name=f"{self.name}/{split.name}",
-            class_names=EXPRESSIONS,
+            class_names={"expression": EXPRESSIONS},
         )
 
     def _pairs(self, person: Tensor) -> Pairs:

@@ -28,7 +28,7 @@ def test_rafdb_reads_the_official_list(tmp_path, inside):
     assert names(splits["train"]) == [f"train_{n:05d}_aligned.jpg" for n in (1, 2, 3)]
     assert names(splits["test"]) == ["test_0001_aligned.jpg", "test_0002_aligned.jpg"]
     assert splits["train"].labels["expression"].tolist() == [4, 0, 6]
-    named = [splits["test"].class_names[k] for k in splits["test"].labels["expression"]]
+    named = [splits["test"].class_names["expression"][k] for k in splits["test"].labels["expression"]]
     assert named == ["happiness", "neutral"]
     assert splits["train"].image(0).shape == (100, 100, 3)
 
@@ -45,7 +45,7 @@ def test_rafdb_crops_the_original_by_its_five_points(tmp_path):
 
 def test_rafdb_compound_has_eleven_classes(tmp_path):
     trees.rafdb(tmp_path, "compound")
-    assert len(RAFDBCompound(tmp_path).build()["train"].class_names) == 11
+    assert len(RAFDBCompound(tmp_path).build()["train"].class_names["expression"]) == 11
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_celeba(tmp_path, split_folders):
     expected = torch.tensor([[(k + i) % 2 for k in range(40)] for i in (0, 1)], dtype=torch.float32)
     assert torch.equal(splits["train"].labels["attributes"], expected)
     assert splits["test"].labels["identity"].tolist() == [2883, 2884]
-    assert splits["train"].class_names[39] == "Attribute_39"
+    assert splits["train"].class_names["attributes"][39] == "Attribute_39"
     assert splits["train"].image(0).shape == (218, 178, 3)
 
 
@@ -77,7 +77,7 @@ def test_300w(tmp_path):
     splits = Landmarks300W(trees.landmarks_300w(tmp_path), cropping=LandmarkCrop(0.25)).build()
     assert names(splits["train"]) == ["afw/1.jpg", "helen/trainset/2_1.jpg", "lfpw/trainset/image_0001.png"]
     assert names(splits["test"]) == ["helen/testset/3_1.jpg", "lfpw/testset/image_0002.png", "ibug/image_092 _01.jpg"]
-    assert splits["test"].class_names == ["common", "challenging"]
+    assert splits["test"].class_names["conditions"] == ["common", "challenging"]
     assert splits["test"].labels["conditions"].tolist() == [[1, 0], [1, 0], [0, 1]]
 
 

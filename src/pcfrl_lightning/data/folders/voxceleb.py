@@ -93,7 +93,7 @@ class VoxCeleb(FaceData):
             VideoFrames(self.root, [video for video, _ in rows]),
             {"identity": torch.tensor([number[person] for _, person in rows], dtype=torch.long)},
             name=f"{self.name}/{split}",
-            class_names=people,
+            class_names={"identity": people},
         )
 
 

@@ -149,9 +149,10 @@ def _counts(split: str, faces: FaceSet) -> dict[str, int]:
     result = {split: len(faces)}
     for key in _CLASS_KEYS:
         if key in faces.labels:
+            known = faces.class_names.get(key, [])
             numbers = faces.labels[key].clamp(min=-1) + 1
-            per_class = numbers.bincount(minlength=len(faces.class_names) + 1)[1:].tolist()
-            names = faces.class_names or [str(number) for number in range(len(per_class))]
+            per_class = numbers.bincount(minlength=len(known) + 1)[1:].tolist()
+            names = known or [str(number) for number in range(len(per_class))]
             result.update({f"{split}/{label}": count for label, count in zip(names, per_class, strict=True) if count})
     if "subject" in faces.labels:
         subjects, amounts = faces.labels["subject"].unique(return_counts=True)

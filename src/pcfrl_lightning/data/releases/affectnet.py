@@ -70,7 +70,7 @@ class AffectNet7(FaceData):
                 self.cropping.apply(FileSource(images, [sample.image for sample in samples]), points),
                 {"expression": torch.tensor([sample.expression for sample in samples], dtype=torch.long)},
                 name=f"{self.name}/{split}",
-                class_names=CLASSES,
+                class_names={"expression": CLASSES},
             )
         return splits
 

@@ -97,7 +97,7 @@ class BU3DFE(FaceData):
                 "subject": subject,
                 "fold": subject % self.folds,
             },
-            class_names=CLASSES,
+            class_names={"expression": CLASSES},
         )
 
 

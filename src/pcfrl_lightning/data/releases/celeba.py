@@ -64,7 +64,7 @@ class CelebA(FaceData):
                 labels["identity"] = torch.tensor([identities[name][1] for name in images], dtype=torch.long)
             faces = None if points is None else np.reshape([points[name] for name in images], (-1, FIVE_POINTS, 2))
             source = self.cropping.apply(release.source(images), faces)
-            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names=names)
+            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names={"attributes": names})
         return {split: faces for split, faces in splits.items() if len(faces)}
 
     def _list(self, file: str, folder: str) -> Path:

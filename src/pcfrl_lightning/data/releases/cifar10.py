@@ -41,7 +41,7 @@ class CIFAR10(FaceData):
             data = open_official(make, self.root)
             labels = {"class": torch.tensor(data.targets, dtype=torch.long)}
             source = ArraySource(data.data)
-            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names=data.classes)
+            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names={"class": data.classes})
         return splits
 
 

@@ -135,7 +135,7 @@ class DISFA(FaceData):
                 "fold": torch.tensor([part_of[subject] for subject, _ in shown], dtype=torch.long),
             },
             name=f"{self.name}/test",
-            class_names=[f"AU{unit}" for unit in ACTION_UNITS],
+            class_names={"action_units": [f"AU{unit}" for unit in ACTION_UNITS]},
         )
 
     def _frames_folder(self) -> Path:

@@ -101,7 +101,7 @@ class FER2013(FaceData):
             SubsetSource(source, rows),
             {"expression": torch.tensor([labels[row] for row in rows], dtype=torch.long)},
             name=f"{self.name}/{split}",
-            class_names=CLASSES,
+            class_names={"expression": CLASSES},
         )
 
 

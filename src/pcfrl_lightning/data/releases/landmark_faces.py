@@ -55,12 +55,12 @@ class LandmarkFaces(FaceData):
             source: n whole images.
             points: (n, L, 2), pixels of the whole image.
             labels: further labels.
-            class_names: see `FaceSet`.
+            class_names: of the label `conditions`.
         """
         landmarks = torch.from_numpy(in_crop(points, self.cropping.squares(points)))
         return FaceSet(
             self.cropping.apply(source, points),
             {"landmarks": landmarks, **labels},
             name=f"{self.name}/{split}",
-            class_names=class_names,
+            class_names={"conditions": class_names},
         )

@@ -59,7 +59,7 @@ class PoseArrays(FaceData):
             ),
             {"pose": torch.from_numpy(np.concatenate([pose for _, _, pose, _ in parts]))},
             name=f"{self.name}/{split}",
-            class_names=["yaw", "pitch", "roll"],
+            class_names={"pose": ["yaw", "pitch", "roll"]},
         )
 
     def _read(self, path: Path) -> tuple[Path, np.ndarray, np.ndarray, list[int]]:

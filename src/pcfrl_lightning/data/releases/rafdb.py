@@ -86,7 +86,7 @@ class RAFDB(FaceData):
                 ),
                 {"expression": torch.tensor(labels[split], dtype=torch.long)},
                 name=f"{self.name}/{split}",
-                class_names=self.class_names,
+                class_names={"expression": self.class_names},
             )
             for split in names
         }

@@ -41,7 +41,7 @@ class STL10(FaceData):
             data = open_official(make, self.root)
             labels = {"class": torch.from_numpy(np.asarray(data.labels)).long()}
             source = ArraySource(data.data.transpose(0, 2, 3, 1))
-            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names=data.classes)
+            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names={"class": data.classes})
         return splits
 
 

@@ -100,7 +100,7 @@ class W300LP_AFLW2000(FaceData):
             self.cropping.apply(source, points[kept] if self.cropping.needs_landmarks else None),
             {"pose": torch.from_numpy(angles[kept]), "photo": photos([images[row] for row in kept.tolist()])},
             name=f"{self.name}/{split}",
-            class_names=["yaw", "pitch", "roll"],
+            class_names={"pose": ["yaw", "pitch", "roll"]},
         )
 
 

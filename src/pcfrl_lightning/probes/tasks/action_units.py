@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes.labels import need
-from pcfrl_lightning.probes.plan import Plan, fold_members, hold_out, whole, with_companions
+from pcfrl_lightning.probes.plan import Plan, fold_members, whole, with_companions
 from pcfrl_lightning.probes.tasks.multilabel import Imbalance, MultiLabelProbe
 
 PAPER_THRESHOLD = 0.0005

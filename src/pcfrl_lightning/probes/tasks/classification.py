@@ -31,11 +31,11 @@ class ClassificationProbe(LinearProbe):
 
     def outputs(self, faces: FaceSet) -> int:
         """Number of classes."""
-        return self.num_classes or len(faces.class_names) or int(faces.labels[self.label].max()) + 1
+        return self.num_classes or len(faces.class_names.get(self.label, ())) or int(faces.labels[self.label].max()) + 1
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
         """Class numbers.  Raises DataError for one that is out of range."""
-        classes = self.num_classes or len(faces.class_names) or None
+        classes = self.num_classes or len(faces.class_names.get(self.label, ())) or None
         return {"label": class_labels(faces, self.label, classes)}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:

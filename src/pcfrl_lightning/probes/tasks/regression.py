@@ -110,7 +110,7 @@ class LandmarkProbe(LinearProbe):
         check(faces, "landmarks", apart, f"different places of eye corners {left} and {right}")
         if "conditions" not in faces.labels:
             return {"landmarks": landmarks}
-        self.conditions = faces.class_names
+        self.conditions = faces.class_names.get("conditions", [])
         return {"landmarks": landmarks, "conditions": faces.labels["conditions"]}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
