@@ -37,6 +37,12 @@ def tiny_model(cls: type[PCFRL] = PCFRL, **kwargs) -> PCFRL:
     return cls(FaceBackbone(0.0625), **{**contrast, "image_size": 32, "projection_dim": 16, **kwargs})
 
 
+def summands(model: PCFRL, batch):
+    """L_PDD, the face contrast and the pose contrast of Eq. 8."""
+    parts = model.parts(batch)
+    return parts.reconstruction + parts.orthogonality, parts.face, parts.pose
+
+
 def trainer(folder, **kwargs) -> L.Trainer:
     """A quiet trainer on the CPU."""
     quiet = {

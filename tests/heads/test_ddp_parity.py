@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import nn
 
 from ddp import run_on_ranks
-from pcfrl_lightning.distributed import all_gather_with_grad, all_reduce_sum, rank, world_size
+from pcfrl_lightning.distributed import all_gather, all_reduce_sum, rank, world_size
 from pcfrl_lightning.heads import (
     AdaptiveThreshold,
     AlignmentOnly,
@@ -82,7 +82,7 @@ def test_two_ranks_equal_one_process(images):
 def collectives(rank_, ranks):
     assert (rank(), world_size()) == (rank_, ranks)
     x = torch.full((2, 3), float(rank_ + 1), dtype=torch.float64, requires_grad=True)
-    gathered, total = all_gather_with_grad(x), all_reduce_sum(x)
+    gathered, total = all_gather(x), all_reduce_sum(x)
     weight = torch.arange(12, dtype=torch.float64).view(4, 3) * (rank_ + 1)
     (by_gather,) = torch.autograd.grad((gathered * weight).sum(), x)
     (by_sum,) = torch.autograd.grad((total * (rank_ + 1)).sum(), x)
@@ -103,6 +103,6 @@ def test_collectives():
 
 def test_collectives_are_the_identity_in_a_single_process():
     x = torch.randn(2, 3, requires_grad=True)
-    assert all_gather_with_grad(x) is x
+    assert all_gather(x) is x
     assert all_reduce_sum(x) is x
     assert (rank(), world_size()) == (0, 1)

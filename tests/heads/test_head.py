@@ -120,6 +120,7 @@ def test_statistics():
     remaining = F.remove_calibrated(candidates, output.calibration)
     expected = {
         "calibrated": output.calibration.accepted.sum().double(),
+        "calibrated_share": output.calibration.accepted.double().mean(),
         "alignment_mean": pa[candidates].mean(),
         "alignment_max": pa[candidates].max(),
         "threshold": torch.tensor(1.615, dtype=torch.float64),

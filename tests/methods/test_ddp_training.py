@@ -10,7 +10,7 @@ from pcfrl_lightning import PCFRL
 from pcfrl_lightning.methods.orthogonality import CrossCovariance
 from pcfrl_lightning.methods.pcfrl import VIEW_ORDER
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
-from tiny import TinyFaces, tiny_model, trainer
+from tiny import TinyFaces, summands, tiny_model, trainer
 
 
 def batch(images=8):
@@ -24,7 +24,7 @@ def loss_and_gradients(rank, ranks, orthogonality):
     if ranks > 1:
         sync_batch_norm(model.network, "cpu")
     share = {name: views[rank::ranks] for name, views in batch().items()}
-    pdd, face, pose, _ = model.losses(share)
+    pdd, face, pose = summands(model, share)
     loss = pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss
     loss.backward()
     values = [loss.detach(), *(weight.grad for weight in model.parameters())]

@@ -17,7 +17,7 @@ from pcfrl_lightning.heads import (
 )
 from pcfrl_lightning.methods.orthogonality import CrossCovariance
 from pcfrl_lightning.methods.pcfrl import VIEW_ORDER
-from tiny import TinyFaces, tiny_model, trainer
+from tiny import TinyFaces, summands, tiny_model, trainer
 
 
 def random_batch(images: int = 6, size: int = 32) -> dict[str, torch.Tensor]:
@@ -28,7 +28,7 @@ def random_batch(images: int = 6, size: int = 32) -> dict[str, torch.Tensor]:
 def test_total_loss_equals_the_parts_computed_one_view_at_a_time():
     """Eq. 8 with separate passes for every view and every decoding, in evaluation mode (no batch statistics)."""
     model, batch = tiny_model().eval(), random_batch()
-    pdd, face, pose, _ = model.losses(batch)
+    pdd, face, pose = summands(model, batch)
     features = {name: model.network.encode(views) for name, views in batch.items()}
     (_, f_f, f_p), (_, f_f_hat, f_p_hat) = features["source"], features["target"]
     decode = model.network.reconstruct
@@ -59,7 +59,7 @@ def test_backbone_runs_once_per_step():
 
 def test_every_weight_gets_a_gradient():
     model = tiny_model()
-    pdd, face, pose, _ = model.losses(random_batch())
+    pdd, face, pose = summands(model, random_batch())
     (pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss).backward()
     silent = [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
     # a bias directly before batch normalisation is cancelled by it
@@ -76,7 +76,7 @@ def test_mirrored_views_are_the_negatives_of_the_pose_contrast():
     model, batch = with_mirrored_negatives().eval(), random_batch(3)
     images = batch["pose_negatives"] = torch.rand(3, 2, 3, 32, 32, requires_grad=True)
     torch.manual_seed(5)
-    pose = model.losses(batch)[2]
+    pose = model.parts(batch).pose
     z = [model.network.project_pose(model.network.encode(batch[name]).f_p) for name in ("pose_1", "pose_2")]
     mirrored = [model.network.project_pose(model.network.encode(group).f_p) for group in images]
     torch.manual_seed(5)
@@ -88,7 +88,7 @@ def test_mirrored_views_are_the_negatives_of_the_pose_contrast():
 
 def test_mirrored_negatives_without_mirrored_views():
     with pytest.raises(UsageError, match=r"pose_contrast.negatives MirroredNegatives needs data.views PCLViews"):
-        with_mirrored_negatives().losses(random_batch())
+        with_mirrored_negatives().parts(random_batch())
     with pytest.raises(ValueError, match=r"face_contrast.negatives cannot be MirroredNegatives"):
         tiny_model(face_contrast=CalibratedContrast(NoCalibration(), Eq7(), negatives=MirroredNegatives()))
 
@@ -121,7 +121,7 @@ def test_accumulated_gradients_are_those_of_batches_with_their_own_negatives(tmp
     assert runner.global_step == 1
     first, second = kept.batches
     for batch in (first, second):
-        pdd, face, pose, _ = start.losses(batch)
+        pdd, face, pose = summands(start, batch)
         total = pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss  # DWA begins at 1
         (total / 2).backward()
     for name, weight in start.named_parameters():
@@ -152,16 +152,23 @@ def test_a_compiled_network_trains_as_the_plain_one(tmp_path, monkeypatch):
 def test_task_weights_scale_the_contrastive_losses(tmp_path):
     """alpha_face multiplies the face contrast and nothing else (Eq. 8)."""
     model, batch = tiny_model(), random_batch()
-    model.log_dict = model.log = lambda *args, **kwargs: None
     state = copy.deepcopy(model.state_dict())
     totals = []
     for alpha in (1.0, 3.0):
         model.load_state_dict(state)
         model.task_weights.weights[0] = alpha
-        totals.append(model.training_step(batch, 0))
+        totals.append(model.losses(batch)[0])
     model.load_state_dict(state)
-    _, face, _, _ = model.losses(batch)
+    face = model.parts(batch).face
     torch.testing.assert_close(totals[1] - totals[0], 2 * (face.loss + face.calibrated_loss), atol=1e-3, rtol=1e-4)
+
+
+class Recording(PCFRL):
+    """Keeps the epoch means."""
+
+    def end_epoch(self, means):
+        self.epochs = [*getattr(self, "epochs", []), means]
+        super().end_epoch(means)
 
 
 class StopAfter(L.Callback):
@@ -197,20 +204,15 @@ def test_calibration_starts_at_its_epoch_before_and_after_a_resume(tmp_path):
 
     def fit(epochs, resume=None):
         delayed = CalibratedContrast(DelayedStart(NPAThreshold(-99.0), start_epoch=2), Eq7())
-        counts = []
-
-        class Record(L.Callback):
-            def on_train_epoch_end(self, trainer, pl_module):
-                counts.append(trainer.callback_metrics["train/face/calibrated_epoch"].item())
-
-        run = trainer(tmp_path, max_epochs=epochs, callbacks=[Record()])
-        run.fit(tiny_model(face_contrast=delayed), TinyFaces(batch_size=4), ckpt_path=resume)
+        model = tiny_model(cls=Recording, face_contrast=delayed)
+        run = trainer(tmp_path, max_epochs=epochs)
+        run.fit(model, TinyFaces(batch_size=4), ckpt_path=resume)
         run.save_checkpoint(tmp_path / "x.ckpt")
-        return counts
+        return [means["face/calibrated"].item() for means in model.epochs]
 
     assert fit(1) == [0]
     assert fit(4, tmp_path / "x.ckpt") == [0, 8, 8]
-    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
     assert loaded.face_contrast.calibrator.start_epoch == 2
     assert loaded.face_contrast.calibrator.calibrator.threshold == -99.0
 
@@ -239,7 +241,7 @@ def test_checkpoint_path_alone_is_enough(tmp_path):
     run = trainer(tmp_path, max_epochs=1, limit_train_batches=1)
     run.fit(model, TinyFaces(batch_size=4))
     run.save_checkpoint(tmp_path / "x.ckpt")
-    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt", weights_only=True)
+    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
     assert isinstance(loaded.orthogonality, CrossCovariance)
     assert loaded.pose_contrast.pair_term.beta == 0.5
     images = torch.rand(2, 3, 32, 32)
@@ -251,15 +253,16 @@ def test_checkpoint_path_alone_is_enough(tmp_path):
 
 def test_paper_defaults():
     model = PCFRL()
-    face, pose = model.face_contrast, model.pose_contrast
-    assert (face.temperature, face.calibrator.alpha, face.calibrator.threshold, face.pair_term.beta) == (0.07, 10, 1, 1)
-    assert pose.pair_term.beta == 0.2
+    for head, beta in ((model.face_contrast, 1), (model.pose_contrast, 0.2)):
+        late, npa = head.calibrator, head.calibrator.calibrator
+        assert (head.temperature, npa.alpha, npa.threshold, head.pair_term.beta) == (0.07, 10, 1, beta)
+        assert (late.start_epoch, head.calibrated_mean) == (6, "anchors")
     assert sum(parameter.numel() for parameter in model.network.parameters()) == 17_262_723
 
 
 def test_bf16_autocast_keeps_losses_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
-        pdd, face, pose, _ = tiny_model().losses(random_batch())
+        pdd, face, pose = summands(tiny_model(), random_batch())
     for value in (pdd, face.loss, face.calibrated_loss, pose.loss, pose.calibrated_loss):
         assert value.dtype == torch.float32
         assert value.isfinite()
@@ -285,19 +288,8 @@ def test_negative_noise_is_named():
 
 def test_dwa_weights_are_those_of_the_epoch_means(tmp_path):
     """The weights after training equal the pure function on the logged epoch means."""
-    means = []
-
-    class Record(L.Callback):
-        def on_train_epoch_end(self, trainer, pl_module):
-            metrics = trainer.callback_metrics
-            means.append(
-                [
-                    metrics[f"train/{h}/loss_epoch"] + metrics[f"train/{h}/calibrated_loss_epoch"]
-                    for h in ("face", "pose")
-                ]
-            )
-
-    model = tiny_model()
-    trainer(tmp_path, max_epochs=3, callbacks=[Record()]).fit(model, TinyFaces(batch_size=4))
+    model = tiny_model(cls=Recording)
+    trainer(tmp_path, max_epochs=3).fit(model, TinyFaces(batch_size=4))
+    means = [[epoch[f"{h}/loss"] + epoch[f"{h}/calibrated_loss"] for h in ("face", "pose")] for epoch in model.epochs]
     expected = functional.dwa_weights(torch.stack(means[2]), torch.stack(means[1]))
     torch.testing.assert_close(model.task_weights.weights, expected, atol=1e-5, rtol=1e-5)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
-from pcfrl_lightning.heads import CalibratedContrast
+from pcfrl_lightning.heads import CalibratedContrast, Eq7, NPAThreshold
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.synthetic.parameters import sample_face
@@ -84,7 +84,12 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     device, (precision, dtype) = options.device, PRECISIONS[options.precision]
     make_batch = partial(_view_batch, options, rendered_faces(options.batch_size, options.image_size))
     batch = make_batch()
-    module = PCFRL(FaceBackbone(options.width), image_size=options.image_size, compile_network=options.compile)
+    module = PCFRL(
+        FaceBackbone(options.width),
+        contrast=CalibratedContrast(NPAThreshold(), Eq7()),  # which calibrates from the first step on
+        image_size=options.image_size,
+        compile_network=options.compile,
+    )
     operations = multiply_adds(lambda: _loss(module.to(device), batch, dtype).backward())
     module.zero_grad(set_to_none=True)
     steps = _train(module, batch, options, precision)
@@ -153,8 +158,7 @@ def _view_batch(options: StepOptions, faces: list[np.ndarray]) -> dict[str, Tens
 
 def _loss(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> Tensor:
     with torch.autocast(batch["source"].device.type, dtype, enabled=dtype != torch.float32):
-        pdd, face, pose, _ = module.losses(batch)
-    return pdd + face.loss + face.calibrated_loss + pose.loss + pose.calibrated_loss
+        return module.losses(batch)[0]
 
 
 def _contrast(head: CalibratedContrast, projected: Tensor) -> None:

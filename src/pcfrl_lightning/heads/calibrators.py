@@ -3,13 +3,13 @@
 import math
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather
 
 
-class Calibrator(ABC):
+class Calibrator(nn.Module, ABC):
     """Chooses for each anchor the views of other images that become positives.
 
     ``alpha`` and ``neighborhood`` define the calibrator's score (pair alignment; alpha = 0 is the cosine). The pair
@@ -36,11 +36,11 @@ class Calibrator(ABC):
         weight = self.score_weight(len(context))
         return F.alignment_scores(anchors, context, similarity, weight) if weight else similarity
 
-    def begin_epoch(self, epoch: int) -> None:  # noqa: B027 (nothing to do for most)
+    def begin_epoch(self, epoch: int) -> None:
         """Called before every training epoch (counted from 0), for calibrators whose choice depends on it."""
 
     @abstractmethod
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """Select pairs; no argument carries a gradient.
 
         Args:
@@ -61,12 +61,13 @@ class NPAThreshold(Calibrator):
     """
 
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
+        super().__init__()
         if math.isnan(threshold):
             raise ValueError("threshold of NPAThreshold must be a number, got nan: it would accept nothing")
         self._set_score(alpha, neighborhood)
         self.threshold = threshold
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         return F.threshold_calibration(self.score(anchors, context, similarity), candidates, self.threshold)
 
@@ -79,11 +80,12 @@ class CosineThreshold(Calibrator):
     """
 
     def __init__(self, threshold: float) -> None:
+        super().__init__()
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold of CosineThreshold must be in [-1, 1], got {threshold}")
         self.threshold = threshold
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         return F.threshold_calibration(similarity, candidates, self.threshold)
 
@@ -98,12 +100,13 @@ class TopK(Calibrator):
     """
 
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
+        super().__init__()
         if k < 1:
             raise ValueError(f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
         self._set_score(alpha, neighborhood)
         self.k = k
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         return F.top_k_calibration(self.score(anchors, context, similarity), candidates, self.k)
 
@@ -111,7 +114,7 @@ class TopK(Calibrator):
 class NoCalibration(Calibrator):
     """No calibrated pairs: plain contrastive learning (the PCL and SimCLR rows). Its monitored score is the cosine."""
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         return F.no_calibration(similarity, candidates)
 
@@ -133,6 +136,7 @@ class AdaptiveThreshold(Calibrator):
         alpha: float = 10.0,
         neighborhood: F.Neighborhood = "mean",
     ) -> None:
+        super().__init__()
         if statistic not in ("mean", "quantile"):
             raise ValueError(f"statistic must be 'mean' or 'quantile', got {statistic!r}")
         if not 0 <= quantile <= 1:
@@ -141,7 +145,7 @@ class AdaptiveThreshold(Calibrator):
         self.statistic: F.Statistic = statistic
         self.quantile = quantile
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         best = F.top_k_calibration(self.score(anchors, context, similarity), candidates, k=1)
         threshold = F.adaptive_threshold(all_gather(best.score.squeeze(1)), self.statistic, self.quantile)
@@ -160,6 +164,7 @@ class DelayedStart(Calibrator):
     """
 
     def __init__(self, calibrator: Calibrator, start_epoch: int) -> None:
+        super().__init__()
         if start_epoch < 0:
             raise ValueError(f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
         self._set_score(calibrator.alpha, calibrator.neighborhood)
@@ -172,7 +177,7 @@ class DelayedStart(Calibrator):
         self.waiting = epoch < self.start_epoch
         self.calibrator.begin_epoch(epoch)
 
-    def __call__(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         if self.waiting:
             return F.no_calibration(self.score(anchors, context, similarity), candidates)

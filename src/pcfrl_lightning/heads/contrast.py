@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
-from pcfrl_lightning.distributed import all_gather, all_gather_with_grad, all_reduce_sum, rank, world_size
+from pcfrl_lightning.distributed import all_gather, all_reduce_sum, rank, world_size
 from pcfrl_lightning.heads.calibrators import Calibrator
 from pcfrl_lightning.heads.negatives import AllNegatives, Negatives, Views
 from pcfrl_lightning.heads.pair_terms import CalibratedPairs, PairTerm
@@ -27,6 +27,11 @@ class ContrastOutput(NamedTuple):
     stats: dict[str, Tensor]
     calibration: F.Calibration
     anchors: Tensor
+
+    def named(self, prefix: str) -> dict[str, Tensor]:
+        """Losses and statistics for the log, under ``prefix/``."""
+        losses = {"loss": self.loss, "calibrated_loss": self.calibrated_loss}
+        return {f"{prefix}/{name}": value for name, value in (losses | self.stats).items()}
 
 
 class CalibratedContrast(nn.Module):
@@ -103,7 +108,7 @@ class CalibratedContrast(nn.Module):
             context, length, similarity = F.batch_cosines(first, second)
             return Views(context, length, index, similarity), context
         local = torch.stack([F.upcast(first), F.upcast(second)]).unsqueeze(0)  # (1, 2, n, d)
-        features = all_gather_with_grad(local).transpose(0, 1).flatten(0, 2)  # (W, 2, n, d) -> (2 W n, d)
+        features = all_gather(local).transpose(0, 1).flatten(0, 2)  # (W, 2, n, d) -> (2 W n, d)
         context = F.normalize(features)
         anchors = context.index_select(0, index)
         return Views(context, features.norm(dim=1), index, anchors @ context.T), anchors
@@ -180,12 +185,14 @@ def _statistics(
         positive.mean(),
         negative.sum(),
         pairs - accepted,
+        calibration.accepted.any(dim=1).to(anchors.dtype).mean(),
     ]
-    # (W, 6)
+    # (W, 7)
     ranks = all_gather(torch.stack([value.to(anchors.dtype) for value in local]).unsqueeze(0))
-    calibrated, mean, _, positive_mean, negative_sum, negative_count = ranks.unbind(dim=1)
+    calibrated, mean, _, positive_mean, negative_sum, negative_count, share = ranks.unbind(dim=1)
     return {
         "calibrated": calibrated.sum(),
+        "calibrated_share": share.mean(),
         "alignment_mean": mean.mean(),
         "alignment_max": ranks[:, 2].max(),
         "threshold": calibration.threshold,

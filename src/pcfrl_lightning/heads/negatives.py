@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 
@@ -24,7 +24,7 @@ class Views(NamedTuple):
     mirrored: Tensor | None = None
 
 
-class Negatives(ABC):
+class Negatives(nn.Module, ABC):
     """Turns the negatives of each anchor into the log of the denominator's sum.
 
     Attributes:
@@ -34,14 +34,14 @@ class Negatives(ABC):
     needs_mirrored: bool = False
 
     @abstractmethod
-    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """``log sum exp(cos / temperature)`` over the negatives (m, M) bool -> (m,); -inf for an anchor without any."""
 
 
 class AllNegatives(Negatives):
     """Every view of another image that is not calibrated (default)."""
 
-    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
         return F.log_negatives(views.similarity, negatives, temperature)
 
@@ -54,11 +54,12 @@ class RandomNegatives(Negatives):
     """
 
     def __init__(self, k: int = 1) -> None:
+        super().__init__()
         if k < 1:
             raise ValueError(f"k of RandomNegatives must be >= 1, got {k}")
         self.k = k
 
-    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
         return F.log_negatives(views.similarity, F.random_negatives(negatives, self.k), temperature)
 
@@ -74,9 +75,10 @@ class MixedNegatives(Negatives):
     """
 
     def __init__(self, beta: float = 1.6) -> None:
+        super().__init__()
         self.beta = _checked(beta, "MixedNegatives")
 
-    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
         columns = F.candidate_columns(views.anchor_index, images=len(views.context) // 2)
         lam, permutation = _mixing(self.beta, columns.shape, views.similarity)
@@ -101,9 +103,10 @@ class MirroredNegatives(Negatives):
     needs_mirrored = True
 
     def __init__(self, beta: float = 1.6) -> None:
+        super().__init__()
         self.beta = _checked(beta, "MirroredNegatives")
 
-    def __call__(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`; raises ValueError for a batch without mirrored views."""
         if views.mirrored is None:
             raise ValueError("MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews")

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 
@@ -25,19 +25,20 @@ class CalibratedPairs(NamedTuple):
     denominator: F.Denominator
 
 
-class PairTerm(ABC):
+class PairTerm(nn.Module, ABC):
     """Loss of each proposed pair; the head averages it over the accepted ones."""
 
     alignment_gradient: bool = False
     """Whether the term needs the gradient through the alignment (a few passes over S, or d x d products)."""
 
     @abstractmethod
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """Loss of every proposed pair, (m, k)."""
 
 
 class _Weighted(PairTerm):
     def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
         if not beta > 0:
             raise ValueError(f"beta must be > 0, got {beta}")
         self.beta = beta
@@ -53,7 +54,7 @@ class Eq7(_Weighted):
 
     alignment_gradient = True
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         return F.eq7_term(
             pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
@@ -67,7 +68,7 @@ class LossWeight(_Weighted):
         beta: > 0; scales the gradient of calibrated pairs.
     """
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         return F.loss_weight_term(
             pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
@@ -81,7 +82,7 @@ class ExponentWeight(_Weighted):
         beta: > 0.
     """
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         return F.exponent_term(
             pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
@@ -91,7 +92,7 @@ class ExponentWeight(_Weighted):
 class CosineOnly(PairTerm):
     """Table 8, cosine: a calibrated partner is a positive like any other (weight 1)."""
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         return F.cosine_term(pairs.cosine, pairs.log_negative, pairs.temperature, pairs.denominator)
 
@@ -101,7 +102,7 @@ class AlignmentOnly(PairTerm):
 
     alignment_gradient = True
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         return F.npa_term(pairs.alignment, pairs.log_negative, pairs.temperature, pairs.denominator)
 
@@ -114,11 +115,12 @@ class Attention(PairTerm):
     """
 
     def __init__(self, temperature: float = 0.07) -> None:
+        super().__init__()
         if not temperature > 0:
             raise ValueError(f"temperature of Attention must be > 0, got {temperature}")
         self.temperature = temperature
 
-    def __call__(self, pairs: CalibratedPairs) -> Tensor:
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
         normalizer = F.log_negatives(pairs.similarity, pairs.candidates, self.temperature).unsqueeze(1)
         weight = F.attention_weights(pairs.cosine, normalizer, self.temperature)

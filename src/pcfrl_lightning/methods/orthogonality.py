@@ -2,29 +2,29 @@
 
 from abc import ABC, abstractmethod
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from pcfrl_lightning.distributed import all_gather_with_grad
+from pcfrl_lightning.distributed import all_gather
 from pcfrl_lightning.functional import cross_covariance_loss, orthogonality_loss
 
 
-class Orthogonality(ABC):
+class Orthogonality(nn.Module, ABC):
     """Penalty on what the face and the pose features share: ``(N, D), (N, D) -> scalar``."""
 
     @abstractmethod
-    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:
+    def forward(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         """Return the penalty, averaged over the global batch."""
 
 
 class PerSampleOrthogonality(Orthogonality):
     """Eq. 2: the squared dot product of each image's L2-normalised face and pose features, averaged over images."""
 
-    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:
+    def forward(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         return orthogonality_loss(f_f, f_p)
 
 
 class CrossCovariance(Orthogonality):
     """The public PCL code's variant: squared cross-covariance of the batch-centred features (method 3)."""
 
-    def __call__(self, f_f: Tensor, f_p: Tensor) -> Tensor:
-        return cross_covariance_loss(all_gather_with_grad(f_f), all_gather_with_grad(f_p))
+    def forward(self, f_f: Tensor, f_p: Tensor) -> Tensor:
+        return cross_covariance_loss(all_gather(f_f), all_gather(f_p))

@@ -1,34 +1,39 @@
-"""The LightningModule: PDD, two calibrated contrastive heads, DWA (paper section 3, Eq. 8)."""
+"""PCFRL: PDD, two calibrated contrastive heads, DWA (paper section 3, Eq. 8)."""
 
-from typing import Any
+from copy import deepcopy
+from typing import Any, NamedTuple
 
-import lightning as L
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from pcfrl_lightning.distributed import all_reduce_sum_no_grad
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.functional import reconstruction_loss
-from pcfrl_lightning.heads import CalibratedContrast, ContrastOutput, Eq7, NPAThreshold
+from pcfrl_lightning.heads import CalibratedContrast, ContrastOutput, DelayedStart, Eq7, NPAThreshold
+from pcfrl_lightning.methods.base import Method
 from pcfrl_lightning.methods.orthogonality import Orthogonality, PerSampleOrthogonality
 from pcfrl_lightning.methods.task_weights import DWA, TaskWeights
 from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.hparams import save_described_hyperparameters
-from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
-from pcfrl_lightning.rng import restore_rng, rng_state
-from pcfrl_lightning.schedule import scheduled
 
 # Views in the order of the one backbone pass: pose features come from the first four, face features from the last four.
 VIEW_ORDER = ("pose_1", "pose_2", "source", "target", "face_1", "face_2")
 
 
-class PCFRL(L.LightningModule):
+class Parts(NamedTuple):
+    """The summands of Eq. 8 before weighting: L_PDD is ``reconstruction`` (Eq. 1) plus ``orthogonality`` (Eq. 2)."""
+
+    reconstruction: Tensor
+    orthogonality: Tensor
+    face: ContrastOutput
+    pose: ContrastOutput
+
+
+class PCFRL(Method):
     """Pose-disentangled contrastive facial representation learning.
 
     ``L = L_PDD + alpha_pose (L_p + L'_p) + alpha_face (L_f + L'_f)`` (Eq. 8), one optimiser step, one backbone pass
-    over all six views of the batch. Without arguments this is the paper's model. PCL is the same module with
-    ``calibrator: NoCalibration`` in both heads.
+    over all six views of the batch. Without arguments this is the paper's model with one change that was measured to be
+    needed: calibration begins after six epochs, and a calibrated pair weighs as much as an ordinary one
+    (docs/calibration.md). PCL is the same module with ``calibrator: NoCalibration``.
 
     Batches are dictionaries of float views in [0, 1], each ``(N, 3, S, S)``: ``source``, ``target``, ``face_1``,
     ``face_2``, ``pose_1``, ``pose_2``; and ``pose_negatives`` ``(N, K, 3, S, S)`` for ``MirroredNegatives``.
@@ -40,8 +45,11 @@ class PCFRL(L.LightningModule):
 
     Args:
         backbone: any module mapping images to ``(B, C, H, W)``; default: the paper's, ``FaceBackbone(width=1.0)``.
-        face_contrast: contrast of the non-pose face features; default: NPA, T = 1, alpha = 10, beta = 1.0.
-        pose_contrast: contrast of the pose features; default: NPA, T = 1, alpha = 10, beta = 0.2.
+        contrast: contrast of both the non-pose face features and the pose features; default: NPA from epoch 6 on,
+            T = 1, alpha = 10, Eq. 7 with beta = 1.0 for the face and 0.2 for the pose.
+        pose_beta: beta of the pair term of the pose, where it is not that of ``contrast``.
+        face_contrast: contrast of the face alone, in place of ``contrast``.
+        pose_contrast: contrast of the pose alone, in place of ``contrast`` and ``pose_beta``.
         orthogonality: reading of Eq. 2; default: per sample.
         task_weights: alpha_face and alpha_pose of Eq. 8; default: DWA with temperature 2.
         image_size: side of the square views in pixels.
@@ -51,12 +59,17 @@ class PCFRL(L.LightningModule):
         compile_network: compile the backbone, the subnets and the decoder with ``torch.compile``.
 
     Raises:
-        ValueError: a negative ``input_noise``, or mirrored negatives in ``face_contrast``.
+        ValueError: a negative ``input_noise``, ``pose_beta`` not above 0, or mirrored negatives of the face.
     """
+
+    network: PCFRLNetwork
+    views = VIEW_ORDER
 
     def __init__(
         self,
         backbone: nn.Module | None = None,
+        contrast: CalibratedContrast | None = None,
+        pose_beta: float | None = None,
         face_contrast: CalibratedContrast | None = None,
         pose_contrast: CalibratedContrast | None = None,
         orthogonality: Orthogonality | None = None,
@@ -66,13 +79,14 @@ class PCFRL(L.LightningModule):
         input_noise: float = 0.0,
         compile_network: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(compile_network)
         if input_noise < 0:
             raise ValueError(f"input_noise must be at least 0, got {input_noise}")
-        save_described_hyperparameters(self)
         self.network = PCFRLNetwork(backbone or FaceBackbone(), image_size, projection_dim)
-        self.face_contrast = face_contrast or CalibratedContrast(NPAThreshold(), Eq7(beta=1.0))
-        self.pose_contrast = pose_contrast or CalibratedContrast(NPAThreshold(), Eq7(beta=0.2))
+        if contrast is None:
+            contrast, pose_beta = default_contrast(), pose_beta or 0.2
+        self.face_contrast = face_contrast or deepcopy(contrast)
+        self.pose_contrast = pose_contrast or with_beta(contrast, pose_beta)
         if self.face_contrast.negatives.needs_mirrored:
             raise ValueError(
                 f"face_contrast.negatives cannot be {type(self.face_contrast.negatives).__name__}: mirrored views are "
@@ -81,71 +95,56 @@ class PCFRL(L.LightningModule):
         self.orthogonality = orthogonality or PerSampleOrthogonality()
         self.task_weights = task_weights or DWA()
         self.input_noise = input_noise
-        self.compile_network = compile_network
-        self._broken_steps = torch.zeros(())
+        # what both heads became is kept under their own names
+        self.contrast = self.pose_beta = None
+        self.keep_arguments()
 
-    def setup(self, stage: str) -> None:
-        """Share batch statistics over ranks, choose the memory format, compile if asked."""
-        if self.trainer.world_size > 1:
-            sync_batch_norm(self.network, self.trainer.strategy.root_device.type)
-        self.network.to(memory_format=torch.channels_last)
-        if self.compile_network and stage == "fit":
-            for part in (
-                self.network.backbone,
-                self.network.face_subnet,
-                self.network.pose_subnet,
-                self.network.decoder,
-            ):
-                part.compile()
+    @property
+    def backbone(self) -> nn.Module:
+        """The trunk of ``network``."""
+        return self.network.backbone
+
+    @property
+    def image_size(self) -> int:
+        """Side of the views in pixels."""
+        return self.network.image_size
+
+    @property
+    def projection_dim(self) -> int:
+        """Length of z_f and z_p."""
+        return self.network.projection_dim
+
+    def compiled_parts(self) -> list[nn.Module]:
+        network = self.network
+        return [network.backbone, network.face_subnet, network.pose_subnet, network.decoder]
 
     def forward(self, images: Tensor) -> Tensor:
         """F_s, the feature of every linear evaluation: ``(B, 3, H, W)`` in [0, 1] to ``(B, C * h * w)``."""
         return self.network.backbone(images).flatten(1)
 
-    def on_train_epoch_start(self) -> None:
-        """Tell the calibrators which epoch begins."""
-        for head in (self.face_contrast, self.pose_contrast):
-            head.calibrator.begin_epoch(self.current_epoch)
-        self._broken_steps = torch.zeros((), device=self.device)
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """One step of Eq. 8; logs every part."""
-        pdd, face, pose, stats = self.losses(batch)
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Eq. 8 with the weights of the epoch, which take note of the losses; and every part."""
+        parts = self.parts(batch)
+        face, pose, alpha = parts.face, parts.pose, self.task_weights.weights
         tasks = torch.stack([face.loss + face.calibrated_loss, pose.loss + pose.calibrated_loss])
         self.task_weights.observe(tasks)
-        loss = pdd + (self.task_weights.weights * tasks).sum()
-        alpha = self.task_weights.weights
-        self._broken_steps += ~loss.detach().isfinite()
-        stats |= {"loss": loss, "alpha_face": alpha[0], "alpha_pose": alpha[1]}
-        stats |= head_stats("face", face) | head_stats("pose", pose)
-        images = len(batch["source"])
-        self.log_dict({f"train/{name}_step": value.detach() for name, value in stats.items()}, batch_size=images)
-        epoch = {f"train/{name}_epoch": value.detach() for name, value in stats.items()}
-        # ranks are averaged once, when the epoch ends
-        self.log_dict(epoch, on_step=False, on_epoch=True, sync_dist=True, batch_size=images)
-        self.log("loss", loss.detach(), prog_bar=True, logger=False, batch_size=images)
-        return loss
+        stats = {"reconstruction": parts.reconstruction, "orthogonality": parts.orthogonality}
+        stats |= {"alpha_face": alpha[0], "alpha_pose": alpha[1], **face.named("face"), **pose.named("pose")}
+        loss = parts.reconstruction + parts.orthogonality + (alpha * tasks).sum()
+        return loss, {name: value.detach() for name, value in stats.items()}
 
-    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, ContrastOutput, ContrastOutput, dict[str, Tensor]]:
-        """L_PDD, the face contrast, the pose contrast, and the parts of L_PDD for the log."""
+    def parts(self, batch: dict[str, Tensor]) -> Parts:
+        """Every summand of Eq. 8."""
         network, pair = self.network, 2 * len(batch["source"])
         maps = self.encode_views(batch)
         f_p_views, f_p_pdd = network.pose_subnet(maps[: 2 * pair]).flatten(1).split(pair)
         f_f_pdd, f_f_views = network.face_subnet(maps[pair:]).flatten(1).split(pair)
         reconstruction = self.reconstruction(batch, f_f_pdd, f_p_pdd)
-        orthogonality = sum(
-            (self.orthogonality(f_f, f_p) for f_f, f_p in zip(f_f_pdd.chunk(2), f_p_pdd.chunk(2), strict=True)),
-            start=reconstruction.new_zeros(()),
-        )
+        (f_f, f_f_hat), (f_p, f_p_hat) = f_f_pdd.chunk(2), f_p_pdd.chunk(2)
+        orthogonality = self.orthogonality(f_f, f_p) + self.orthogonality(f_f_hat, f_p_hat)
         face = self.face_contrast(*network.project_face(f_f_views).chunk(2))
         z_p, mirrored = self.project_pose_views(f_p_views, batch)
-        pose = self.pose_contrast(*z_p.chunk(2), mirrored)
-        return (
-            reconstruction + orthogonality,
-            face,
-            pose,
-            {"reconstruction": reconstruction, "orthogonality": orthogonality},
-        )
+        return Parts(reconstruction, orthogonality, face, self.pose_contrast(*z_p.chunk(2), mirrored))
 
     def encode_views(self, batch: dict[str, Tensor]) -> Tensor:
         """Backbone maps ``(6 N, C, h, w)`` of all views in the order of ``VIEW_ORDER``, in one pass."""
@@ -167,7 +166,7 @@ class PCFRL(L.LightningModule):
             )
         maps = self.network.backbone(images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
         mirrored = self.network.pose_subnet(maps).flatten(1)
-        # one pass, so that batch statistics tell the mirrored views from the others by nothing
+        # one pass, so that both are normalised with the same batch statistics
         z_p, z_mirrored = self.network.project_pose(torch.cat([f_p, mirrored])).split([len(f_p), len(mirrored)])
         return z_p, z_mirrored.unflatten(0, images.shape[:2])
 
@@ -179,41 +178,29 @@ class PCFRL(L.LightningModule):
         )
         return reconstruction_loss(batch["source"], batch["target"], images.unflatten(0, (4, -1)))
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Features of plain images ``{"image": uint8 (N, 3, S, S), "index": (N,)}``, on the CPU in float32."""
-        features = self.network.encode(batch["image"].float() / 255)._asdict()
-        return {"index": batch["index"].cpu()} | {name: value.float().cpu() for name, value in features.items()}
-
-    def on_train_epoch_end(self) -> None:
-        """Update DWA from the epoch means over all ranks; say so when its bound had to act.
-
-        Raises:
-            UsageError: a loss of the epoch was not finite. The checkpoint of the epoch before is kept.
-        """
-        broken = int(all_reduce_sum_no_grad(self._broken_steps))
-        if broken:
-            raise UsageError(
-                f"the loss was not finite in {broken} steps of epoch {self.current_epoch}: lower optimizer.lr, or set "
-                "trainer.gradient_clip_val; the checkpoint of the epoch before is untouched"
-            )
+    def end_epoch(self, means: dict[str, Tensor]) -> None:
+        """Update the task weights, say so when their bound had to act, and warn of a threshold that is none."""
         bounded = self.task_weights.end_epoch()
         self.log("train/dwa_bounded", bounded.float().sum(), sync_dist=True)  # equal on all ranks
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, lr 1e-4, betas (0.9, 0.999), cosine annealing over the run (paper 4.1); a yaml may inject others."""
-        return scheduled(self, torch.optim.Adam(self.parameters(), lr=1e-4))
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the random state, so that a resumed run continues exactly."""
-        checkpoint["rng_state"] = rng_state()
+        self.warn_of_many_pairs(means, {"face": "model.contrast.calibrator", "pose": "model.contrast.calibrator"})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the random state of the interrupted run."""
-        if "rng_state" in checkpoint:
-            restore_rng(checkpoint["rng_state"])
+        """Leave out two sums that older checkpoints keep among the weights."""
+        for name in ("total", "steps"):
+            checkpoint["state_dict"].pop(f"task_weights.{name}", None)
+        super().on_load_checkpoint(checkpoint)
 
 
-def head_stats(name: str, output: ContrastOutput) -> dict[str, Tensor]:
-    """Name the losses and statistics of one head for the log."""
-    losses = {f"{name}/loss": output.loss, f"{name}/calibrated_loss": output.calibrated_loss}
-    return losses | {f"{name}/{key}": value for key, value in output.stats.items()}
+def default_contrast() -> CalibratedContrast:
+    """NPA of the paper, begun in epoch 6, with the calibrated loss divided by 2N."""
+    return CalibratedContrast(DelayedStart(NPAThreshold(), start_epoch=6), Eq7(), calibrated_mean="anchors")
+
+
+def with_beta(contrast: CalibratedContrast, beta: float | None) -> CalibratedContrast:
+    """A copy, with another beta if one is given; pair terms without beta stay as they are."""
+    if beta is not None and not beta > 0:
+        raise ValueError(f"pose_beta must be > 0, got {beta}")
+    copy = deepcopy(contrast)
+    if beta is not None and hasattr(copy.pair_term, "beta"):
+        setattr(copy.pair_term, "beta", beta)  # noqa: B010 (of the classes that have one)
+    return copy

@@ -5,8 +5,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.distributed import all_reduce_sum
 from pcfrl_lightning.functional import dwa_ratios, dwa_weights
+from pcfrl_lightning.methods.means import EpochMeans
 
 TASKS = ("face", "pose")
 
@@ -44,44 +44,39 @@ class FixedWeights(TaskWeights):
         return
 
     def end_epoch(self) -> Tensor:
-        return torch.zeros(len(TASKS), dtype=torch.bool)
+        return torch.zeros(len(TASKS), dtype=torch.bool, device=self.weights.device)
 
 
 class DWA(TaskWeights):
     """Dynamic weight average (Liu et al. 2019; Eq. 8): weights follow how fast each task's loss falls.
 
-    The epoch means are buffers, hence part of the checkpoint: a resumed run continues with the same weights. The first
-    two epochs use weight 1.
+    Weights and epoch means are buffers, equal on all ranks and part of the checkpoint: a resumed run continues with the
+    same weights. The first two epochs use weight 1.
 
     Args:
         temperature: softness of the weighting, above 0 (paper: 2).
     """
 
-    total: Tensor
-    steps: Tensor
     history: Tensor
     epochs: Tensor
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
+        self.means = EpochMeans()
         self.register_buffer("weights", torch.ones(len(TASKS)))
-        self.register_buffer("total", torch.zeros(len(TASKS)))
-        self.register_buffer("steps", torch.zeros(()))
         self.register_buffer("history", torch.zeros(2, len(TASKS)))  # epoch means: t - 2, t - 1
         self.register_buffer("epochs", torch.zeros((), dtype=torch.long))
 
     def observe(self, losses: Tensor) -> None:
-        self.total += losses.detach().float()
-        self.steps += 1
+        self.means.update(losses)
 
     def end_epoch(self) -> Tensor:
-        mean = all_reduce_sum(self.total) / all_reduce_sum(self.steps).clamp_min(1)
+        mean = self.means.compute()
+        self.means.reset()
         self.history.copy_(torch.stack([self.history[1], mean]))
-        self.total.zero_()
-        self.steps.zero_()
         self.epochs += 1
         if int(self.epochs) < 2:
             return torch.zeros_like(mean, dtype=torch.bool)

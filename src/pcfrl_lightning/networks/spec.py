@@ -7,6 +7,8 @@ import inspect
 from importlib import import_module
 from typing import Any
 
+from torch import nn
+
 _PRIMITIVE = (str, int, float, bool, type(None))
 
 
@@ -26,7 +28,9 @@ def describe(value: Any) -> Any:
         return {key: describe(item) for key, item in value.items()}
     cls = type(value)
     arguments = {}
-    for name, parameter in inspect.signature(cls).parameters.items():
+    # the signature of a module that takes nothing is (*args, **kwargs)
+    parameters = {} if cls.__init__ is nn.Module.__init__ else inspect.signature(cls).parameters
+    for name, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or not hasattr(value, name):
             raise TypeError(
                 f"{cls.__module__}.{cls.__qualname__} does not keep its argument '{name}' in an attribute of that "

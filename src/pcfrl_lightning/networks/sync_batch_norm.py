@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pcfrl_lightning.distributed import all_reduce_sum, is_distributed
+from pcfrl_lightning.distributed import all_reduce_sum, world_size
 from pcfrl_lightning.functional.precision import full_precision
 
 
@@ -21,7 +21,7 @@ class GlobalBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, ...) -> the same shape and dtype."""
-        if not (self.training and is_distributed()):
+        if not (self.training and world_size() > 1):
             return super().forward(input)
         self._check_input_dim(input)
         return self._normalize(input).to(input.dtype)

@@ -1,0 +1,210 @@
+"""What all self-supervised methods have in common."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.heads import Calibrator
+from pcfrl_lightning.methods.means import EpochMeans
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.networks.spec import build, describe
+from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
+from pcfrl_lightning.schedule import scheduled
+
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+_BROKEN = "broken"  # share of steps whose loss was not finite
+
+
+class Method(L.LightningModule, ABC):
+    """A self-supervised method: a subclass builds ``network``, implements :meth:`losses`, and ends its ``__init__``
+    with ``self.keep_arguments()``.
+
+    The rest is here: Adam with a cosine schedule, batch statistics over ranks, memory format, compilation, the end of a
+    diverged run, logging, and checkpoints from which :meth:`load_from_checkpoint` rebuilds the method.
+
+    - The random numbers of a step are a function of (seed, epoch, batch, rank): ranks draw different ones, and a run
+      that is resumed inside an epoch draws those of the uninterrupted run.
+    - Calibrators know the epoch in every step, also after such a resume.
+    - Statistics of a step are logged every ``log_every_n_steps`` steps as ``train/NAME_step``, their means over the
+      epoch and over ranks as ``train/NAME_epoch``. Between two logging steps nothing is read from the device.
+
+    Attributes:
+        network: the encoder and what the method puts on top of it.
+        views: names of the views that a batch must hold, each float (N, 3, S, S) in [0, 1].
+    """
+
+    network: nn.Module
+    views: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, compile_network: bool = False) -> None:
+        super().__init__()
+        self.compile_network = compile_network
+        self.step_means = EpochMeans()
+        self._names: list[str] = []
+        self._seed = torch.initial_seed()
+        self._warned = False
+
+    @abstractmethod
+    def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch of views, and statistics for the log: detached scalars on the device."""
+
+    def keep_arguments(self) -> None:
+        """Keep the arguments of ``__init__`` as primitives, which a checkpoint can hold.
+
+        Raises:
+            TypeError: an argument, or one of an injected object, is not kept in an attribute of its name.
+        """
+        self.save_hyperparameters(describe(self)["init_args"])
+
+    def compiled_parts(self) -> list[nn.Module]:
+        """What ``compile_network`` compiles: modules that the method calls, as they are called."""
+        return [self.network]
+
+    def end_epoch(self, means: dict[str, Tensor]) -> None:
+        """Called on all ranks when an epoch ends, with the global means of the statistics."""
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """No callbacks; the first hook of a run, so a precision that cannot work is refused before data is read.
+
+        Raises:
+            UsageError: names the precision and those that work.
+        """
+        if self.trainer.training and self.trainer.precision not in PRECISIONS:
+            raise UsageError(
+                f"trainer.precision {self.trainer.precision} would keep weights and losses in that type; "
+                f"use one of {', '.join(PRECISIONS)}"
+            )
+        return []
+
+    def setup(self, stage: str) -> None:
+        """Share batch statistics over ranks, choose the memory format, compile if asked."""
+        if self.trainer.world_size > 1:
+            sync_batch_norm(self.network, self.trainer.strategy.root_device.type)
+        self.network.to(memory_format=torch.channels_last)
+        if self.compile_network and stage == "fit":
+            for part in self.compiled_parts():
+                part.compile()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Loss of one batch.
+
+        Raises:
+            UsageError: the batch lacks a view.
+        """
+        missing = [name for name in self.views if name not in batch]
+        if missing:
+            raise UsageError(
+                f"{type(self).__name__} trains on views, and the batch has no {', '.join(missing)}: give the data "
+                "module views, such as AlbumentationsViews (data.views)"
+            )
+        self._begin_step(batch_idx)
+        loss, stats = self.losses(batch)
+        stats = {"loss": loss.detach(), **stats}
+        self._names = [*stats, _BROKEN]
+        self.step_means.update(torch.stack([*stats.values(), ~stats["loss"].isfinite()]))
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log_dict({f"train/{name}_step": value for name, value in stats.items()}, on_step=True, on_epoch=False)
+            # a value logged for the bar would be read from the device in every later step
+            self.trainer.progress_bar_metrics["loss"] = loss.item()
+        return loss
+
+    def _begin_step(self, batch_idx: int) -> None:
+        for module in self.modules():
+            if isinstance(module, Calibrator):
+                module.begin_epoch(self.current_epoch)
+        entropy = [self._seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
+
+    def on_train_epoch_end(self) -> None:
+        """Log the means of the epoch.
+
+        Raises:
+            UsageError: a loss of the epoch was not finite. The checkpoint of the epoch before is kept.
+        """
+        means = dict(zip(self._names, self.step_means.compute(), strict=True))
+        self.step_means.reset()
+        broken = round(means.pop(_BROKEN).item() * self.trainer.num_training_batches)
+        if broken:
+            raise UsageError(
+                f"the loss was not finite in {broken} steps of epoch {self.current_epoch}: lower optimizer.lr, or set "
+                "trainer.gradient_clip_val; the checkpoint of the epoch before is untouched"
+            )
+        self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
+        self.end_epoch(means)
+
+    def warn_of_many_pairs(self, means: Mapping[str, Tensor], heads: Mapping[str, str]) -> None:
+        """Warn once if a threshold let through more than half of the anchors of an epoch.
+
+        Args:
+            means: of the statistics, with those of a head under ``NAME/...``.
+            heads: NAME of each head, and the key of its calibrator.
+        """
+        for name, key in heads.items():
+            share = means[f"{name}/calibrated_share"].item()
+            if share > 0.5 and means[f"{name}/threshold"].isfinite() and not self._warned:
+                self._warned = True
+                rank_zero_warn(
+                    f"{share:.0%} of the {name} anchors were calibrated in epoch {self.current_epoch}: calibrated "
+                    f"pairs should be few; wrap {key} in DelayedStart, or raise its threshold (docs/calibration.md)"
+                )
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
+        """Features of plain images ``{"image": uint8 (N, 3, S, S), "index": (N,)}``, on the CPU in float32."""
+        features = self.network.encode(batch["image"].float() / 255)._asdict()  # type: ignore[operator]
+        return {"index": batch["index"].cpu()} | {name: value.float().cpu() for name, value in features.items()}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Adam, lr 1e-4, betas (0.9, 0.999), cosine annealing over the run (paper 4.1); a yaml may inject others."""
+        return scheduled(self, torch.optim.Adam(self.parameters(), lr=1e-4))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the seed and the sums of the epoch so far; called on all ranks."""
+        sums = {name: means.global_sums() for name, means in self._means()}
+        checkpoint["method"] = {"seed": self._seed, "names": self._names, "sums": sums}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the seed and the sums of the interrupted run."""
+        state = checkpoint.get("method", {})
+        self._seed, self._names = state.get("seed", self._seed), state.get("names", [])
+        for name, means in self._means():
+            if name in state.get("sums", {}):
+                means.restore(state["sums"][name], holder=self.global_rank == 0)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, trust: str | Iterable[str] = (), **overrides: Any
+    ) -> Self:
+        """The method of a checkpoint of ``pcfrl fit`` or ``pcfrl import-pcl``.
+
+        Nothing that the file names is called, except the project's own classes and those of packages in ``trust``.
+
+        Args:
+            checkpoint_path: the file.
+            map_location: device to put the method on; default: the CPU.
+            trust: packages whose classes may be built (``["my_package"]``).
+            **overrides: arguments of ``__init__`` that replace those in the file.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            DataError: it is damaged, or is not one of such a method.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+        method = cls(**{**build({key: build(value) for key, value in settings.items()}), **overrides})
+        missing, unexpected = method.load_state_dict(checkpoint["state_dict"], strict=False)
+        if [key for key in (*missing, *unexpected) if key.startswith("network.")]:
+            raise DataError(f"checkpoint {checkpoint_path} does not hold the network it describes")
+        return method.to(map_location or "cpu")
+
+    def _means(self) -> list[tuple[str, EpochMeans]]:
+        return [(name, module) for name, module in self.named_modules() if isinstance(module, EpochMeans)]

@@ -1,0 +1,42 @@
+"""Means over the steps of an epoch and over ranks."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+
+class EpochMeans(Metric):
+    """Running means of a vector of step values, summed over ranks by torchmetrics when they are computed.
+
+    The sums stay on the device; nothing is read before the epoch ends. They are no buffers, which DDP would overwrite
+    with those of rank 0; :class:`~pcfrl_lightning.methods.base.Method` puts their global values into checkpoints.
+    """
+
+    full_state_update = False
+    total: Tensor
+    steps: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("steps", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, values: Tensor) -> None:
+        """Add the values (K,) of one step of this rank; K is the same in every step."""
+        self.total = self.total + values.detach().float()
+        self.steps = self.steps + 1
+
+    def compute(self) -> Tensor:
+        """(K,) means over all steps of all ranks since the last reset."""
+        return self.total / self.steps.clamp(min=1)
+
+    def global_sums(self) -> dict[str, Tensor]:
+        """Sums over all ranks, for a checkpoint; every rank has to call this."""
+        with self.sync_context():
+            return {"total": self.total.cpu(), "steps": self.steps.cpu()}
+
+    def restore(self, sums: dict[str, Tensor], holder: bool) -> None:
+        """Continue from :meth:`global_sums`; one rank, the ``holder``, keeps the sums, the others begin at zero."""
+        for name, value in sums.items():
+            setattr(self, name, (value if holder else torch.zeros_like(value)).to(self.device))
+        self._update_count = 1  # an epoch that was saved after its last step has sums, but no update in this process
