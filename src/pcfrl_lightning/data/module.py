@@ -19,6 +19,7 @@ from pcfrl_lightning.data.loaders import (
     whole_batch,
 )
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, without_unreadable
+from pcfrl_lightning.data.resume import ResumableLoader, resume_point
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
@@ -153,11 +154,9 @@ class FaceData(L.LightningDataModule, ABC):
         if self._features or self.views is None:
             return self._loader("train")
         faces = self._split("train")
-        sampler = EpochSampler(faces, self._replicas(), self.trainer.global_rank if self.trainer else 0, self.seed)
-        if self.trainer:  # after a resume, Lightning starts the workers before it tells the sampler the epoch, and
-            # `current_epoch` does not yet count the epoch whose end was saved
-            started: Any = self.trainer.fit_loop.epoch_progress.current
-            sampler.set_epoch(started.processed)
+        rank = self.trainer.global_rank if self.trainer else 0
+        epoch, batches = resume_point(self.trainer) if self.trainer else (0, 0)
+        sampler = EpochSampler(faces, self._replicas(), rank, self.seed, epoch, batches * self.batch_size)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 
@@ -211,7 +210,7 @@ class FaceData(L.LightningDataModule, ABC):
         return self.image_loader(split) if split in self.splits else []
 
     def _data_loader(self, batches: Any, **options: Any) -> DataLoader[Any]:
-        return DataLoader(
+        return ResumableLoader(
             batches,
             batch_size=self.batch_size,
             num_workers=self.num_workers,

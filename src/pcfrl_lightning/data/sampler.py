@@ -1,6 +1,7 @@
 """The order of training images, as (epoch, index) pairs from which workers seed their random numbers."""
 
 from collections.abc import Iterator, Sized
+from itertools import islice
 
 from torch.utils.data import DistributedSampler
 
@@ -18,11 +19,18 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         replicas: number of processes.
         rank: this process, 0..replicas-1.
         seed: seed of the order.
+        epoch: the first epoch.
+        skip: how many images of the first epoch were trained on before an interruption and are left out.
     """
 
-    def __init__(self, data: Sized, replicas: int = 1, rank: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, data: Sized, replicas: int = 1, rank: int = 0, seed: int = 0, epoch: int = 0, skip: int = 0
+    ) -> None:
         super().__init__(data, num_replicas=replicas, rank=rank, shuffle=True, seed=seed, drop_last=True)  # type: ignore[arg-type]
+        self.epoch = self.first_epoch = epoch
+        self.skip = skip
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for index in super().__iter__():
+        skip = self.skip if self.epoch == self.first_epoch else 0
+        for index in islice(super().__iter__(), skip, None):
             yield self.epoch, int(index)  # type: ignore[call-overload]
