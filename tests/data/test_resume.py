@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 
+from pcfrl_lightning.callbacks import Throughput
 from tiny import TinyFaces, tiny_model, trainer
 
 
@@ -36,7 +37,7 @@ def fit(folder: Path, resumed: Path | None = None, workers: int = 0, **options) 
     watch = Watch()
     steps = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     ends = ModelCheckpoint(folder, "end={epoch}", every_n_epochs=1, save_top_k=-1, auto_insert_metric_name=False)
-    callbacks = [watch, steps, ends]
+    callbacks = [watch, steps, ends, Throughput()]
     run = trainer(folder, enable_checkpointing=True, callbacks=callbacks, **{"max_epochs": 2, **options})
     data = Faces(20 * run.num_devices, batch_size=4, num_workers=workers)
     run.fit(tiny_model(), data, ckpt_path=resumed)
@@ -69,6 +70,8 @@ def test_a_resumed_run_continues_at_the_next_batch(whole, tmp_path, name, traine
     resumed = fit(tmp_path, folder / f"{name}.ckpt", workers)
     assert resumed.batches == watch.batches[trained:]
     assert_same(folder, tmp_path)
+    saved = torch.load(tmp_path / "final.ckpt", weights_only=True)
+    assert saved["callbacks"]["Throughput"] == {"images_seen": 40}
 
 
 def test_after_the_last_batch_of_an_epoch_its_end_comes_first_and_the_next_resume_is_exact(whole, tmp_path):

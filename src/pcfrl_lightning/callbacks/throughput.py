@@ -19,16 +19,22 @@ class Throughput(L.Callback):
         self.images = self.last_images = 0
         self.images_seen = 0
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock; a run that is resumed inside an epoch does not start that epoch."""
         self.started = self.last_time = time.perf_counter()
         self.images = self.last_images = 0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock again."""
+        self.on_train_start(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the images of the batch on all ranks; log the speed now and then."""
-        self.images += len(batch["source"]) * trainer.world_size
+        images = len(batch["source"]) * trainer.world_size
+        self.images += images
+        self.images_seen += images
         if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
@@ -37,7 +43,6 @@ class Throughput(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch's mean speed."""
-        self.images_seen += self.images
         seconds = time.perf_counter() - self.started
         pl_module.log("train/images_per_second", self.images / seconds, rank_zero_only=True)
         pl_module.log("train/images_seen", float(self.images_seen), rank_zero_only=True)

@@ -155,8 +155,8 @@ class FaceData(L.LightningDataModule, ABC):
             return self._loader("train")
         faces = self._split("train")
         rank = self.trainer.global_rank if self.trainer else 0
-        epoch, batches = resume_point(self.trainer) if self.trainer else (0, 0)
-        sampler = EpochSampler(faces, self._replicas(), rank, self.seed, epoch, batches * self.batch_size)
+        epoch, done = resume_point(self.trainer) if self.trainer else (0, 0)
+        sampler = EpochSampler(faces, self._replicas(), rank, self.seed, epoch, done * self.batch_size)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 
