@@ -11,7 +11,7 @@ __version__ = version("pcfrl-lightning")
 
 _EXPORTS = {
     "PCFRL": "pcfrl_lightning.methods.pcfrl",
-    "load_network": "pcfrl_lightning.networks.checkpoint",
+    "load_encoder": "pcfrl_lightning.networks.encoder",
     "functional": "",
     "networks": "",
     "heads": "",
@@ -19,7 +19,7 @@ _EXPORTS = {
     "data": "",
     "probes": "",
 }
-__all__ = ["PCFRL", "__version__", "data", "functional", "heads", "load_network", "methods", "networks", "probes"]
+__all__ = ["PCFRL", "__version__", "data", "functional", "heads", "load_encoder", "methods", "networks", "probes"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,13 @@ import pytest
 import torch
 
 import trees
+from pcfrl_lightning import load_encoder
 from pcfrl_lightning.cli.main import main
 from pcfrl_lightning.cli.messages import summary
 from pcfrl_lightning.cli.resume import differences
 from pcfrl_lightning.cli.training import expand_aliases
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import load_network, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from tiny import tiny_model
 
 
@@ -149,7 +150,7 @@ def test_checkpoint_errors_name_the_file(tmp_path):
     state = {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams, "image_size": 64}}
     torch.save(state, tmp_path / "wrong.ckpt")
     with pytest.raises(DataError, match=r"wrong\.ckpt does not hold the network"):
-        load_network(tmp_path / "wrong.ckpt")
+        load_encoder(tmp_path / "wrong.ckpt")
 
 
 def test_a_checkpoint_that_wants_to_run_code_is_refused(tmp_path):

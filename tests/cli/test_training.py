@@ -7,7 +7,7 @@ import torch
 import wandb
 import yaml
 
-from pcfrl_lightning import load_network
+from pcfrl_lightning import load_encoder
 from pcfrl_lightning.data import FaceFolder
 
 SMALL = [
@@ -54,7 +54,7 @@ def test_another_backbone_from_the_command_line(pcfrl, faces, folder):
     small = [argument for argument in SMALL if "backbone.width" not in argument]
     cli = pcfrl(*PRETRAIN, "--data.root", faces, *other, "--model.backbone.out_index=-2", *small)
     assert type(cli.model.network.backbone).__name__ == "TimmBackbone"
-    again = load_network(folder / "runs/pretrain/version_0/checkpoints/last.ckpt")
+    again = load_encoder(folder / "runs/pretrain/version_0/checkpoints/last.ckpt")
     images = torch.rand(2, 3, 32, 32)
     torch.testing.assert_close(again.encode(images).f_s, cli.model.eval().network.encode(images).f_s)
 
@@ -176,7 +176,7 @@ def test_predict_writes_the_features_of_every_image(pcfrl, faces, folder):
     features = torch.load(path, weights_only=True)
     assert features["index"].tolist() == list(range(12))
     assert features["name"] == sorted(file.relative_to(faces).as_posix() for file in faces.rglob("*.png"))
-    network = load_network(checkpoint)
+    network = load_encoder(checkpoint)
     data = FaceFolder(faces, image_size=32, num_workers=0)
     images = torch.cat([batch["image"] for batch in data.image_loader("train")]).float() / 255
     expected = network.encode(images)  # in float32, the command ran in bf16

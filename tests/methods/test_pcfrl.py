@@ -4,7 +4,7 @@ import lightning as L
 import pytest
 import torch
 
-from pcfrl_lightning import PCFRL, functional, load_network
+from pcfrl_lightning import PCFRL, functional, load_encoder
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import (
     CalibratedContrast,
@@ -245,7 +245,7 @@ def test_checkpoint_path_alone_is_enough(tmp_path):
     assert isinstance(loaded.orthogonality, CrossCovariance)
     assert loaded.pose_contrast.pair_term.beta == 0.5
     images = torch.rand(2, 3, 32, 32)
-    network = load_network(tmp_path / "x.ckpt")
+    network = load_encoder(tmp_path / "x.ckpt")
     expected = model.eval()(images)
     torch.testing.assert_close(network.encode(images).f_s, expected)
     torch.testing.assert_close(loaded.eval()(images), expected)

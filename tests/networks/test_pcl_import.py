@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from pcfrl_lightning import load_encoder
 from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.checkpoint import load_network
 from pcfrl_lightning.networks.pcl_import import PCL_TO_PCFRL, from_pcl, import_pcl
 
 TOLERANCE = 1e-4
@@ -43,7 +43,7 @@ def test_golden_values(golden, tmp_path, prefix, wrapped):
     state = {prefix + key: value for key, value in recipe(keys).items()}
     torch.save({"state_dict": state, "epoch": 1000} if wrapped else state, tmp_path / "pcl.pth")
     import_pcl(tmp_path / "pcl.pth", tmp_path / "out" / "pcl.ckpt")
-    network = load_network(tmp_path / "out" / "pcl.ckpt").eval()
+    network = load_encoder(tmp_path / "out" / "pcl.ckpt").eval()
     arrays = {name: torch.from_numpy(array) for name, array in np.load(golden / "pcl_forward.npz").items()}
     logits = []
     network.decoder.blocks[-1].register_forward_hook(lambda module, args, output: logits.append(output))

@@ -11,7 +11,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.spec import describe
+from pcfrl_lightning.networks.rebuild import describe
 
 SIDE = 16
 

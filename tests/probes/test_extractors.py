@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.networks.checkpoint import load_network
+from pcfrl_lightning import load_encoder
 from pcfrl_lightning.probes.features.choice import check_source
 from pcfrl_lightning.probes.features.extract import NetworkFeatures, RandomNetwork
 from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
@@ -18,7 +18,7 @@ def images():
 def test_network_features_equal_a_direct_forward(checkpoint, images):
     extractor = NetworkFeatures(checkpoint)
     with torch.no_grad():
-        expected = load_network(checkpoint).encode(images.float() / 255)
+        expected = load_encoder(checkpoint).encode(images.float() / 255)
     found = extractor(images)
     assert list(found) == ["f_s", "f_f", "f_p"]
     for name, value in expected._asdict().items():

@@ -3,8 +3,7 @@
 from typing import Any
 
 import torch
-
-from pcfrl_lightning.networks.spec import build
+from lightning.pytorch.cli import instantiate_class
 
 
 def refusing_key(sections: dict[str, Any]) -> str:
@@ -37,7 +36,16 @@ def _innermost(spec: Any, key: str) -> str:
 
 def _refuses(spec: Any) -> bool:
     try:
-        build(spec)
+        _build(spec)
     except (ValueError, TypeError):
         return True
     return False
+
+
+def _build(spec: Any) -> Any:
+    """An object of the user's own configuration, arguments first."""
+    if not isinstance(spec, dict) or "class_path" not in spec:
+        return spec
+    arguments = {**(spec.get("init_args") or {}), **(spec.get("dict_kwargs") or {})}
+    built = {name: _build(argument) for name, argument in arguments.items()}
+    return instantiate_class((), {"class_path": spec["class_path"], "init_args": built})

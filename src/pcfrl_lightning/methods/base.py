@@ -13,11 +13,11 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
 from pcfrl_lightning.methods.means import EpochMeans
-from pcfrl_lightning.networks.checkpoint import read_checkpoint
-from pcfrl_lightning.networks.spec import build, describe
+from pcfrl_lightning.networks.encoder import Encoder
+from pcfrl_lightning.networks.rebuild import describe, rebuild_method
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from pcfrl_lightning.schedule import scheduled
 
@@ -43,7 +43,7 @@ class Method(L.LightningModule, ABC):
         views: names of the views that a batch must hold, each float (N, 3, S, S) in [0, 1].
     """
 
-    network: nn.Module
+    network: Encoder
     views: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, compile_network: bool = False) -> None:
@@ -160,15 +160,16 @@ class Method(L.LightningModule, ABC):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
         """Features of plain images ``{"image": uint8 (N, 3, S, S), "index": (N,)}``, on the CPU in float32."""
-        features = self.network.encode(batch["image"].float() / 255)._asdict()  # type: ignore[operator]
-        return {"index": batch["index"].cpu()} | {name: value.float().cpu() for name, value in features.items()}
+        features = self.network.features(batch["image"])
+        return {"index": batch["index"].cpu()} | {name: value.cpu() for name, value in features.items()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Adam, lr 1e-4, betas (0.9, 0.999), cosine annealing over the run (paper 4.1); a yaml may inject others."""
         return scheduled(self, torch.optim.Adam(self.parameters(), lr=1e-4))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the seed and the sums of the epoch so far; called on all ranks."""
+        """Add what describes the encoder, the seed and the sums of the epoch so far; called on all ranks."""
+        checkpoint["encoder"] = self.network.config
         sums = {name: means.global_sums() for name, means in self._means()}
         checkpoint["method"] = {"seed": self._seed, "names": self._names, "sums": sums}
 
@@ -198,12 +199,7 @@ class Method(L.LightningModule, ABC):
             FileNotFoundError: there is no file.
             DataError: it is damaged, or is not one of such a method.
         """
-        checkpoint = read_checkpoint(checkpoint_path)
-        settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-        method = cls(**{**build({key: build(value) for key, value in settings.items()}), **overrides})
-        missing, unexpected = method.load_state_dict(checkpoint["state_dict"], strict=False)
-        if [key for key in (*missing, *unexpected) if key.startswith("network.")]:
-            raise DataError(f"checkpoint {checkpoint_path} does not hold the network it describes")
+        method = rebuild_method(cls, checkpoint_path, trust, **overrides)
         return method.to(map_location or "cpu")
 
     def _means(self) -> list[tuple[str, EpochMeans]]:

@@ -1,7 +1,19 @@
-"""Networks: backbone, subnets, projectors and decoder."""
+"""Networks: backbone, subnets, projectors and decoder; encoders, the one way from a file to features."""
 
 from pcfrl_lightning.networks.backbone import FaceBackbone
-from pcfrl_lightning.networks.external import TimmBackbone
+from pcfrl_lightning.networks.encoder import Encoder, encoder_identity, load_encoder, untrained_encoder
+from pcfrl_lightning.networks.external import TimmBackbone, TimmEncoder, TorchvisionEncoder
 from pcfrl_lightning.networks.network import Features, PCFRLNetwork
 
-__all__ = ["FaceBackbone", "Features", "PCFRLNetwork", "TimmBackbone"]
+__all__ = [
+    "Encoder",
+    "FaceBackbone",
+    "Features",
+    "PCFRLNetwork",
+    "TimmBackbone",
+    "TimmEncoder",
+    "TorchvisionEncoder",
+    "encoder_identity",
+    "load_encoder",
+    "untrained_encoder",
+]

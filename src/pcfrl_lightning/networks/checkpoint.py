@@ -1,16 +1,19 @@
-"""Read checkpoints: a path alone gives the network, always with ``weights_only=True``."""
+"""Read files of weights: always without running code from them, with one line that says what is wrong."""
 
 import hashlib
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.spec import build
 
-PREFIX = "network."
+T = TypeVar("T")
+SHOWN = 3
+"""Missing, foreign and misshapen keys, of each so many, that a message about a wrong file names."""
 
 
 def file_sha256(path: str | Path) -> str:
@@ -20,6 +23,29 @@ def file_sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def one_line(error: BaseException, length: int = 240) -> str:
+    """The message of a foreign error in one short line; its type where it has no message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else text[:length] + " ..."
+
+
+def load_plain(path: str | Path) -> Any:
+    """Content of a ``torch.save`` file of tensors and primitives, on the CPU; no code of the file is run.
+
+    Raises:
+        DataError: the file is damaged or holds something else; the message names that object, but not the file.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
+        text = " ".join(str(error).split())
+        refused = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|type) ([\w.]+)", text)
+        if refused:
+            name = refused[1] or refused[2]
+            raise DataError(f"it holds an object {name} beside tensors and numbers, which is not loaded") from error
+        raise DataError(f"{type(error).__name__}: {text.split('. ')[0]}"[:240]) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -37,42 +63,46 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path} does not exist; give the path of a .ckpt file that `pcfrl fit` wrote"
         )
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
-        reason = f"{type(error).__name__}: {error}".split("\n")[0].split(". ")[0]
+        checkpoint = load_plain(path)
+    except DataError as error:
         raise DataError(
-            f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint ({reason}); give a .ckpt file that "
+            f"checkpoint {path} is damaged or is not a plain PyTorch checkpoint ({error}); give a .ckpt file that "
             "`pcfrl fit` or `pcfrl import-pcl` wrote"
         ) from error
     if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
         raise DataError(
             f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first"
         )
+    state, settings = checkpoint["state_dict"], checkpoint.setdefault("hyper_parameters", {})
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise DataError(f"checkpoint {path} is damaged: its 'state_dict' is not a dictionary of named tensors")
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise DataError(f"checkpoint {path} is damaged: its 'hyper_parameters' is not a dictionary of named settings")
     return checkpoint
 
 
-def build_network(hyper_parameters: dict[str, Any]) -> PCFRLNetwork:
-    """Build the untrained network that a checkpoint's hyper-parameters describe."""
-    network = {key: hyper_parameters[key] for key in ("image_size", "projection_dim") if key in hyper_parameters}
-    backbone = hyper_parameters.get("backbone")
-    return PCFRLNetwork(build(backbone) if backbone else FaceBackbone(), **network)
+def strip_wrappers(state: Mapping[str, T]) -> dict[str, T]:
+    """Names without what DistributedDataParallel (``module.``) and torch.compile (``_orig_mod.``) add to them."""
+    bare = {re.sub(r"(^|(?<=\.))_orig_mod\.", "", key): value for key, value in state.items()}
+    return {re.sub(r"^(module\.)+", "", key): value for key, value in bare.items()}
 
 
-def load_network(path: str | Path) -> PCFRLNetwork:
-    """Load the trained network of a checkpoint, in evaluation mode, from the path alone.
+def check_weights(expected: Mapping[str, torch.Size], state: Mapping[str, Tensor]) -> None:
+    """Compare names and shapes of weights.
 
     Raises:
-        FileNotFoundError: there is no file at ``path``.
-        DataError: the checkpoint is damaged, or its weights do not fit the network that it describes.
+        ValueError: one line with the first missing, unexpected and wrongly shaped names and the number of others.
     """
-    checkpoint = read_checkpoint(path)
-    if "head.weights.0" in checkpoint["state_dict"]:
-        raise DataError(f"checkpoint {path} is the head of a probe; give the checkpoint of the pretraining")
-    network = build_network(checkpoint.get("hyper_parameters", {}))
-    weights = {key[len(PREFIX) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)}
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise DataError(f"checkpoint {path} does not hold the network it describes: {reason} ...") from error
-    return network.eval()
+    missing = [f"missing {key}" for key in expected if key not in state]
+    foreign = [f"unexpected {key}" for key in state if key not in expected]
+    misshapen = [
+        f"{key} has shape {tuple(state[key].shape)}, not {tuple(shape)}"
+        for key, shape in expected.items()
+        if key in state and state[key].shape != shape
+    ]
+    if missing or foreign or misshapen:
+        shown = [problem for kind in (missing, foreign, misshapen) for problem in kind[:SHOWN]]
+        rest = len(missing) + len(foreign) + len(misshapen) - len(shown)
+        raise ValueError("; ".join(shown) + (f"; and {rest} more" if rest else ""))

@@ -1,10 +1,19 @@
-"""Backbones of other libraries."""
+"""Models of timm and torchvision: as the backbone of a method, and as frozen encoders."""
 
+import sys
+from abc import abstractmethod
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.networks.checkpoint import check_weights, one_line
+from pcfrl_lightning.networks.encoder import Encoder, load_weights
+
+_Foreign = TypeVar("_Foreign", bound="_ForeignEncoder")
 
 
 class TimmBackbone(nn.Module):
@@ -35,11 +44,19 @@ class TimmBackbone(nn.Module):
         self.pretrained = pretrained
         self.out_index = out_index
         self.in_chans = in_chans
-        self.model = _create(model_name, pretrained, out_index, in_chans)
+        self.model = _timm_model(
+            model_name, pretrained=pretrained, in_chans=in_chans, features_only=True, out_indices=(out_index,)
+        )
         self.out_channels: int = self.model.feature_info.channels()[-1]
-        config = self.model.pretrained_cfg if pretrained else {}
-        self.register_buffer("mean", _per_channel(config.get("mean", 0.0)), persistent=False)
-        self.register_buffer("std", _per_channel(config.get("std", 1.0)), persistent=False)
+        self._normalize_as_pretrained(pretrained)
+
+    @classmethod
+    def from_description(cls, pretrained: bool = False, **arguments: Any) -> "TimmBackbone":
+        """The same architecture and normalisation with random weights, without a download."""
+        backbone = cls(**arguments)
+        backbone.pretrained = pretrained
+        backbone._normalize_as_pretrained(pretrained)
+        return backbone
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, in_chans, H, W) images in [0, 1] to the chosen map."""
@@ -47,30 +64,170 @@ class TimmBackbone(nn.Module):
         channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return x.permute(0, 3, 1, 2) if channels_last else x
 
+    def _normalize_as_pretrained(self, pretrained: bool) -> None:
+        config = self.model.pretrained_cfg if pretrained else {}
+        self.register_buffer("mean", _per_channel(config.get("mean", 0.0)), persistent=False)
+        self.register_buffer("std", _per_channel(config.get("std", 1.0)), persistent=False)
 
-def _create(model_name: str, pretrained: bool, out_index: int, in_chans: int) -> Any:
+
+class _ForeignEncoder(Encoder):
+    """A frozen model of another library; its pooled feature, the input of its classifier, is F_s.
+
+    Args:
+        model_name: as the library writes it.
+        mean: of the pixels per channel in [0, 1], subtracted first; None: what the library says about its weights.
+        std: the images are divided by it; None: as above.
+
+    Raises:
+        ImportError: the library is not installed.
+        ValueError: it does not know the model.
+    """
+
+    library: str
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, model_name: str, mean: list[float] | None = None, std: list[float] | None = None) -> None:
+        super().__init__()
+        self.model_name = model_name
+        self.model, self.classifiers, self.image_size, normalization = self._create(model_name)
+        self.mean, self.std = mean or list(normalization[0]), std or list(normalization[1])
+        self.register_buffer("pixel_mean", _per_channel(self.mean), persistent=False)
+        self.register_buffer("pixel_std", _per_channel(self.std), persistent=False)
+
+    def encode(self, images: Tensor) -> tuple[Tensor]:
+        """(B, 3, H, W) floats in [0, 1] to the pooled feature (B, D)."""
+        return (self.model((images - self.pixel_mean) / self.pixel_std),)
+
+    @classmethod
+    def pretrained(cls: type[_Foreign], model_name: str, weights: str | Path | None = None) -> _Foreign:
+        """With the weights of a local file, or of the library's own download; see `load_encoder`."""
+        encoder = cls(model_name)
+        if weights is None:
+            try:
+                state = encoder._download()
+            except Exception as error:  # errors of several libraries, down to the socket
+                raise ValueError(
+                    f"the weights of {cls.library}:{model_name} could not be downloaded ({one_line(error, 120)}); "
+                    "give a file of them with weights=FILE (--weights FILE)"
+                ) from error
+        else:
+            state = load_weights(weights)
+        try:
+            state = encoder._converted(state)
+            expected = {key: value.shape for key, value in encoder.model.state_dict().items()}
+            # the classifier is the one part that a feature does not need
+            state = {
+                key: value
+                for key, value in state.items()
+                if key in expected or not key.startswith(tuple(f"{name}." for name in encoder.classifiers))
+            }
+            check_weights(expected, state)
+            encoder.model.load_state_dict(state)
+        except Exception as error:  # a library's converter may fail anywhere on a foreign file
+            where = weights or "the download"
+            raise DataError(f"{where} does not hold {cls.library}:{model_name}: {one_line(error)}") from error
+        return encoder
+
+    @abstractmethod
+    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
+        """Model without weights and classifier, names of its classifier layers, image side, mean and std."""
+
+    @abstractmethod
+    def _download(self) -> dict[str, Tensor]: ...
+
+    def _converted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        return state
+
+
+class TimmEncoder(_ForeignEncoder):
+    """A model of timm, its pooled feature as F_s; vision transformers take any size their patches divide.
+
+    Args:
+        model_name: with or without a tag for the weights, such as ``resnet18.a1_in1k``.
+        mean: see `_ForeignEncoder`.
+        std: see `_ForeignEncoder`.
+    """
+
+    library = "timm"
+
+    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
+        model = _timm_model(model_name, pretrained=False, num_classes=0)
+        config = model.pretrained_cfg
+        names = config.get("classifier") or ()
+        return (
+            model,
+            [names] if isinstance(names, str) else list(names),
+            config["input_size"][-1],
+            (config["mean"], config["std"]),
+        )
+
+    def _download(self) -> dict[str, Tensor]:
+        config: Any = self.model.pretrained_cfg
+        if not (config.get("hf_hub_id") or config.get("url")):
+            raise ValueError("timm has no weights for this name")
+        return dict(_timm_model(self.model_name, pretrained=True, num_classes=0).state_dict())
+
+    def _converted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Layouts of the original projects (DINOv2, CLIP, ...) as timm's own download converts them."""
+        convert = getattr(sys.modules[type(self.model).__module__], "checkpoint_filter_fn", None)
+        return convert(state, self.model) if convert else state
+
+
+class TorchvisionEncoder(_ForeignEncoder):
+    """A classification model of torchvision, the input of its last linear layer as F_s.
+
+    Args:
+        model_name: such as ``resnet18``; its weights are those that torchvision calls ``DEFAULT``.
+        mean: see `_ForeignEncoder`.
+        std: see `_ForeignEncoder`.
+    """
+
+    library = "torchvision"
+
+    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
+        from torchvision import models
+
+        if model_name not in models.list_models(module=models):
+            raise ValueError(
+                f"torchvision has no classification model {model_name!r}; look it up with "
+                "torchvision.models.list_models(module=torchvision.models)"
+            )
+        model = models.get_model(model_name, weights=None)
+        last = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]
+        if not last:
+            raise ValueError(f"torchvision:{model_name} has no linear classifier to take the input of")
+        model.set_submodule(last[0], nn.Identity())
+        transforms = models.get_model_weights(model_name)["DEFAULT"].transforms()
+        return model, last, transforms.crop_size[0], (transforms.mean, transforms.std)
+
+    def _download(self) -> dict[str, Tensor]:
+        from torchvision import models
+
+        return dict(models.get_model_weights(self.model_name)["DEFAULT"].get_state_dict(progress=False))
+
+
+def _timm_model(model_name: str, **arguments: Any) -> Any:
+    """A model of timm, with position embeddings for any image size where it has some."""
     try:
         timm = import_module("timm")
     except ImportError as error:
-        raise ImportError("TimmBackbone needs timm: pip install timm") from error
-    arguments = {
-        "pretrained": pretrained,
-        "in_chans": in_chans,
-        "features_only": True,
-        "out_indices": (out_index,),
-    }
+        raise ImportError(f"{model_name} needs timm: pip install timm") from error
     try:
+        if ":" in model_name:  # a name of a hub or folder would read code-like configuration from elsewhere
+            raise ValueError("names with a colon are not taken")
         try:
             return timm.create_model(model_name, dynamic_img_size=True, **arguments)
         except TypeError:  # only transformers know the option
             return timm.create_model(model_name, **arguments)
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        of_map = f" with out_index={arguments['out_indices'][0]}" if "out_indices" in arguments else ""
         raise ValueError(
-            f"timm cannot make the backbone model_name={model_name!r} with out_index={out_index}: {error}. "
+            f"timm cannot make model_name={model_name!r}{of_map}: {error}. "
             f"Look it up with timm.list_models('{model_name.split('_')[0]}*')"
         ) from error
 
 
-def _per_channel(values: float | tuple[float, ...]) -> Tensor:
+def _per_channel(values: float | tuple[float, ...] | list[float]) -> Tensor:
     """(1, C, 1, 1), or a single number as (1, 1, 1, 1)."""
     return torch.as_tensor(values, dtype=torch.float32).view(1, -1, 1, 1)

@@ -6,8 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.functional.alignment import normalize
+from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.decoder import Decoder
+from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.networks.subnets import Projector, Subnet
+
+MAX_SIZE = 4096
 
 
 class Features(NamedTuple):
@@ -18,12 +22,12 @@ class Features(NamedTuple):
     f_p: Tensor
 
 
-class PCFRLNetwork(nn.Module):
+class PCFRLNetwork(Encoder):
     """Backbone and everything PCFRL puts on top of it (method section 1).
 
     Args:
         backbone: maps (B, 3, H, W) images to a (B, C, h, w) map; subnets, projectors and decoder follow its shape,
-            found with one forward pass on zeros.
+            found with one forward pass on zeros. Default: the paper's at width 1.0.
         image_size: side of the images of pretraining, pixels; `encode` takes any size the backbone takes, projectors
             and decoder exist for this size only.
         projection_dim: length of z_f and z_p (paper: 512).
@@ -32,10 +36,13 @@ class PCFRLNetwork(nn.Module):
         ValueError: the backbone cannot take images of ``image_size``, or does not return a (B, C, h, w) map.
     """
 
-    def __init__(self, backbone: nn.Module, image_size: int = 64, projection_dim: int = 512) -> None:
+    feature_names = Features._fields
+
+    def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 512) -> None:
         super().__init__()
-        if image_size < 1:
-            raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
+        backbone = backbone or FaceBackbone()
+        if not 1 <= image_size <= MAX_SIZE:
+            raise ValueError(f"image_size must be at least 1 and at most {MAX_SIZE} pixels, got {image_size}")
         if projection_dim < 1:
             raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
         channels, height, width = map_shape(backbone, image_size)

@@ -9,8 +9,9 @@ import lightning
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_plain, strip_wrappers
+from pcfrl_lightning.networks.network import PCFRLNetwork
 
 _CONVOLUTION = ("weight", "bias")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -71,9 +72,6 @@ PCL_TO_PCFRL: dict[str, str] = {
 }
 """Every key of PCL's state dict (105, without ``module.``) and the key of `PCFRLNetwork`'s state dict it becomes."""
 
-SHOWN = 3
-"""Missing, foreign and misshapen keys, of each so many, that the message about a wrong file names."""
-
 HYPER_PARAMETERS: dict[str, Any] = {
     "backbone": {"class_path": "pcfrl_lightning.networks.FaceBackbone", "init_args": {"width": 1.0}},
     "image_size": 64,
@@ -83,26 +81,18 @@ HYPER_PARAMETERS: dict[str, Any] = {
 
 
 def from_pcl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PCL's state dict (with or without ``module.`` prefixes) renamed to `PCFRLNetwork`'s keys, shapes checked.
+    """PCL's state dict, also with ``module.`` and ``_orig_mod.``, renamed to `PCFRLNetwork`'s keys; shapes are checked.
 
     Raises:
         ValueError: one message with the first missing, unexpected and wrongly shaped keys and the number of others.
     """
-    state = {key.removeprefix("module."): value for key, value in state.items()}
+    state = strip_wrappers(state)
     with torch.device("meta"):
-        expected = _paper_shapes()
-    missing = [f"missing {key}" for key in PCL_TO_PCFRL if key not in state]
-    foreign = [f"unexpected {key}" for key in state if key not in PCL_TO_PCFRL]
-    misshapen = [
-        f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours])}"
-        for theirs, ours in PCL_TO_PCFRL.items()
-        if theirs in state and state[theirs].shape != expected[ours]
-    ]
-    if missing or foreign or misshapen:
-        shown = [problem for kind in (missing, foreign, misshapen) for problem in kind[:SHOWN]]
-        rest = len(missing) + len(foreign) + len(misshapen) - len(shown)
-        more = f"; and {rest} more" if rest else ""
-        raise ValueError("not a state dict of the public PCL model: " + "; ".join(shown) + more)
+        shapes = {key: value.shape for key, value in PCFRLNetwork().state_dict().items()}
+    try:
+        check_weights({theirs: shapes[ours] for theirs, ours in PCL_TO_PCFRL.items()}, state)
+    except ValueError as error:
+        raise ValueError(f"not a state dict of the public PCL model: {error}") from error
     return {ours: state[theirs] for theirs, ours in PCL_TO_PCFRL.items()}
 
 
@@ -140,16 +130,10 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
 
 def _read_state(source: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file can fail anywhere in the unpickler, with KeyError for instance
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
-        raise ValueError(f"not a file of plain tensors that torch.load(weights_only=True) reads ({reason})") from error
+        content = load_plain(source)
+    except DataError as error:
+        raise ValueError(f"not a file of plain tensors that torch.load(weights_only=True) reads ({error})") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(state, dict):
         raise ValueError(f"expected a state dict or a dict with the entry state_dict, found {type(content).__name__}")
-    return {key: value for key, value in state.items() if isinstance(value, Tensor)}
-
-
-def _paper_shapes() -> dict[str, torch.Size]:
-    network = PCFRLNetwork(FaceBackbone(), HYPER_PARAMETERS["image_size"], HYPER_PARAMETERS["projection_dim"])
-    return {key: value.shape for key, value in network.state_dict().items()}
+    return {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}

@@ -1,13 +1,11 @@
 """Frozen features of a network: uint8 images in, flat features out, F_s, F_f and F_p from one forward pass."""
 
-import hashlib
 from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
-from pcfrl_lightning.networks.checkpoint import build_network, file_sha256, load_network, read_checkpoint
+from pcfrl_lightning.networks.encoder import Encoder, encoder_identity, load_encoder, untrained_encoder
 
 FeatureName = Literal["f_s", "f_f", "f_p"]
 FeatureChoice = Literal["f_s", "f_f", "f_p", "concat"]
@@ -38,7 +36,7 @@ class FeatureExtractor(Protocol):
 
 
 class FrozenNetwork:
-    """Features of a `PCFRLNetwork` that is never trained here.
+    """Features of an encoder that is never trained here.
 
     Args:
         network: the network.
@@ -50,7 +48,7 @@ class FrozenNetwork:
     enlarges = True
 
     def __init__(
-        self, network: PCFRLNetwork, identity: str, device: str | torch.device = "cpu", bf16: bool | None = None
+        self, network: Encoder, identity: str, device: str | torch.device = "cpu", bf16: bool | None = None
     ) -> None:
         self.device = torch.device(device)
         self.bf16 = self.device.type == "cuda" if bf16 is None else bf16
@@ -70,10 +68,8 @@ class FrozenNetwork:
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
         """uint8 (B, 3, S, S) to float32 f_s, f_f, f_p on the device of the network."""
-        images = images.to(self.device, non_blocking=True).float().div_(255.0)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            features = self.network.encode(images.contiguous(memory_format=torch.channels_last))
-        return {name: value.float() for name, value in features._asdict().items()}
+            return self.network.features(images)
 
 
 class NetworkFeatures(FrozenNetwork):
@@ -90,8 +86,8 @@ class NetworkFeatures(FrozenNetwork):
     """
 
     def __init__(self, checkpoint: str, device: str | torch.device = "cpu", bf16: bool | None = None) -> None:
-        network = load_network(checkpoint)
-        super().__init__(network, file_sha256(checkpoint), device, bf16)
+        encoder = load_encoder(checkpoint)
+        super().__init__(encoder, encoder_identity(encoder), device, bf16)
 
 
 class RandomNetwork(FrozenNetwork):
@@ -111,16 +107,5 @@ class RandomNetwork(FrozenNetwork):
         device: str | torch.device = "cpu",
         bf16: bool | None = None,
     ) -> None:
-        architecture = read_checkpoint(checkpoint).get("hyper_parameters", {}) if checkpoint else None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = PCFRLNetwork(FaceBackbone()) if architecture is None else build_network(architecture)
-        super().__init__(network, _weights_sha256(network), device, bf16)
-
-
-def _weights_sha256(network: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        encoder = untrained_encoder(checkpoint, seed)
+        super().__init__(encoder, encoder_identity(encoder), device, bf16)
