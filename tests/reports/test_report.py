@@ -62,7 +62,7 @@ def test_better_column_is_bold_in_the_right_direction():
 
 def test_contact_sheet_and_pairs_have_room_for_all():
     images = torch.rand(5, 3, 8, 8)
-    assert pictures.contact_sheet(images, columns=3, pixels=10, gap=2).size == (34, 22)
+    assert pictures.contact_sheet(images, columns=3, pixels=10, gap=2).size == (38, 26)
     pairs = [(images[0], images[1])] * 4
     sheet = pictures.pair_sheet(pairs, ["a"] * 4, [True, False, True, False], columns=3)
     assert sheet.getpixel((0, 0)) == pictures.GREEN

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
-
-from pcfrl_lightning.figures.grid import to_uint8
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2.functional import resize, to_pil_image
+from torchvision.utils import make_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,13 +37,9 @@ def png(picture: Image.Image) -> bytes:
 
 
 def contact_sheet(images: Tensor, columns: int, pixels: int = 80, gap: int = 4) -> Image.Image:
-    """Images (n, 3, S, S) in [0, 1] row by row."""
-    rows = -(-len(images) // columns)
-    side = pixels + gap
-    sheet = Image.new("RGB", (columns * side - gap, rows * side - gap), "white")
-    for number, image in enumerate(to_uint8(images)):
-        sheet.paste(_cell(image, pixels), (number % columns * side, number // columns * side))
-    return sheet
+    """Images (n, 3, S, S) in [0, 1] row by row, with a gap around each."""
+    cells = resize(images, [pixels, pixels], InterpolationMode.BICUBIC).clamp(0, 1)
+    return to_pil_image(make_grid(cells, nrow=columns, padding=gap, pad_value=1.0))
 
 
 def pair_sheet(
@@ -57,8 +54,7 @@ def pair_sheet(
     for number, ((first, second), caption, agrees) in enumerate(zip(images, captions, right, strict=True)):
         x, y = number % columns * width, number // columns * height
         draw.rectangle((x, y, x + 2 * (pixels + frame) - 1, y + pixels + 2 * frame - 1), fill=GREEN if agrees else GREY)
-        for place, image in enumerate(to_uint8(torch.stack([first, second]))):
-            sheet.paste(_cell(image, pixels), (x + frame + place * pixels, y + frame))
+        sheet.paste(contact_sheet(torch.stack([first, second]), 2, pixels, gap=0), (x + frame, y + frame))
         draw.text((x + 2, y + pixels + 2 * frame + 2), caption, fill="black")
     return sheet
 
@@ -111,16 +107,8 @@ def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
     for alignment, color, label, height in ((pose, POSE_COLOR, "pose", 0.97), (face, FACE_COLOR, "face", 0.89)):
         axis.hist(alignment.maxima.numpy(), edges, color=color, alpha=0.6, label=label)
         axis.axvline(alignment.threshold, color=color, linestyle="--", linewidth=1.4)
-        place, text = (alignment.threshold, height), f"T = {alignment.threshold:.2f}"
-        axis.annotate(
-            text,
-            place,
-            (4, -8),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            color=color,
-            fontsize=9,
-        )
+        place = {"transform": axis.get_xaxis_transform(), "verticalalignment": "top"}  # data, axes fraction
+        axis.text(alignment.threshold, height, f" T = {alignment.threshold:.2f}", color=color, fontsize=9, **place)
     axis.set_title("best PA of each anchor", fontsize=10)
     axis.legend(frameon=False, fontsize=9)
     _plain(axis)
@@ -132,10 +120,6 @@ def _first_images(matrix: Tensor) -> Tensor:
     count = min(MATRIX_IMAGES, images)
     views = torch.cat([torch.arange(count), images + torch.arange(count)])
     return matrix[views][:, views]
-
-
-def _cell(image: Tensor, pixels: int) -> Image.Image:
-    return Image.fromarray(image.numpy()).resize((pixels, pixels), Image.Resampling.BICUBIC)
 
 
 def _figure(width: float, height: float) -> "Figure":
