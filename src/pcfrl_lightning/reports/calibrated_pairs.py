@@ -18,15 +18,12 @@ POSE_LIMIT = 10.0
 
 
 class Tally(NamedTuple):
-    """Counts behind a precision and its base rate.
+    """Counts behind a precision and its base rate; ``right`` ones are those whose labels agree.
 
     Attributes:
         pairs: calibrated pairs (anchor, partner); an anchor is a view, so a pair of images may count up to four times.
-        right: those whose labels agree.
         proposals: anchors with a best candidate, whether or not its score reached T.
-        right_proposals: those whose labels agree.
         candidates: ordered pairs of different images of one batch.
-        right_candidates: those whose labels agree.
     """
 
     pairs: int = 0
@@ -39,17 +36,17 @@ class Tally(NamedTuple):
     @property
     def precision(self) -> float | None:
         """Share of calibrated pairs that agree; None when no pair was calibrated."""
-        return self.right / self.pairs if self.pairs else None
+        return _share(self.right, self.pairs)
 
     @property
     def proposal_precision(self) -> float | None:
         """Share of best candidates that agree (T = -inf); None when there are none."""
-        return self.right_proposals / self.proposals if self.proposals else None
+        return _share(self.right_proposals, self.proposals)
 
     @property
     def base_rate(self) -> float | None:
         """Share of all pairs of different images that agree; None when there are none."""
-        return self.right_candidates / self.candidates if self.candidates else None
+        return _share(self.right_candidates, self.candidates)
 
     def plus(self, other: "Tally") -> "Tally":
         """Counts of both."""
@@ -89,12 +86,7 @@ def tally(calibration: Calibration, anchors: Tensor, agreement: Tensor) -> Tally
 
 
 class Branch(NamedTuple):
-    """What one branch does with one batch.
-
-    Attributes:
-        output: losses, statistics and calibrated pairs.
-        features: (2N, d) unit rows z of the views, first views before second views.
-    """
+    """What one branch does with one batch; ``features`` (2N, d) are unit rows z, first views before second views."""
 
     output: ContrastOutput
     features: Tensor
@@ -129,7 +121,7 @@ def calibrated_batches(
     Args:
         module: the trained module; put into evaluation mode.
         faces: images to draw from, without repeats within an epoch.
-        views: how to make the views. They must keep the pose (no flip, no turn) where poses are compared.
+        views: must keep the pose (no flip, no turn) where poses are compared.
         batch_size: N, images per batch, at least 2.
         batches: number of batches, at least 1.
         seed: of the order and of the views.
@@ -152,6 +144,10 @@ def calibrated_batches(
         yield Batch(torch.from_numpy(rows), face, _branch(module, batch, "pose"))
 
 
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
 def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:
     """Views of some rows, float (N, 3, S, S) in [0, 1], by view name."""
     *first, epoch = seed
@@ -160,9 +156,9 @@ def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence
 
 def _branch(module: PCFRL, batch: dict[str, Tensor], name: str) -> Branch:
     network = module.network
-    contrast = module.face_contrast if name == "face" else module.pose_contrast
-    project = network.project_face if name == "face" else network.project_pose
-    images = torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])
-    features = network.encode(images)
-    projected = project(features.f_f if name == "face" else features.f_p).float()
+    features = network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]]))
+    if name == "face":
+        contrast, projected = module.face_contrast, network.project_face(features.f_f).float()
+    else:
+        contrast, projected = module.pose_contrast, network.project_pose(features.f_p).float()
     return Branch(contrast(*projected.chunk(2)), normalize(projected))

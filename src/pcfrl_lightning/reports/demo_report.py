@@ -42,17 +42,8 @@ def demo_page(
     calibration: Calibration,
     history: Mapping[str, Sequence[float]],
 ) -> str:
-    """The report.
-
-    Args:
-        results: content of results.json.
-        module: the pretrained module, in evaluation mode.
-        test_faces: people that pretraining has not seen.
-        train_faces: the images that ``calibration`` was measured on.
-        views: the views of pretraining.
-        calibration: counts and the first batch.
-        history: epoch means of the training log.
-    """
+    """The report: ``results`` is the content of results.json, ``views`` are those of pretraining, ``calibration`` was
+    measured on ``train_faces``, ``history`` holds epoch means of the training log."""
     sections = [
         results_section(results),
         faces_section(train_faces),

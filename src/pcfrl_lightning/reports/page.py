@@ -59,14 +59,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:
 
 
 def page(title: str, lead: str, sections: Sequence[Section], facts: Mapping[str, str]) -> str:
-    """The whole page.
-
-    Args:
-        title: of the page.
-        lead: what this is, in a sentence or two.
-        sections: the content.
-        facts: shown small at the end: command, hardware, versions.
-    """
+    """The whole page; ``facts`` (command, hardware, versions) stand in small print at its end."""
     content = "\n".join(_section(section) for section in sections)
     footer = "<br>\n".join(f"<b>{html.escape(key)}</b> {html.escape(value)}" for key, value in facts.items())
     return f"""<!DOCTYPE html>
