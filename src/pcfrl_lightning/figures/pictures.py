@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -107,7 +107,10 @@ def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
     for alignment, color, label, height in ((pose, POSE_COLOR, "pose", 0.97), (face, FACE_COLOR, "face", 0.89)):
         axis.hist(alignment.maxima.numpy(), edges, color=color, alpha=0.6, label=label)
         axis.axvline(alignment.threshold, color=color, linestyle="--", linewidth=1.4)
-        place = {"transform": axis.get_xaxis_transform(), "verticalalignment": "top"}  # data, axes fraction
+        place: dict[str, Any] = {
+            "transform": axis.get_xaxis_transform(),
+            "verticalalignment": "top",
+        }  # data, axes fraction
         axis.text(alignment.threshold, height, f" T = {alignment.threshold:.2f}", color=color, fontsize=9, **place)
     axis.set_title("best PA of each anchor", fontsize=10)
     axis.legend(frameon=False, fontsize=9)
