@@ -56,7 +56,7 @@ def measure(size: int, dim: int, device: torch.device, budget: float) -> dict[st
     """
     first, second = clustered_views(size // 2, dim, device)
     unit = F.normalize(torch.cat([first, second]).detach())
-    similarity = F.gram(unit)
+    similarity = unit @ unit.T
     weight = F.neighborhood_weight(ALPHA, size)
     head = calibrating_head(first, second)
     contenders: dict[str, Callable[[], object]] = {

@@ -66,6 +66,13 @@ def test_beta_scales_the_gradient_of_the_loss_weighting():
     torch.testing.assert_close(feature_gradient("loss", 0.2) * 5, feature_gradient("loss", 1.0))
 
 
+@pytest.mark.parametrize("function", [F.loss_weight_term, F.exponent_term])
+def test_the_weight_carries_no_gradient(function):
+    alignment = torch.full((3, 1), 0.8, requires_grad=True)
+    function(torch.full((3, 1), 0.5, requires_grad=True), alignment, torch.ones(3, 1), 0.5).sum().backward()
+    assert alignment.grad is None
+
+
 def test_eq7_pulls_through_the_alignment():
     """Without the gradient of -log PA, eq7 would have the gradient of the cosine variant."""
     assert (feature_gradient("eq7", 1.0) - feature_gradient("cosine", 1.0)).abs().max() > 1e-2

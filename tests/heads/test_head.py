@@ -99,7 +99,7 @@ def test_delayed_start_tells_its_calibrator_the_epoch():
 @pytest.mark.parametrize("term", [Eq7(), AlignmentOnly()])
 @pytest.mark.parametrize("d", [3, 40])
 def test_gradients_through_selection_and_alignment(term, k, d):
-    """Small d takes the Gram form (M > 4d), large d the row form; both against a finite difference."""
+    """Small d takes the Gram form (M > 2d), large d the product S S; both against a finite difference."""
     first, second = views(8, d)
     head = CalibratedContrast(TopK(k), term, temperature=0.5)
 
@@ -243,17 +243,54 @@ def test_random_negatives_bound_the_denominator():
     torch.testing.assert_close(many, every)
 
 
-def test_mixed_negatives_follow_the_generator_and_skip_calibrated_pairs():
-    first, second = views(6, 5)
-    head = CalibratedContrast(TopK(9), CosineOnly(), negatives=MixedNegatives())
-    plain = CalibratedContrast(NoCalibration(), Eq7(), negatives=MixedNegatives())
-    losses = []
-    for _ in range(2):
-        torch.manual_seed(1)
-        losses.append(plain(first, second).loss)
-    assert torch.equal(*losses)
-    # one negative of ten is left per anchor: it only counts where it was mixed with itself
-    assert head(first, second).loss.isfinite()
+def test_mixed_negatives_skip_mixtures_with_a_calibrated_partner():
+    """Against a loop that makes every mixture; the weights and the permutation are those of the generator."""
+    (first, second), temperature = views(6, 5), 0.3
+    x, head = torch.cat([first, second]), CalibratedContrast(TopK(2), CosineOnly(), 0.3, negatives=MixedNegatives())
+    torch.manual_seed(1)
+    output = head(first, second)
+    torch.manual_seed(1)
+    lam, permutation = module_of_negatives._mixing(1.6, (12, 10), x)
+    total, skipped = 0.0, 0
+    for i in range(12):
+        columns = [k for k in range(12) if k % 6 != i % 6]
+        calibrated = set(output.calibration.partner[i].tolist())
+        exponents = []
+        for j, column in enumerate(columns):
+            partner = columns[permutation[j]]
+            if {column, partner} & calibrated:
+                skipped += column not in calibrated
+                continue
+            mixture = lam[i, j] * x[column] + (1 - lam[i, j]) * x[partner]
+            exponents.append(torch.cosine_similarity(x[i], mixture, dim=0) / temperature)
+        positive = torch.cosine_similarity(x[i], x[(i + 6) % 12], dim=0) / temperature
+        total += (torch.stack(exponents).logsumexp(0) - positive).item()
+    assert skipped > 0  # mixtures that only their partner takes away
+    assert output.loss.item() == pytest.approx(total / 12, abs=1e-10)
+
+
+def test_a_bank_adds_candidates_neighbours_and_negatives():
+    """Further rows count as views of other images, and carry no gradient."""
+    first, second = views(3, 4)
+    bank = views(5, 4, seed=8)[0].requires_grad_()
+    head = CalibratedContrast(NPAThreshold(0.4, alpha=3.0), LossWeight(), 0.3)
+    output = head(first.requires_grad_(), second, bank=bank)
+    rows = F.normalize(torch.cat([first, second, bank]))
+    scores, cosines, total, pairs = oracles.alignment(rows.detach(), 3.0), rows @ rows.T, 0.0, []
+    for i in range(6):
+        others = [k for k in range(11) if k >= 6 or k % 3 != i % 3]
+        best = max(others, key=lambda k, i=i: scores[i, k])
+        if scores[i, best] >= 0.4:
+            pairs.append((i, best))
+            others.remove(best)
+        negatives = torch.stack([cosines[i, k] / 0.3 for k in others]).logsumexp(0)
+        total += (negatives - cosines[i, (i + 3) % 6] / 0.3).item()
+    partner, accepted, *_ = output.calibration
+    assert [(i, partner[i, 0].item()) for i in range(6) if accepted[i, 0]] == pairs
+    assert any(k >= 6 for _, k in pairs)
+    assert output.loss.item() == pytest.approx(total / 6, abs=1e-10)
+    output.loss.backward()
+    assert bank.grad is None
 
 
 @pytest.mark.parametrize("denominator", ["negatives", "all"])

@@ -4,14 +4,11 @@ from pcfrl_lightning.functional.alignment import (
     Neighborhood,
     alignment_scores,
     cosine_matrix,
-    gram,
     neighborhood_consistency,
     neighborhood_weight,
     normalize,
     pair_alignment,
-    selected_alignment,
 )
-from pcfrl_lightning.functional.batch import BatchCosines, batch_cosines, chosen_pairs
 from pcfrl_lightning.functional.calibrated import (
     ALIGNMENT_FLOOR,
     attention_term,
@@ -46,7 +43,6 @@ from pcfrl_lightning.functional.precision import full_precision, upcast
 
 __all__ = [
     "ALIGNMENT_FLOOR",
-    "BatchCosines",
     "Calibration",
     "Denominator",
     "Neighborhood",
@@ -55,9 +51,7 @@ __all__ = [
     "alignment_scores",
     "attention_term",
     "attention_weights",
-    "batch_cosines",
     "candidate_columns",
-    "chosen_pairs",
     "contrastive_loss",
     "contrastive_term",
     "cosine_matrix",
@@ -68,7 +62,6 @@ __all__ = [
     "eq7_term",
     "exponent_term",
     "full_precision",
-    "gram",
     "log_negatives",
     "loss_weight_term",
     "mixed_group_similarity",
@@ -84,7 +77,6 @@ __all__ = [
     "reconstruction_loss",
     "remove_calibrated",
     "row_maxima",
-    "selected_alignment",
     "threshold_calibration",
     "top_k_calibration",
     "upcast",

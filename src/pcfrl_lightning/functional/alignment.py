@@ -4,12 +4,11 @@ With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consist
 diagonal, so pair alignment is one bilinear form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.functional.batch import symmetric_product
 from pcfrl_lightning.functional.precision import full_precision
 
 Neighborhood = Literal["mean", "sum"]
@@ -28,33 +27,11 @@ def normalize(features: Tensor) -> Tensor:
     return features * torch.where(nonzero, inverse, 0.0)
 
 
-class _Gram(torch.autograd.Function):
-    """``V V^T`` with a backward of one matrix product instead of two: both factors are the same tensor."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
-        ctx.save_for_backward(features)
-        return features @ features.T
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (features,) = ctx.saved_tensors
-        return symmetric_product(grads[0], features)
-
-
-@full_precision
-def gram(features: Tensor) -> Tensor:
-    """Products of all pairs of rows, (M, d) -> (M, M); the cosine matrix S if the rows are already normalised."""
-    product: Tensor = _Gram.apply(features)
-    return product
-
-
 @full_precision
 def cosine_matrix(features: Tensor, context: Tensor | None = None) -> Tensor:
     """Cosines of the rows of ``features`` (m, d) with those of ``context`` (M, d), default itself: (m, M)."""
-    if context is None:
-        return gram(normalize(features))
-    return normalize(features) @ normalize(context).T
+    unit = normalize(features)
+    return unit @ (unit if context is None else normalize(context)).T
 
 
 @full_precision
@@ -65,7 +42,7 @@ def neighborhood_consistency(features: Tensor) -> Tensor:
     expression and has no meaning: Eq. 5 is defined for pairs of different views.
     """
     unit = normalize(features)
-    similarity = gram(unit)
+    similarity = unit @ unit.T
     return alignment_scores(unit, unit, similarity, weight=1.0) - similarity  # at weight 1, PA = S + NS = S^2 - S
 
 
@@ -138,24 +115,4 @@ def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighbor
     """
     unit = normalize(features)
     weight = neighborhood_weight(alpha, len(unit), neighborhood)
-    return alignment_scores(unit, unit, gram(unit), weight)
-
-
-@full_precision
-def selected_alignment(
-    anchors: Tensor, partners: Tensor, neighborhood_gram: Tensor, cosine: Tensor, weight: float
-) -> Tensor:
-    """Pair alignment of k chosen partners per anchor, with gradient, from the neighbourhood's Gram matrix alone.
-
-    Args:
-        anchors: (m, d) unit rows.
-        partners: (m, k, d) unit rows of the chosen partners.
-        neighborhood_gram: (d, d) G of the global batch (the sum over ranks of ``V_rank^T V_rank``).
-        cosine: (m, k) products of anchors and partners, with gradient.
-        weight: a, from :func:`neighborhood_weight`.
-
-    Returns:
-        (m, k) ``(1 - 2a) S_ik + a <v_i G, v_k>``: O(M d^2), no (M, M) tensor.
-    """
-    projected = anchors @ neighborhood_gram
-    return (1 - 2 * weight) * cosine + weight * (projected.unsqueeze(1) * partners).sum(dim=-1)
+    return alignment_scores(unit, unit, unit @ unit.T, weight)

@@ -5,8 +5,6 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.functional.batch import row_blocks
-
 Statistic = Literal["mean", "quantile"]
 
 
@@ -42,14 +40,9 @@ def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
         candidates: (m, M) bool, True for the views of other images.
         k: pairs per anchor; an anchor with fewer candidates accepts all it has.
     """
-    found, total = [], score.new_zeros(())
-    for part in row_blocks(len(score)):  # no second (m, M) beside the score
-        total = total + torch.where(candidates[part], score[part], 0.0).sum()
-        masked = torch.where(candidates[part], score[part], -torch.inf)
-        found.append(masked.max(dim=1, keepdim=True) if k == 1 else masked.topk(min(k, score.shape[1]), dim=1))
-    best, partner = (torch.cat(parts) for parts in zip(*found, strict=True))
+    best, partner = torch.where(candidates, score, -torch.inf).topk(min(k, score.shape[1]), dim=1)
     threshold = score.new_full((), -torch.inf)
-    mean = total / candidates.count_nonzero().clamp(min=1)
+    mean = torch.where(candidates, score, 0.0).sum() / candidates.count_nonzero().clamp(min=1)
     return Calibration(partner, best > threshold, best, threshold, mean, best.max())
 
 

@@ -1,6 +1,6 @@
 """The contrastive loss of Eq. 6: a positive pair against a masked set of negatives."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,28 +9,6 @@ from pcfrl_lightning.functional.calibration import Calibration
 from pcfrl_lightning.functional.precision import full_precision
 
 Denominator = Literal["negatives", "all"]
-
-
-class _MaskedLogSumExp(torch.autograd.Function):
-    """Row-wise ``log sum over mask of exp(S / tau)`` that saves S and ~mask and needs one (m, M) buffer."""
-
-    @staticmethod
-    def forward(ctx: Any, similarity: Tensor, mask: Tensor, temperature: float) -> Tensor:
-        blocked = ~mask  # kept for the backward in place of the mask, which the caller can free
-        logits = similarity.masked_fill(blocked, -torch.inf)
-        peak = logits.amax(dim=1, keepdim=True)
-        peak = torch.where(peak.isfinite(), peak, 0.0)  # an empty row: exp(-inf - 0) = 0, log 0 = -inf
-        total = logits.sub_(peak).mul_(1 / temperature).exp_().sum(dim=1)
-        result = total.log() + peak.squeeze(1) / temperature
-        ctx.save_for_backward(similarity, blocked, result)
-        ctx.temperature = temperature
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        similarity, blocked, result = ctx.saved_tensors
-        softmax = (similarity * (1 / ctx.temperature)).sub_(result.unsqueeze(1)).exp_().masked_fill_(blocked, 0.0)
-        return softmax.mul_(grads[0].unsqueeze(1) / ctx.temperature), None, None
 
 
 @full_precision
@@ -45,8 +23,7 @@ def log_negatives(similarity: Tensor, negatives: Tensor, temperature: float = 0.
     An anchor without negatives gives -inf (the log of an empty sum) and a zero gradient;
     :func:`contrastive_term` turns it into a zero loss.
     """
-    result: Tensor = _MaskedLogSumExp.apply(similarity, negatives, temperature)
-    return result
+    return (similarity / temperature).masked_fill(~negatives, -torch.inf).logsumexp(dim=1)
 
 
 @full_precision

@@ -12,11 +12,11 @@ from pcfrl_lightning.heads.calibrators import (
 from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
+    Context,
     MirroredNegatives,
     MixedNegatives,
     Negatives,
     RandomNegatives,
-    Views,
 )
 from pcfrl_lightning.heads.pair_terms import (
     AlignmentOnly,
@@ -37,6 +37,7 @@ __all__ = [
     "CalibratedContrast",
     "CalibratedPairs",
     "Calibrator",
+    "Context",
     "ContrastOutput",
     "CosineOnly",
     "CosineThreshold",
@@ -52,5 +53,4 @@ __all__ = [
     "PairTerm",
     "RandomNegatives",
     "TopK",
-    "Views",
 ]

@@ -1,4 +1,4 @@
-"""Selectors of calibrated pairs (Algorithm 1 and its ablations), injectable from yaml."""
+"""Scores of pairs and selectors of calibrated pairs (Algorithm 1 and its ablations), injectable from yaml."""
 
 import math
 from abc import ABC, abstractmethod
@@ -10,48 +10,57 @@ from pcfrl_lightning.distributed import all_gather
 
 
 class Calibrator(nn.Module, ABC):
-    """Chooses for each anchor the views of other images that become positives.
+    """Scores pairs of views, and chooses for each anchor the views of other images that become positives.
 
-    ``alpha`` and ``neighborhood`` define the calibrator's score (pair alignment; alpha = 0 is the cosine). The pair
-    terms weight a calibrated pair by the same score.
+    :meth:`score` is the only score of a head: the choice is made with its values, and every pair term weights a
+    calibrated pair by it, with its gradient.
     """
 
-    alpha: float = 0.0
-    neighborhood: F.Neighborhood = "mean"
+    def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
+        """Score of each anchor with each view; here the cosine.
 
-    def _set_score(self, alpha: float, neighborhood: F.Neighborhood) -> None:
+        Args:
+            anchors: (m, d) unit rows of this rank, with gradient.
+            context: (M, d) unit rows of the global batch, and of the bank where there is one, with gradient.
+            similarity: (m, M) their cosines.
+
+        Returns:
+            (m, M), higher for a better pair. An anchor's score with itself and with its twin is never used.
+        """
+        return similarity
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before every training step with its epoch (from 0), for a choice that depends on it."""
+
+    @abstractmethod
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
+        """Choose pairs.
+
+        Args:
+            score: (m, M) from :meth:`score`, without gradient.
+            candidates: (m, M) bool, True for the views of other images.
+        """
+
+
+class _Alignment(Calibrator):
+    """Scores pairs by pair alignment (Eq. 4)."""
+
+    def __init__(self, alpha: float, neighborhood: F.Neighborhood) -> None:
+        super().__init__()
         if not alpha >= 0:
             raise ValueError(f"alpha must be >= 0, got {alpha}")
         if neighborhood not in ("mean", "sum"):
             raise ValueError(f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
         self.alpha = alpha
-        self.neighborhood = neighborhood
-
-    def score_weight(self, views: int) -> float:
-        """The factor of the neighbourhood sum in a global batch of ``views`` rows (0: the score is the cosine)."""
-        return F.neighborhood_weight(self.alpha, views, self.neighborhood) if self.alpha else 0.0
+        self.neighborhood: F.Neighborhood = neighborhood
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
-        """Score of each anchor (m, d) with each view of the global batch (M, d), unit rows: (m, M)."""
-        weight = self.score_weight(len(context))
+        """Pair alignment, (m, M)."""
+        weight = F.neighborhood_weight(self.alpha, len(context), self.neighborhood)
         return F.alignment_scores(anchors, context, similarity, weight) if weight else similarity
 
-    def begin_epoch(self, epoch: int) -> None:
-        """Called before every training epoch (counted from 0), for calibrators whose choice depends on it."""
 
-    @abstractmethod
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
-        """Select pairs; no argument carries a gradient.
-
-        Args:
-            anchors: (m, d) unit rows of this rank.
-            context: (M, d) unit rows of the global batch.
-            similarity: (m, M) their cosines.
-            candidates: (m, M) bool, True for the views of other images.
-        """
-
-
-class NPAThreshold(Calibrator):
+class NPAThreshold(_Alignment):
     """The method: the best candidate by pair alignment, accepted if PA >= threshold (section 3.3).
 
     Args:
@@ -61,15 +70,14 @@ class NPAThreshold(Calibrator):
     """
 
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
-        super().__init__()
+        super().__init__(alpha, neighborhood)
         if math.isnan(threshold):
             raise ValueError("threshold of NPAThreshold must be a number, got nan: it would accept nothing")
-        self._set_score(alpha, neighborhood)
         self.threshold = threshold
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
-        return F.threshold_calibration(self.score(anchors, context, similarity), candidates, self.threshold)
+        return F.threshold_calibration(score, candidates, self.threshold)
 
 
 class CosineThreshold(Calibrator):
@@ -85,12 +93,12 @@ class CosineThreshold(Calibrator):
             raise ValueError(f"threshold of CosineThreshold must be in [-1, 1], got {threshold}")
         self.threshold = threshold
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
-        return F.threshold_calibration(similarity, candidates, self.threshold)
+        return F.threshold_calibration(score, candidates, self.threshold)
 
 
-class TopK(Calibrator):
+class TopK(_Alignment):
     """The k best candidates by pair alignment, always accepted (Table 7).
 
     Args:
@@ -100,26 +108,25 @@ class TopK(Calibrator):
     """
 
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
-        super().__init__()
+        super().__init__(alpha, neighborhood)
         if k < 1:
             raise ValueError(f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
-        self._set_score(alpha, neighborhood)
         self.k = k
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
-        return F.top_k_calibration(self.score(anchors, context, similarity), candidates, self.k)
+        return F.top_k_calibration(score, candidates, self.k)
 
 
 class NoCalibration(Calibrator):
     """No calibrated pairs: plain contrastive learning (the PCL and SimCLR rows). Its monitored score is the cosine."""
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
-        return F.no_calibration(similarity, candidates)
+        return F.no_calibration(score, candidates)
 
 
-class AdaptiveThreshold(Calibrator):
+class AdaptiveThreshold(_Alignment):
     """T from the distribution of the row maxima of the global batch (section 4.5.4).
 
     Args:
@@ -136,18 +143,17 @@ class AdaptiveThreshold(Calibrator):
         alpha: float = 10.0,
         neighborhood: F.Neighborhood = "mean",
     ) -> None:
-        super().__init__()
+        super().__init__(alpha, neighborhood)
         if statistic not in ("mean", "quantile"):
             raise ValueError(f"statistic must be 'mean' or 'quantile', got {statistic!r}")
         if not 0 <= quantile <= 1:
             raise ValueError(f"quantile must be in [0, 1], got {quantile}")
-        self._set_score(alpha, neighborhood)
         self.statistic: F.Statistic = statistic
         self.quantile = quantile
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
-        best = F.top_k_calibration(self.score(anchors, context, similarity), candidates, k=1)
+        best = F.top_k_calibration(score, candidates, k=1)
         threshold = F.adaptive_threshold(all_gather(best.score.squeeze(1)), self.statistic, self.quantile)
         return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
 
@@ -156,10 +162,10 @@ class DelayedStart(Calibrator):
     """Plain contrastive learning for some epochs, then another calibrator.
 
     The neighbours of an untrained network are not those of the faces: its features lie in a few dimensions, and T = 1
-    accepts nearly every anchor (docs/calibration.md). Pair alignment is logged from the first epoch on.
+    accepts nearly every anchor (docs/calibration.md). The score is logged from the first epoch on.
 
     Args:
-        calibrator: chooses the pairs from ``start_epoch`` on; outside training always.
+        calibrator: scores pairs, and chooses them from ``start_epoch`` on; outside training always.
         start_epoch: the first epoch with calibrated pairs, counted from 0.
     """
 
@@ -167,18 +173,22 @@ class DelayedStart(Calibrator):
         super().__init__()
         if start_epoch < 0:
             raise ValueError(f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
-        self._set_score(calibrator.alpha, calibrator.neighborhood)
         self.calibrator = calibrator
         self.start_epoch = start_epoch
         self.waiting = False
+
+    def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
+        """The score of the other calibrator."""
+        return self.calibrator.score(anchors, context, similarity)
 
     def begin_epoch(self, epoch: int) -> None:
         """Wait before ``start_epoch``; the epoch alone decides, so a resumed run does the same."""
         self.waiting = epoch < self.start_epoch
         self.calibrator.begin_epoch(epoch)
 
-    def forward(self, anchors: Tensor, context: Tensor, similarity: Tensor, candidates: Tensor) -> F.Calibration:
+    def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         """See :class:`Calibrator`."""
         if self.waiting:
-            return F.no_calibration(self.score(anchors, context, similarity), candidates)
-        return self.calibrator(anchors, context, similarity, candidates)
+            return F.no_calibration(score, candidates)
+        chosen: F.Calibration = self.calibrator(score, candidates)
+        return chosen

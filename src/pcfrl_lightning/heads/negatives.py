@@ -9,41 +9,48 @@ from torch import Tensor, nn
 from pcfrl_lightning import functional as F
 
 
-class Views(NamedTuple):
-    """The views of the global batch as the head sees them.
+class Context(NamedTuple):
+    """What the anchors of this rank are compared with.
 
-    ``context`` (M, d) their unit rows; ``length`` (M,) the norms before; ``anchor_index`` (m,) long, which of them are
-    the anchors of this rank; ``similarity`` (m, M) cosines of anchors and context; ``mirrored`` (m / 2, K, d) features
-    of K mirrored views of each image of this rank, not normalised, where the batch has them.
+    ``rows`` (M + B, d) unit rows of the M = 2N views of the global batch, then of a bank of B further views where there
+    is one; ``length`` (M,) the norms before; ``anchor_index`` (m,) long, which views are the anchors; ``anchors``
+    (m, d) their rows; ``similarity`` (m, M + B) cosines of anchors and rows; ``mirrored`` (m / 2, K, d) features of K
+    mirrored views of each image of this rank, not normalised, where the batch has them.
     """
 
-    context: Tensor
+    rows: Tensor
     length: Tensor
     anchor_index: Tensor
+    anchors: Tensor
     similarity: Tensor
     mirrored: Tensor | None = None
+
+    @property
+    def images(self) -> int:
+        """N, images of the global batch; view c of it shows image c % N."""
+        return len(self.length) // 2
 
 
 class Negatives(nn.Module, ABC):
     """Turns the negatives of each anchor into the log of the denominator's sum.
 
     Attributes:
-        needs_mirrored: whether `Views.mirrored` is used; its views are encoded only then.
+        needs_mirrored: whether `Context.mirrored` is used; its views are encoded only then.
     """
 
     needs_mirrored: bool = False
 
     @abstractmethod
-    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         """``log sum exp(cos / temperature)`` over the negatives (m, M) bool -> (m,); -inf for an anchor without any."""
 
 
 class AllNegatives(Negatives):
     """Every view of another image that is not calibrated (default)."""
 
-    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
-        return F.log_negatives(views.similarity, negatives, temperature)
+        return F.log_negatives(context.similarity, negatives, temperature)
 
 
 class RandomNegatives(Negatives):
@@ -59,16 +66,16 @@ class RandomNegatives(Negatives):
             raise ValueError(f"k of RandomNegatives must be >= 1, got {k}")
         self.k = k
 
-    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
-        return F.log_negatives(views.similarity, F.random_negatives(negatives, self.k), temperature)
+        return F.log_negatives(context.similarity, F.random_negatives(negatives, self.k), temperature)
 
 
 class MixedNegatives(Negatives):
     """Mixed negatives of the public PCL code: two negatives blended before normalisation, weights Beta(beta, beta).
 
     One permutation per step says who is mixed with whom, weights are drawn per anchor and negative. A mixture in which
-    either part is a calibrated pair of the anchor is left out.
+    either part is a calibrated pair of the anchor is left out. The rows of a bank are not mixed.
 
     Args:
         beta: parameter of the Beta distribution, > 0; the public code uses 1.6.
@@ -78,13 +85,12 @@ class MixedNegatives(Negatives):
         super().__init__()
         self.beta = _checked(beta, "MixedNegatives")
 
-    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         """See :class:`Negatives`."""
-        columns = F.candidate_columns(views.anchor_index, images=len(views.context) // 2)
-        lam, permutation = _mixing(self.beta, columns.shape, views.similarity)
-        square = views.similarity.shape[0] == views.similarity.shape[1]
-        gram = views.similarity if square else F.gram(views.context)
-        mixed = F.mixed_similarity(views.similarity, gram, views.length, columns, lam, permutation)
+        columns = F.candidate_columns(context.anchor_index, context.images)
+        lam, permutation = _mixing(self.beta, columns.shape, context.similarity)
+        batch = context.rows[: 2 * context.images]
+        mixed = F.mixed_similarity(context.similarity, batch @ batch.T, context.length, columns, lam, permutation)
         kept = negatives.gather(1, columns)
         return F.log_negatives(mixed, kept & kept[:, permutation], temperature)
 
@@ -106,12 +112,12 @@ class MirroredNegatives(Negatives):
         super().__init__()
         self.beta = _checked(beta, "MirroredNegatives")
 
-    def forward(self, views: Views, negatives: Tensor, temperature: float) -> Tensor:
-        """See :class:`Negatives`; raises ValueError for a batch without mirrored views."""
-        if views.mirrored is None:
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
+        """See :class:`Negatives`; raises ValueError for a batch without mirrored context."""
+        if context.mirrored is None:
             raise ValueError("MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews")
-        lam, permutation = _mixing(self.beta, views.mirrored.shape[:2], views.mirrored)
-        mixed = F.mixed_group_similarity(views.context[views.anchor_index], views.mirrored, lam, permutation)
+        lam, permutation = _mixing(self.beta, context.mirrored.shape[:2], context.mirrored)
+        mixed = F.mixed_group_similarity(context.anchors, context.mirrored, lam, permutation)
         return F.log_negatives(mixed, torch.ones_like(mixed, dtype=torch.bool), temperature)
 
 

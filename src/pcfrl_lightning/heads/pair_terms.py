@@ -11,9 +11,9 @@ from pcfrl_lightning import functional as F
 class CalibratedPairs(NamedTuple):
     """What a pair term may use, for m anchors and k proposed partners each.
 
-    ``cosine`` (m, k) with gradient; ``alignment`` (m, k) the calibrator's score, with gradient if the term asks for it;
-    ``log_negative`` (m, 1) with gradient; ``similarity`` (m, M) without gradient; ``candidates`` (m, M) bool;
-    ``temperature`` tau; ``denominator`` of the contrastive term.
+    ``cosine`` (m, k) and ``alignment`` (m, k), the calibrator's score, with gradient; ``log_negative`` (m, 1) with
+    gradient; ``similarity`` (m, M) without gradient; ``candidates`` (m, M) bool; ``temperature`` tau; ``denominator``
+    of the contrastive term.
     """
 
     cosine: Tensor
@@ -27,9 +27,6 @@ class CalibratedPairs(NamedTuple):
 
 class PairTerm(nn.Module, ABC):
     """Loss of each proposed pair; the head averages it over the accepted ones."""
-
-    alignment_gradient: bool = False
-    """Whether the term needs the gradient through the alignment (a few passes over S, or d x d products)."""
 
     @abstractmethod
     def forward(self, pairs: CalibratedPairs) -> Tensor:
@@ -51,8 +48,6 @@ class Eq7(_Weighted):
         beta: > 0; the paper uses 0.2 for pose and 1 for face. It changes no gradient (it is an additive constant inside
             the logarithm) and reaches training only through the DWA ratios.
     """
-
-    alignment_gradient = True
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""
@@ -99,8 +94,6 @@ class CosineOnly(PairTerm):
 
 class AlignmentOnly(PairTerm):
     """Table 8, alignment: the positive logit is ``PA / tau``, with the gradient through PA."""
-
-    alignment_gradient = True
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
         """See :class:`PairTerm`."""

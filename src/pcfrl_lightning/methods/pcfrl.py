@@ -129,7 +129,7 @@ class PCFRL(Method):
         tasks = torch.stack([face.loss + face.calibrated_loss, pose.loss + pose.calibrated_loss])
         self.task_weights.observe(tasks)
         stats = {"reconstruction": parts.reconstruction, "orthogonality": parts.orthogonality}
-        stats |= {"alpha_face": alpha[0], "alpha_pose": alpha[1], **face.named("face"), **pose.named("pose")}
+        stats |= {"alpha_face": alpha[0], "alpha_pose": alpha[1], **face.named("face/"), **pose.named("pose/")}
         loss = parts.reconstruction + parts.orthogonality + (alpha * tasks).sum()
         return loss, {name: value.detach() for name, value in stats.items()}
 
