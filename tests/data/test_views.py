@@ -1,9 +1,19 @@
+import itertools
+import pickle
+import random
+from pathlib import Path
+
+import albumentations
+import cv2
 import numpy as np
 import pytest
 import torch
+from albumentations.augmentations.pixel import functional as pixel
+from jsonargparse import ArgumentParser
 
+from pcfrl_lightning.data import FaceData
 from pcfrl_lightning.data.views.appearance import Appearance, gaussian_blur, sobel_magnitude, sobel_uint8
-from pcfrl_lightning.data.views.base import VIEW_NAMES
+from pcfrl_lightning.data.views.base import VIEW_NAMES, Views
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews, LiteralPoseViews
 from pcfrl_lightning.data.views.pcl import PCLViews
 
@@ -94,12 +104,46 @@ def test_pose_views_of_a_marked_image_share_the_flip_and_not_the_appearance(mark
     assert different > 50
 
 
-def test_literal_pose_views_move_one_view_only(marked):
-    views = LiteralPoseViews(48, NONE, flip_p=1.0)
-    for seed in range(10):
-        sample = views.sample(marked, rng(seed))
-        np.testing.assert_array_equal(sample["pose_1"], marked)
-        np.testing.assert_array_equal(sample["pose_2"], marked[:, ::-1])
+@pytest.mark.parametrize(("flip_p", "rotation"), [(0.5, 0.0), (0.0, 0.0), (0.5, 1.0), (0.5, 20.0), (1.0, 20.0)])
+def test_literal_pose_views_always_move_exactly_one_view(colour, flip_p, rotation):
+    views = LiteralPoseViews(48, NONE, flip_p=flip_p, rotation=rotation)
+    moved = []
+    for seed in range(200):
+        sample = views.sample(colour, rng(seed))
+        np.testing.assert_array_equal(sample["pose_1"], colour)
+        moved.append(sample["pose_2"])
+        assert (sample["pose_2"] != colour).any()
+    if rotation == 0:
+        assert all((view == colour[:, ::-1]).all() for view in moved)
+    else:
+        assert len({view.tobytes() for view in moved}) == 200
+
+
+@pytest.mark.parametrize(("flip_p", "expected"), [(0.0, 0), (0.25, 50), (1.0, 200)])
+def test_the_literal_view_is_turned_and_flipped_with_its_probability(marked, flip_p, expected):
+    views = LiteralPoseViews(48, NONE, flip_p=flip_p, rotation=20)
+    sides = [views.sample(marked, rng(seed))["pose_2"] for seed in range(200)]
+    flips = sum(bool(view[:, :14].mean() < view[:, 34:].mean()) for view in sides)
+    assert abs(flips - expected) <= (20 if 0 < flip_p < 1 else 0)
+
+
+def turned_by(image: np.ndarray) -> float:
+    """Degrees by which the dot of `dotted` stands away from the x axis, counter-clockwise."""
+    rows, columns = np.nonzero(image[..., 0] > 100)
+    return float(np.degrees(np.arctan2(47.5 - rows.mean(), columns.mean() - 47.5)))
+
+
+@pytest.mark.parametrize("name", ["target", "pose_1", "pose_2"])
+def test_turns_are_even_on_both_sides(name):
+    dotted = np.zeros((96, 96, 3), np.uint8)
+    dotted[46:50, 80:84] = 255
+    views = AlbumentationsViews(96, NONE, flip_p=0, rotation=30)
+    samples = [views.sample(dotted, rng(seed)) for seed in range(400)]
+    angles = np.array([turned_by(sample[name][:, ::-1] if name == "target" else sample[name]) for sample in samples])
+    assert np.abs(angles).max() <= 31
+    np.testing.assert_allclose(np.quantile(angles, (0.1, 0.25, 0.5, 0.75, 0.9)), (-24, -15, 0, 15, 24), atol=4)
+    if name == "pose_2":
+        assert all((sample["pose_1"] == sample["pose_2"]).all() for sample in samples)
 
 
 def test_face_crops_are_independent_and_within_the_scale(colour):
@@ -116,6 +160,49 @@ def test_face_crops_are_independent_and_within_the_scale(colour):
             areas.append(height * width / 240**2)
     assert 0.2 < min(areas) < 0.28
     assert 0.43 < max(areas) < 0.51
+
+
+def test_face_crops_have_even_areas_log_ratios_and_places():
+    rows, columns = np.mgrid[:240, :240].astype(np.uint8)
+    image = np.stack([rows, columns, 0 * rows], 2)
+    views = AlbumentationsViews(48, NONE, crop_scale=(0.2, 0.5), crop_ratio=(0.5, 2.0))
+    areas, ratios, places = [], [], []
+    for seed in range(400):
+        sample = views.sample(image, rng(seed))
+        for name in ("face_1", "face_2"):
+            first, last = sample[name][0, 0, :2].astype(float), sample[name][-1, -1, :2].astype(float)
+            height, width = (last - first) * 48 / 47
+            areas.append(height * width / 240**2)
+            ratios.append(np.log(width / height))
+            top, left = first + 0.5 - np.array([height, width]) / 96
+            places += [top / (240 - height), left / (240 - width)]
+    quarters = (0.25, 0.5, 0.75)
+    np.testing.assert_allclose(np.quantile(areas, quarters), (0.275, 0.35, 0.425), atol=0.015)
+    np.testing.assert_allclose(np.quantile(ratios, quarters), np.log(4) * (np.array(quarters) - 0.5), atol=0.07)
+    np.testing.assert_allclose(np.quantile(places, quarters), quarters, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        AlbumentationsViews(32, NONE, crop_scale=(0.9, 1), crop_ratio=(1, 1)),
+        AlbumentationsViews(32, face_transforms=["HorizontalFlip"], pose_transforms=["HorizontalFlip"]),
+        PCLViews(16, 2, appearance=NONE),
+    ],
+)
+def test_shrinking_averages_over_areas(views):
+    """A checkerboard of single pixels becomes grey; without averaging, each pixel would be black or white."""
+    board = np.repeat(np.indices((240, 240)).sum(0)[..., None] % 2 * 255, 3, 2).astype(np.uint8)
+    for name, view in views.sample(board, rng()).items():
+        assert 100 < view.min() <= view.max() < 155, name
+
+
+def test_enlarging_interpolates():
+    image = np.zeros((16, 16, 3), np.uint8)
+    image[:, 8:] = 200
+    sample = AlbumentationsViews(64, NONE, crop_scale=(1, 1), crop_ratio=(1, 1)).sample(image, rng())
+    for name in ("source", "face_1"):
+        assert len(set(sample[name][32, :, 0].tolist())) > 4, name
 
 
 def test_appearance_is_drawn_for_every_view(colour):
@@ -145,20 +232,211 @@ def test_grey_images_stay_grey_and_look_like_the_colour_path(colour, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("key", "probability"),
-    [("jitter_p", "jitter_p"), ("gray_p", "gray_p"), ("blur_p", "blur_p"), ("sobel_p", "sobel_p")],
+    ("key", "effect"),
+    [
+        ("jitter_p", lambda before, after: (before != after).any() and (after != after[..., :1]).any()),
+        ("gray_p", lambda before, after: (after == cv2.cvtColor(before, cv2.COLOR_RGB2GRAY)[..., None]).all()),
+        ("blur_p", lambda before, after: after.std() < 0.9 * before.std() and (after != after[..., :1]).any()),
+        ("sobel_p", lambda before, after: (after == sobel_uint8(before)[..., None]).all()),
+    ],
 )
-def test_each_change_happens_with_its_probability(colour, key, probability):
+def test_each_change_happens_with_its_probability(colour, key, effect):
     off = dict.fromkeys(("jitter_p", "gray_p", "blur_p", "sobel_p"), 0.0)
-    appearance = Appearance(**{**off, key: 0.3})
-    generator = np.random.default_rng(0)
-    changed = sum((appearance(colour, iter(generator.random(10).tolist())) != colour).any() for _ in range(1000))
+    views = changed_by(Appearance(**{**off, key: 0.3}, blur_sigma=(1.0, 1.0)), colour, 1000)
+    changed = sum((view != colour).any() for view in views)
     assert 250 < changed < 350
+    assert changed == sum(bool(effect(colour, view)) for view in views)
+
+
+def changed_by(appearance: Appearance, image: np.ndarray, count: int = 600) -> list[np.ndarray]:
+    generator = np.random.default_rng(0)
+    return [appearance(image, iter(generator.random(10).tolist())) for _ in range(count)]
+
+
+QUARTERS = (0.02, 0.25, 0.5, 0.75, 0.98)
+
+
+@pytest.mark.parametrize(
+    ("key", "strength", "colour", "measure", "even"),
+    [
+        ("brightness", 0.5, (100, 80, 40), lambda v: v[0, 0, 0] / 100, 1.0),
+        ("contrast", 0.5, (160, 160, 160), lambda v: (int(v[0, 0, 1]) - int(v[-1, 0, 1])) / 80, 1.0),
+        ("saturation", 0.5, (140, 100, 100), lambda v: (int(v[0, 0, 0]) - int(v[0, 0, 1])) / 40, 1.0),
+        # degrees away from green, in OpenCV's scale of 180 for a full turn
+        ("hue", 0.2, (90, 200, 90), lambda v: (cv2.cvtColor(v, cv2.COLOR_RGB2HSV)[0, 0, 0] - 60.0) / 180, 0.0),
+    ],
+)
+def test_strengths_are_even_in_their_range_and_on_both_sides(key, strength, colour, measure, even):
+    image = np.full((16, 16, 3), colour, np.uint8)
+    if key == "contrast":
+        image[8:] = 80
+    none = dict.fromkeys(("brightness", "contrast", "saturation", "hue", "gray_p", "blur_p", "sobel_p"), 0.0)
+    views = changed_by(Appearance(**{**none, key: strength}, jitter_p=1), image)
+    found = np.quantile([measure(view) for view in views], QUARTERS)
+    np.testing.assert_allclose(found, even + strength * (2 * np.array(QUARTERS) - 1), atol=0.06 * strength / 0.5 + 0.01)
+
+
+def test_colour_changes_come_in_every_order(colour):
+    """Brightness, contrast, saturation and hue do not commute: each of the 24 orders is met, about equally often."""
+    changes = (
+        lambda image: pixel.adjust_brightness_torchvision(image, 1.4),
+        lambda image: pixel.adjust_contrast_torchvision(image, 0.6),
+        lambda image: pixel.adjust_saturation_torchvision(image, 1.6),
+        lambda image: pixel.adjust_hue_torchvision(image, -0.1),
+    )
+    by_order = {}
+    for order in itertools.permutations(range(4)):
+        image = colour
+        for change in order:
+            image = changes[change](image)
+        by_order[order] = image.tobytes()
+    assert len(set(by_order.values())) == 24
+    jitter = Appearance(0.8, 0.8, 0.8, 0.2, jitter_p=1, gray_p=0, blur_p=0, sobel_p=0)
+    draws = [0.0, 0.75, 0.25, 0.875, 0.25]  # happens; brightness x 1.4, contrast x 0.6, saturation x 1.6, hue - 0.1
+    met = [jitter(colour, iter([*draws, order, 0.5, 0.5, 0.5])).tobytes() for order in np.linspace(0, 0.999, 240)]
+    assert [met.count(view) for view in by_order.values()] == [10] * 24
+
+
+def test_blur_is_as_wide_as_a_tenth_of_the_view_and_its_sigma_even():
+    for side, taps in ((64, 7), (48, 5), (100, 11), (112, 11), (224, 23), (32, 3)):
+        dot = np.zeros((side, side, 3), np.uint8)
+        dot[side // 2, side // 2] = 255
+        for given, width in ((None, taps), (5, 5)):
+            blur = Appearance(jitter_p=0, gray_p=0, blur_p=1, blur_sigma=(50, 50), blur_taps=given, sobel_p=0)
+            (view,) = changed_by(blur, dot, 1)
+            assert int((view[side // 2, :, 0] > 0).sum()) == width, (side, given)
+    values = np.zeros((64, 64, 3), np.uint8)
+    values[32:] = 255
+    views = changed_by(Appearance(jitter_p=0, gray_p=0, blur_p=1, blur_sigma=(0.5, 1.5), sobel_p=0), values)
+    expected = [gaussian_blur(values, 7, sigma)[32, 0, 0] for sigma in (0.75, 1.0, 1.25)]
+    found = np.quantile([view[32, 0, 0] for view in views], (0.75, 0.5, 0.25))  # the wider, the darker
+    np.testing.assert_allclose(found, np.array(expected), atol=5)
 
 
 def test_strengths_of_zero_change_nothing(colour):
     still = Appearance(0, 0, 0, 0, jitter_p=1, gray_p=0, blur_p=0, sobel_p=0)
     np.testing.assert_array_equal(still(colour, iter(rng().random(10).tolist())), colour)
+
+
+OWN = """
+class_path: pcfrl_lightning.data.AlbumentationsViews
+init_args:
+  image_size: 40
+  face_transforms:
+    - class_path: albumentations.RandomCrop
+      init_args: {height: 30, width: 20, p: 1.0}
+    - albumentations.HorizontalFlip
+  pose_transforms:
+    - class_path: albumentations.OneOf
+      init_args:
+        p: 1.0
+        transforms:
+          - class_path: albumentations.InvertImg
+            init_args: {p: 1.0}
+          - class_path: albumentations.ColorJitter
+"""
+
+
+def parsed(text: str, tmp_path) -> AlbumentationsViews:
+    (tmp_path / "views.yaml").write_text(text)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Views, "views")
+    config = parser.parse_args([f"--views={tmp_path / 'views.yaml'}"])
+    assert "albumentations.HorizontalFlip" in parser.dump(config)
+    views = parser.instantiate_classes(config).views
+    assert isinstance(views, AlbumentationsViews)
+    return views
+
+
+def test_own_transforms_from_a_yaml_replace_the_recipe(colour, tmp_path):
+    views = parsed(OWN, tmp_path)
+    flips, inverted = set(), set()
+    for seed in range(30):
+        sample = views.sample(colour, rng(seed))
+        assert tuple(sample) == VIEW_NAMES
+        assert all(view.shape == (40, 40, 3) and view.dtype == np.uint8 for view in sample.values())
+        whole = sample["source"]
+        poses = [whole, whole[:, ::-1]]
+        shared = [
+            {(flip, bool((sample[name] == 255 - pose).all())) for flip, pose in enumerate(poses)}
+            for name in ("pose_1", "pose_2")
+        ]
+        exact = [{flip for flip, same in found if same} for found in shared]
+        inverted |= {bool(each) for each in exact}
+        if all(exact):  # both inverted: the flip below is one and the same
+            assert exact[0] == exact[1]
+            flips |= exact[0]
+        assert (sample["face_1"] != sample["face_2"]).any()
+    assert inverted == {True, False}
+    assert flips == {0, 1}
+
+
+def test_own_transforms_see_colour_and_the_whole_image(marked):
+    seen = []
+
+    class Look(albumentations.ImageOnlyTransform):
+        def apply(self, img, **params):
+            seen.append(img.copy())
+            return img
+
+    grey = np.repeat(np.repeat(marked[..., :1], 3, 2), 2, 1)  # (48, 96, 3)
+    views = AlbumentationsViews(24, flip_p=0, face_transforms=[Look(p=1)], pose_transforms=[Look(p=1)])
+    seen.clear()
+    sample = views.sample(grey, rng())
+    assert [image.shape for image in seen] == [(48, 96, 3)] * 2 + [(24, 24, 3)] * 2
+    np.testing.assert_array_equal(seen[0], grey)
+    for name in ("face_1", "face_2", "pose_1", "pose_2"):
+        np.testing.assert_array_equal(sample[name], sample["source"])
+
+
+def test_own_transforms_have_no_other_randomness_than_the_generator(colour, tmp_path):
+    first, second = parsed(OWN, tmp_path), pickle.loads(pickle.dumps(parsed(OWN, tmp_path)))
+    ahead = [first.sample(colour, rng(seed)) for seed in range(8)]
+    random.seed(1)
+    again = [second.sample(colour, rng(seed)) for seed in reversed(range(8))][::-1]
+    for one, two in zip(ahead, again, strict=True):
+        assert all((one[name] == two[name]).all() for name in VIEW_NAMES)
+    assert len({sample["face_1"].tobytes() for sample in ahead}) > 5
+
+
+def test_the_shipped_example_of_own_transforms_makes_batches(tmp_path):
+    for number in range(8):
+        cv2.imwrite(
+            str(tmp_path / f"{number}.png"), np.random.default_rng(number).integers(0, 256, (50, 60, 3), np.uint8)
+        )
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", action="config")
+    parser.add_subclass_arguments(FaceData, "data")
+    config = parser.parse_args(
+        ["--data=pcfrl_lightning.data.FaceFolder", f"--data.root={tmp_path}", "--data.batch_size=4",
+         "--data.num_workers=0", f"--config={Path(__file__).parents[2] / 'configs/views/custom.yaml'}"]
+    )  # fmt: skip
+    data = parser.instantiate_classes(config).data
+    assert len(data.views.face_transforms) == 3
+    assert len(data.views.pose_transforms) == 2
+    batches = [data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()]
+    assert [tuple(batch["pose_2"].shape) for batch in batches] == [(4, 3, 64, 64)] * 2
+
+
+@pytest.mark.parametrize(
+    ("transform", "message"),
+    [
+        ("HorizontlFlip", r"HorizontlFlip is no transform .*did you mean albumentations.HorizontalFlip\?"),
+        ("os.system", "os.system is no transform of albumentations"),
+        ("nowhere.Flip", "No module named 'nowhere'"),
+        ("Normalize", "Normalize does not give uint8 images"),
+        ("RandomSizedBBoxSafeCrop", "height: Field required; width: Field required"),
+        ("MaskDropout", "MaskDropout requires"),
+        (3, "expected the name of a transform, or class_path and init_args, got 3"),
+        ({"class_path": "HorizontalFlip", "init_args": {"q": 1}}, "Argument.* 'q' are not valid"),
+        ({"class_path": "HorizontalFlip", "init_args": {"p": 2}}, "p: Input should be less than or equal to 1"),
+        ({"class_path": "OneOf", "init_args": {"transforms": ["Blurr"]}}, "did you mean albumentations.Blur"),
+    ],
+)
+def test_wrong_own_transforms_are_one_line(transform, message):
+    with pytest.raises(ValueError, match=rf"^views.pose_transforms: .*{message}") as caught:
+        AlbumentationsViews(pose_transforms=[transform])
+    assert "\n" not in str(caught.value)
 
 
 def test_batch_gives_floats_between_0_and_1(colour):

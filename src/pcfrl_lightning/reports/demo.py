@@ -109,7 +109,8 @@ def still(views: Any) -> AlbumentationsViews:
     """
     if not isinstance(views, AlbumentationsViews):
         raise ValueError(f"data.views of the demo must be AlbumentationsViews, got {type(views).__name__}")
-    return AlbumentationsViews(views.image_size or 64, views.appearance, views.crop_scale, views.crop_ratio, flip_p=0.0)
+    made = (views.image_size or 64, views.appearance, views.crop_scale, views.crop_ratio)
+    return AlbumentationsViews(*made, 0.0, 0.0, views.face_transforms, views.pose_transforms)
 
 
 def results_of(rows: Sequence[Row]) -> dict[str, dict[str, float]]:

@@ -37,7 +37,8 @@ class Appearance:
         gray_p: probability of grayscale, in [0, 1].
         blur_p: probability of blur, in [0, 1].
         blur_sigma: range of the standard deviation in pixels, both above 0.
-        blur_taps: odd width of the kernel in pixels (the public code: a tenth of the side, made odd).
+        blur_taps: odd width of the kernel in pixels; None: a tenth of the side of the view, made odd (the public code:
+            7 at its 64 pixels).
         sobel_p: probability of edges, in [0, 1].
 
     Raises:
@@ -52,7 +53,7 @@ class Appearance:
     gray_p: float = 0.2
     blur_p: float = 0.8
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    blur_taps: int = 7
+    blur_taps: int | None = None
     sobel_p: float = 0.6
 
     DRAWS = 10  # random numbers used by one call, at most
@@ -64,7 +65,7 @@ class Appearance:
                 raise ValueError(f"appearance.{key} must be in [0, {limits.get(key, 1.0):g}], got {value}")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
             raise ValueError(f"appearance.blur_sigma must be two rising positive numbers, got {self.blur_sigma}")
-        if self.blur_taps < 1 or self.blur_taps % 2 == 0:
+        if self.blur_taps is not None and (self.blur_taps < 1 or self.blur_taps % 2 == 0):
             raise ValueError(f"appearance.blur_taps must be odd and positive, got {self.blur_taps}")
 
     def __call__(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
@@ -83,7 +84,8 @@ class Appearance:
             image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if next(uniform) < self.blur_p:
             low, high = self.blur_sigma
-            image = gaussian_blur(image, self.blur_taps, low + (high - low) * next(uniform))
+            taps = self.blur_taps or image.shape[0] // 10 | 1
+            image = gaussian_blur(image, taps, low + (high - low) * next(uniform))
         if next(uniform) < self.sobel_p:
             image = sobel_uint8(image)
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image

@@ -1,15 +1,16 @@
 """Views of method, section 2, made in the workers of the loader on albumentations and OpenCV."""
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import Appearance
-from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.data.views.base import VIEW_NAMES, Views
+from pcfrl_lightning.data.views.custom import OwnTransforms
 
 _GREY_STEP = 8
 
@@ -31,6 +32,11 @@ class AlbumentationsViews(Views):
 
     Images that are not square lose the ends of their longer side, except in the random crops.
 
+    Own transforms replace the recipe: with `face_transforms` a face view is made from the whole image by these alone
+    (`crop_scale`, `crop_ratio` and `appearance` do not count), then resized on its shorter side and centre-cropped.
+    `pose_transforms` take the place of `appearance` after the shared geometry; they are drawn for each view, so a flip
+    or a turn among them gives two views of a positive pair different poses.
+
     Args:
         image_size: side S of the views in pixels, at least 8; default: that of the data module.
         appearance: colour, blur and edges of face and pose views; default: those of the public PCL code.
@@ -38,9 +44,12 @@ class AlbumentationsViews(Views):
         crop_ratio: range of width / height of a random crop.
         flip_p: probability that the pose views are mirrored, in [0, 1].
         rotation: largest turn of `target` and of the pose views in degrees, 0 to 45; 0 is none.
+        face_transforms: own transforms of the face views, each an albumentations transform, its name, or
+            `class_path` and `init_args` (`OwnTransforms`); default: the recipe above.
+        pose_transforms: the same for the pose views.
 
     Raises:
-        ValueError: an argument out of range; names it.
+        ValueError: an argument out of range, or a wrong transform; names it.
     """
 
     def __init__(
@@ -51,6 +60,8 @@ class AlbumentationsViews(Views):
         crop_ratio: tuple[float, float] = (0.75, 4 / 3),
         flip_p: float = 0.5,
         rotation: float = 0.0,
+        face_transforms: Sequence[Any] | None = None,
+        pose_transforms: Sequence[Any] | None = None,
     ) -> None:
         if image_size is not None and image_size < 8:
             raise ValueError(f"views.image_size must be at least 8, got {image_size}")
@@ -68,27 +79,29 @@ class AlbumentationsViews(Views):
         self.crop_ratio = (crop_ratio[0], crop_ratio[1])
         self.flip_p = flip_p
         self.rotation = rotation
+        self.face_transforms = face_transforms
+        self.pose_transforms = pose_transforms
+        self._own_face = OwnTransforms("face_transforms", face_transforms) if face_transforms else None
+        self._own_pose = OwnTransforms("pose_transforms", pose_transforms) if pose_transforms else None
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The six views, each (S, S, 3) uint8."""
-        uniform = iter(rng.random(self._draws()).tolist())
-        image = as_grey(image)
-        whole = fit_square(image, self.side)
+        # an upper bound: target 1, crops 2 x 4, pose 2, four appearances
+        uniform = iter(rng.random(11 + 4 * Appearance.DRAWS).tolist())
+        grey = as_grey(image)
+        whole = fit_square(grey, self.side)
         target = self._move(whole, Geometry(True, self._angle(uniform)))
-        face_1, face_2 = self._face_crops(image, uniform)
-        pose_1, pose_2 = self._pose_geometry(uniform)
-        return {
-            "source": _as_rgb(whole),
-            "target": _as_rgb(target),
-            "face_1": self.appearance(face_1, uniform),
-            "face_2": self.appearance(face_2, uniform),
-            "pose_1": self.appearance(self._move(whole, pose_1), uniform),
-            "pose_2": self.appearance(self._move(whole, pose_2), uniform),
-        }
-
-    def _draws(self) -> int:
-        """An upper bound of the random numbers of one sample: target 1, crops 2 x 4, pose 2, four appearances."""
-        return 11 + 4 * Appearance.DRAWS
+        face = () if self._own_face else self._face_crops(grey, uniform)
+        pose = [self._move(whole, geometry) for geometry in self._pose_geometry(uniform)]
+        if self._own_face:
+            face_views = [self._own_face(image, self.side, rng) for _ in range(2)]
+        else:
+            face_views = [self.appearance(view, uniform) for view in face]
+        if self._own_pose:
+            pose_views = [self._own_pose(_as_rgb(view), self.side, rng) for view in pose]
+        else:
+            pose_views = [self.appearance(view, uniform) for view in pose]
+        return dict(zip(VIEW_NAMES, (_as_rgb(whole), _as_rgb(target), *face_views, *pose_views), strict=True))
 
     def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
         return self._random_crop(image, uniform), self._random_crop(image, uniform)
@@ -129,14 +142,17 @@ class AlbumentationsViews(Views):
 
 
 class LiteralPoseViews(AlbumentationsViews):
-    """Section 4.1 of the paper read literally: one of the two pose views is always moved, the other never.
+    """Section 4.1 of the paper read literally: one of the two pose views (`pose_2`) is always moved, the other never.
 
-    The two views of a positive pair then show different poses; kept for comparison.  `flip_p` is the probability that
-    the moved view is mirrored (else it is only turned by `rotation`).
+    The two views of a positive pair then show different poses; kept for comparison.  Without `rotation` the moved view
+    is mirrored, whatever `flip_p`; with it, the view is turned by `rotation` / 2 to `rotation` degrees either way, and
+    mirrored as well with probability `flip_p`.
     """
 
     def _pose_geometry(self, uniform: Iterator[float]) -> tuple[Geometry, Geometry]:
-        return Geometry(False, 0.0), Geometry(next(uniform) < self.flip_p, self._angle(uniform))
+        flip, angle = next(uniform) < self.flip_p, self._angle(uniform)
+        turned = (angle + math.copysign(self.rotation, angle)) / 2
+        return Geometry(False, 0.0), Geometry(flip or not self.rotation, turned)
 
 
 def as_grey(image: np.ndarray) -> np.ndarray:

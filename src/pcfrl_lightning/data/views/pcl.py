@@ -1,4 +1,4 @@
-"""The views of the public PCL code: distant crops and flipped negatives (facts, section 3)."""
+"""The views of the public PCL code (CVPR 2023): distant crops and mirrored negatives."""
 
 from collections.abc import Iterator
 
