@@ -47,24 +47,57 @@ def test_a_list_keeps_its_order_and_ignores_labels(make_folder, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("p0/0000.jpg\n../x.jpg\n", r"list.txt line 2: '\.\./x\.jpg' must be a path relative"),
-        ("/etc/x.jpg\n", "list.txt line 1"),
-        ("name,label\n", "list.txt line 1: 'name,label' does not begin with the path of an image"),
+        ("p0/0000.jpg\n../x.jpg\n", r"list.txt:2: '\.\./x\.jpg' must be a path relative"),
+        ("/etc/x.jpg\n", "list.txt:1: "),
+        ("name,label\n", "list.txt:1: 'name,label' does not begin with the path of an image"),
         ("\n", "list.txt: empty"),
+        ("# none\n", "list.txt: empty"),
+        ("p0/0000.jpg\n# x\np0/0000.jpg 3\n", r"list.txt:3: p0/0000\.jpg stands in .*list\.txt:1 already"),
+        ("p0/0000.jpg\np0/9.jpg\np7/8.jpg\n", r"list.txt:2: 'p0/9\.jpg' is not in .*faces.* \(2 of the list in all\)"),
     ],
 )
-def test_bad_lists_name_the_line(make_folder, tmp_path, text, message):
+@pytest.mark.parametrize("archive", [False, True])
+def test_bad_lists_name_the_line_in_a_folder_as_in_an_archive(make_folder, tmp_path, text, message, archive):
     listing = tmp_path / "list.txt"
     listing.write_text(text)
+    root = make_folder(1)
     with pytest.raises(DataError, match=message):
-        _ = FaceFolder(make_folder(1), listing).splits
+        _ = FaceFolder(pack(root, tmp_path / "faces.zip") if archive else root, listing).splits
 
 
-def test_a_list_of_members_that_are_not_in_the_archive(make_folder, tmp_path):
-    listing = tmp_path / "list.txt"
-    listing.write_text("p9/0009.jpg\n")
-    with pytest.raises(DataError, match=r"list\.txt: 1 names are not in .*a\.zip, the first is 'p9/0009\.jpg'"):
-        _ = FaceFolder(pack(make_folder(2), tmp_path / "a.zip"), listing).splits
+def test_a_list_in_utf_16_is_refused_in_one_line(make_folder, tmp_path):
+    (tmp_path / "list.txt").write_text("p0/0000.jpg\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"list\.txt: not a UTF-8 text file"):
+        _ = FaceFolder(make_folder(1), tmp_path / "list.txt").splits
+
+
+def test_a_listed_name_that_several_archives_hold(make_folder, tmp_path):
+    folder = make_folder(2)
+    archives = [pack(folder, tmp_path / "a.zip"), pack(folder, tmp_path / "b.zip")]
+    (tmp_path / "list.txt").write_text("p1/0001.jpg\n")
+    with pytest.raises(DataError, match=r"list\.txt:1: p1/0001\.jpg stands in several archives"):
+        _ = FaceFolder(archives, tmp_path / "list.txt").splits
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_files_that_are_not_looked_at_are_counted(make_folder, tmp_path, caplog, archive):
+    folder = make_folder(4)
+    for path in sorted(folder.rglob("*.jpg")):
+        for suffix in (".jfif", ".heic", ""):
+            path.with_suffix(suffix).write_bytes(path.read_bytes())
+    (folder / "p0" / ".DS_Store").write_text("x")
+    (folder / "notes.TXT").write_text("x")
+    root = folder
+    if archive:
+        root = tmp_path / "a.zip"
+        with zipfile.ZipFile(root, "w") as packed:
+            for file in folder.rglob("*.*" if not archive else "*"):
+                packed.write(file, file.relative_to(folder).as_posix())
+    with caplog.at_level("WARNING"):
+        assert len(names(FaceFolder(root))) == 8
+    (message,) = caplog.messages
+    assert "9 files are left out, they are not named like images: 4 " in message
+    assert all(part in message for part in ("4 .heic", "4 without a suffix", "1 .txt"))
 
 
 def test_missing_and_empty_roots(make_folder, tmp_path):
@@ -75,6 +108,9 @@ def test_missing_and_empty_roots(make_folder, tmp_path):
         _ = FaceFolder(make_folder(1), tmp_path / "none.txt").splits
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty: no images found; expected files named"):
+        _ = FaceFolder(tmp_path / "empty").splits
+    (tmp_path / "empty" / "a.heic").write_text("")
+    with pytest.raises(DataError, match=r"empty: no images found; .* \(found: 1 \.heic\)"):
         _ = FaceFolder(tmp_path / "empty").splits
     (tmp_path / "a.tar").write_text("")
     with pytest.raises(DataError, match=r"a\.tar: expected a folder or zip archives"):
@@ -109,6 +145,5 @@ def test_root_can_be_given_on_the_command_line(root):
 def test_real_grey_and_pgm_archives(shared_data):
     data = FaceFolder([shared_data / "orl_faces.zip", shared_data / "lfw_color_sample.zip"], num_workers=0)
     assert len(data.splits["train"]) == 490
-    data.setup("test")
-    batch = next(iter(data.train_dataloader()))
+    batch = next(iter(data.image_loader("train")))
     assert batch["image"].shape == (256, 3, 64, 64)

@@ -86,7 +86,8 @@ def test_csv_with_a_wrong_header(tmp_path, text, message):
         ("1,{pixels},Train", "line 23: Usage must be Training"),
         ("1,1 2 3,Training", r"1 of 22 images cannot be read \(more than 1 %\), the first is line 23"),
         ("1,,Training", "the first is line 23"),
-        ("1", "the first is line 23"),
+        ("1", r"fer2013\.csv:23: 1 columns, but the header has 3"),
+        ("1,{pixels},Training,x", r"fer2013\.csv:23: 4 columns, but the header has 3"),
     ],
 )
 def test_csv_with_a_damaged_row(tmp_path, images, row, message):
@@ -94,6 +95,27 @@ def test_csv_with_a_damaged_row(tmp_path, images, row, message):
     (tmp_path / "fer2013.csv").write_text(csv_of(images, extra=extra))
     with pytest.raises(DataError, match=message):
         _ = FER2013(tmp_path).splits
+
+
+def test_csv_with_a_further_column_and_a_short_row(tmp_path):
+    row = "3," + " ".join(["7"] * 2304)
+    (tmp_path / "fer2013.csv").write_text(f"emotion,pixels,extra,Usage\n{row},x,Training\n{row},Training\n")
+    with pytest.raises(DataError, match=r"fer2013\.csv:3: 3 columns, but the header has 4"):
+        _ = FER2013(tmp_path).splits
+
+
+def test_blank_lines_of_a_csv_are_no_images(tmp_path, images, caplog):
+    (tmp_path / "fer2013.csv").write_text(csv_of(images) + "\n\n  \n")
+    with caplog.at_level(logging.WARNING):
+        check(FER2013(tmp_path), images)
+    assert not caplog.messages
+
+
+def test_an_archive_with_backslashes(tree, images, tmp_path):
+    with zipfile.ZipFile(tmp_path / "fer2013.zip", "w") as archive:
+        for file in tree.rglob("*.png"):
+            archive.writestr(file.relative_to(tree).as_posix().replace("/", "\\"), file.read_bytes())
+    check(FER2013(tmp_path / "fer2013.zip"), images)
 
 
 def test_csv_with_few_damaged_rows(tmp_path, caplog):

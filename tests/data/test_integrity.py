@@ -1,14 +1,17 @@
 import logging
+import os
 
 import lightning as L
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.folders.unlabelled import FaceFolder
+from pcfrl_lightning.data.folders.voxceleb import VoxCeleb
 from pcfrl_lightning.data.images.listing import open_images
-from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
+from pcfrl_lightning.data.quality.unreadable import UnreadableLog, _temporary_cache, cache_folder, without_unreadable
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError
 
@@ -83,6 +86,63 @@ def test_verification_is_kept_and_repairs_are_noticed(make_folder, monkeypatch):
     assert len(without_unreadable(labelled(folder))) == 120
 
 
+def test_names_in_any_encoding_and_with_control_characters(make_folder, tmp_path):
+    name = os.fsdecode(b"Mu\xf1oz\x85_1.jpg")
+    folder = make_folder(240)
+    (folder / name).write_bytes(b"")
+    assert len(without_unreadable(labelled(folder), tmp_path / "run")) == 240
+    listed = (tmp_path / "run" / "unreadable_faces_test.txt").read_bytes()
+    assert listed == os.fsencode(name) + b"\tempty file\n"
+    logs = [UnreadableLog("faces/train", 300, tmp_path, rank, 2) for rank in range(2)]
+    logs[0].add([(name, "empty file"), ("b.jpg", "empty file")])
+    with pytest.raises(DataError, match="4 of 300 images"):
+        logs[1].add([(name, "empty file"), ("c.jpg", "empty file"), ("d.jpg", "empty file")])
+
+
+def test_without_a_trainer_the_current_folder_stays_clean(make_folder, tmp_path, monkeypatch):
+    folder = make_folder(200)
+    spoil(folder, 11)
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.iterdir())
+    data = FaceFolder(folder, views=AlbumentationsViews(16), image_size=16, batch_size=100, num_workers=0)
+    data.setup("fit")
+    for batch in data.train_dataloader():
+        data.on_before_batch_transfer(batch, 0)
+    assert set(tmp_path.iterdir()) == before
+    assert (cache_folder() / "unreadable_faces_train.txt").is_file()
+
+
+def test_no_home_folder(monkeypatch, tmp_path, caplog):
+    def nobody(number):
+        raise KeyError(number)
+
+    for name in ("PCFRL_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _temporary_cache.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert cache_folder() == cache_folder() == tmp_path / f"pcfrl-lightning-{os.getuid()}"
+    (message,) = caplog.messages
+    assert "set PCFRL_CACHE" in message
+
+
+def test_one_damaged_frame_of_a_video_is_rare_for_ever(tmp_path):
+    for video in range(4):
+        folder = tmp_path / "frames" / f"id{video}" / "v" / "c"
+        folder.mkdir(parents=True)
+        for number in range(12):
+            Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / f"{number:02d}.png")
+    (tmp_path / "frames" / "id0" / "v" / "c" / "03.png").write_bytes(b"")
+    data = VoxCeleb(tmp_path, image_size=16, batch_size=4, num_workers=0)
+    data.setup("fit")
+    loader = data.train_dataloader()
+    for epoch in range(40):
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            assert "unreadable" not in data.on_before_batch_transfer(batch, 0)
+
+
 def test_an_unwritable_cache_only_warns(make_folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "file"))
@@ -127,8 +187,6 @@ def test_ranks_keep_each_other_s_names_and_share_one_percent(tmp_path, caplog):
 def test_the_list_of_an_earlier_run_is_not_counted(tmp_path):
     UnreadableLog("faces/train", 100, tmp_path, 1, 2).add([("a.jpg", "empty file")])
     logs = [UnreadableLog("faces/train", 100, tmp_path, rank, 2) for rank in range(2)]
-    for record in logs:
-        record.remove_old_list()
     logs[0].add([("b.jpg", "empty file")])
     assert [path.name for path in tmp_path.iterdir()] == ["unreadable_faces_train.txt"]
 

@@ -16,8 +16,8 @@ from pcfrl_lightning.data.images.sources import (
     ConcatSource,
     FileSource,
     SubsetSource,
+    inside,
     is_image_name,
-    safe_join,
 )
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.errors import DataError
@@ -57,6 +57,39 @@ def test_grey_becomes_three_equal_channels(rgb, form):
 def test_sixteen_bit_keeps_the_upper_bits():
     grey = (np.arange(120, dtype=np.uint16) * 500).reshape(12, 10)
     np.testing.assert_array_equal(decode(encode(Image.fromarray(grey)), "x")[..., 1], grey >> 8)
+
+
+@pytest.mark.parametrize("high", [1.0, 255.0])
+def test_float_images_are_scaled(high):
+    grey = np.linspace(0, high, 120, dtype=np.float32).reshape(12, 10)
+    expected = (grey * (255 / high)).round().astype(np.uint8)
+    np.testing.assert_array_equal(decode(encode(Image.fromarray(grey), "TIFF"), "x")[..., 2], expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([0.5, np.nan], "ValueError: float pixels from nan"),
+        ([0.5, np.inf], "to inf; expected"),
+        ([-0.5, 0.5], "from -0.5 to 0.5; expected \\[0, 1\\], or 0 to 255"),
+        ([0.0, 300.0], "from 0 to 300"),
+    ],
+)
+def test_float_images_that_are_no_grey_values_are_corrupt(values, reason):
+    data = encode(Image.fromarray(np.array([values], np.float32)), "TIFF")
+    with pytest.raises(CorruptImage, match=f"a.tif: .*{reason}"):
+        decode(data, "a.tif")
+
+
+def test_integers_of_32_bits():
+    def tiff(values):
+        return encode(Image.fromarray(np.array([values], np.int32)), "TIFF")
+
+    assert decode(tiff([0, 7, 255]), "x")[0, :, 0].tolist() == [0, 7, 255]
+    assert decode(tiff([0, 256, 65535]), "x")[0, :, 0].tolist() == [0, 1, 255]
+    for bad in ([-1, 5], [0, 70000]):
+        with pytest.raises(CorruptImage, match="expected 0 to 65535"):
+            decode(tiff(bad), "x")
 
 
 def test_palette_and_transparency(rgb):
@@ -165,6 +198,46 @@ def test_zip_members_that_leave_the_archive_are_refused(tmp_path, rgb, name):
         ZipSource(tmp_path / "x.zip")
 
 
+def test_backslashes_in_names_of_members_are_folders(tmp_path, rgb):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a\\", "")
+        archive.writestr("a\\b\\1.png", encode(Image.fromarray(rgb)))
+        archive.writestr("__MACOSX\\b\\2.png", encode(Image.fromarray(rgb)))
+    source = ZipSource(tmp_path / "x.zip")
+    assert [source.name(row) for row in range(len(source))] == ["a/b/1.png"]
+    np.testing.assert_array_equal(source.read(0), rgb)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [("a/1.png", "a/1.png"), ("a/1.png", "a\\1.png")])
+def test_two_members_of_one_name_are_refused(tmp_path, rgb, names):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, encode(Image.fromarray(rgb)))
+    with pytest.raises(DataError, match=r"x\.zip: holds 2 images a/1\.png"):
+        ZipSource(tmp_path / "x.zip")
+
+
+def test_a_member_that_inflates_to_an_absurd_size_is_not_read(tmp_path, rgb, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(100_000))
+        archive.writestr("good.png", encode(Image.fromarray(rgb)))
+    source = ZipSource(tmp_path / "x.zip")
+    monkeypatch.setattr("pcfrl_lightning.data.images.zips.LARGEST", 50_000)
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *args: pytest.fail("opened"))
+    with pytest.raises(CorruptImage, match=r"bomb\.png: in x\.zip: 100000 bytes when unpacked, more than 50000"):
+        source.read(0)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(source.read(1), rgb)
+    source.members[0] = source.members[0]._replace(size=10)  # a directory that lies
+    monkeypatch.setattr("pcfrl_lightning.data.images.zips.LARGEST", 50_000)
+    reads = []
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, size=-1: reads.append(size) or b"")
+    with pytest.raises(CorruptImage):
+        source.read(0)
+    assert reads == [50_000]
+
+
 def test_damaged_and_missing_archives(tmp_path, two_zips):
     (tmp_path / "bad.zip").write_bytes(b"PK nonsense")
     with pytest.raises(DataError, match=r"bad\.zip"):
@@ -203,17 +276,17 @@ def test_array_source_refuses_other_arrays(array):
 
 
 @pytest.mark.parametrize("path", ["../x.jpg", "/x.jpg", "a/../../x.jpg", "", "C:\\x.jpg", "..\\x.jpg"])
-def test_safe_join_refuses_to_leave_the_root(tmp_path, path):
-    with pytest.raises(DataError, match=r"list\.txt line 7"):
-        safe_join(tmp_path, path, where="list.txt line 7")
+def test_paths_that_leave_the_root_are_refused(path):
+    with pytest.raises(DataError, match=r"list\.txt:7: .* must be a path relative to its root"):
+        inside(path, "list.txt:7")
 
 
-def test_safe_join_accepts_nested_paths(tmp_path):
-    assert safe_join(tmp_path, "a\\b/c..d.jpg") == tmp_path / "a" / "b" / "c..d.jpg"
+def test_nested_paths_get_one_spelling():
+    assert inside("a\\b/./c..d.jpg", "list.txt:7") == "a/b/c..d.jpg"
 
 
 def test_image_names():
-    assert all(is_image_name(name) for name in ("a.jpg", "x/y.JPEG", "s1/1.pgm"))
+    assert all(is_image_name(name) for name in ("a.jpg", "x/y.JPEG", "s1/1.pgm", "a.jfif", "b.JPE"))
     assert not any(is_image_name(name) for name in ("a.txt", "x/._a.jpg", ".cache/a.jpg", "__MACOSX/a.jpg", "jpg"))
 
 

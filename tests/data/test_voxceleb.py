@@ -64,7 +64,7 @@ def test_meta_files_of_both_releases_and_their_copies(tmp_path):
     path.write_text(META2)
     assert read_meta(path) == [Speaker("id00012", "n000012", "dev"), Speaker("id00017", "n000140", "test")]
     path.write_text(META2 + "id00018 ,n1 ,m ,maybe \n")
-    with pytest.raises(DataError, match=r"meta.csv line 4: expected 'id<number>, <name>, \.\.\., dev\|test'"):
+    with pytest.raises(DataError, match=r"meta.csv:4: expected 'id<number>, <name>, \.\.\., dev\|test'"):
         read_meta(path)
     path.write_text("VoxCeleb2 ID,VGGFace2 ID,Gender,Set\n")
     with pytest.raises(DataError, match="no speakers"):
@@ -84,8 +84,42 @@ def test_lists_of_directories(vox2):
     (vox2 / "list.txt").write_text("dev/frames/id00017/q1\ndev/frames/id00012/_xyz,3\n")
     assert videos(VoxCeleb(vox2, list_file=vox2 / "list.txt")) == ["dev/frames/id00017/q1", "dev/frames/id00012/_xyz"]
     (vox2 / "list.txt").write_text("dev/frames/id00017/q1\n../secret\n")
-    with pytest.raises(DataError, match=r"list.txt line 2"):
+    with pytest.raises(DataError, match=r"list.txt:2: '../secret' must be a path"):
         _ = VoxCeleb(vox2, list_file=vox2 / "list.txt").splits
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dev/frames/id00017/q1\ndev/frames/id00012/q1\n", r"list\.txt:2: 'dev/frames/id00012/q1' is not in "),
+        ("dev/frames/id00017/q1\ndev\\frames/id00017/q1,2\n", r"list\.txt:2: dev/frames/id00017/q1 stands in .*:1"),
+        ("dev/frames/id00017/q1\n".encode("utf-16"), r"list\.txt: not a UTF-8 text file"),
+        ("\n", r"list\.txt: empty"),
+    ],
+)
+def test_lists_of_absent_or_repeated_directories(vox2, text, message):
+    (vox2 / "list.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError, match=message):
+        _ = VoxCeleb(vox2, list_file=vox2 / "list.txt").splits
+
+
+def test_a_meta_file_in_utf_16(vox2):
+    (vox2 / "meta.csv").write_text(META2, encoding="utf-16")
+    with pytest.raises(DataError, match=r"meta\.csv: not a UTF-8 text file"):
+        read_meta(vox2 / "meta.csv")
+
+
+def test_a_damaged_frame_is_passed_over_and_a_clip_without_good_frames_is_not(vox2):
+    clip = vox2 / "dev" / "frames" / "id00012" / "-abc" / "00000"
+    source = VideoFrames(vox2, ["dev/frames/id00012/-abc/00000"])
+    (clip / "1.png").write_bytes(b"")
+    drawn = {int(source.draw(0, np.random.default_rng(seed)).max()) for seed in range(40)}
+    assert drawn == {0, 2}
+    assert source.read(0).max() == 2  # the frame after the middle one
+    for frame in clip.iterdir():
+        frame.write_bytes(b"")
+    with pytest.raises(CorruptImage, match=r"id00012/-abc/00000: 3 frames tried, the last is .*png: empty file"):
+        source.draw(0, np.random.default_rng(0))
 
 
 def test_a_frame_is_drawn_anew_from_all_clips(vox2):

@@ -10,7 +10,7 @@ _WHERE = {
     "FileSource": "data.images.sources",
     "ImageSource": "data.images.sources",
     "SubsetSource": "data.images.sources",
-    "safe_join": "data.images.sources",
+    "inside": "data.images.sources",
     "ZipSource": "data.images.zips",
     "FaceSet": "data.faceset",
     "ImageTransform": "data.faceset",

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.failure import FailureWatch
 from pcfrl_lightning.data.loaders import (
     UNREADABLE,
     ImageBatches,
@@ -18,7 +19,7 @@ from pcfrl_lightning.data.loaders import (
     start_worker,
     whole_batch,
 )
-from pcfrl_lightning.data.quality.unreadable import UnreadableLog, without_unreadable
+from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
 from pcfrl_lightning.data.resume import ResumableLoader, resume_point
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views.base import Views
@@ -29,9 +30,10 @@ from pcfrl_lightning.run_directory import run_directory
 class FaceData(L.LightningDataModule, ABC):
     """A data set of faces.  A subclass implements `build` and nothing else.
 
-    With `views` the train loader yields view batches (float [0, 1], see `Views`), shuffled, whole batches only.  All
-    other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}` in order, the index being the row of the
-    labels in `readable(split)`; images are resized on their shorter side and centre-cropped.
+    With `views` (data without labels has default ones) the train loader yields view batches (float [0, 1], see
+    `Views`), shuffled, whole batches only.  All other loaders yield `{"image": uint8 (N, 3, S, S), "index": (N,) long}`
+    in order, the index being the row of the labels in `readable(split)`; images are resized on their shorter side and
+    centre-cropped.
 
     Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
     scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than
@@ -50,6 +52,8 @@ class FaceData(L.LightningDataModule, ABC):
     """
 
     name: str = "faces"
+    unlabelled: bool = False
+    """Whether training on plain images makes no sense, so that `views` has a default, `AlbumentationsViews`."""
 
     def __init__(
         self,
@@ -71,6 +75,10 @@ class FaceData(L.LightningDataModule, ABC):
             raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
+        if views is None and self.unlabelled:
+            from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+
+            views = AlbumentationsViews()
         if views is not None:
             views.use_size(image_size)
         self.root = Path(root)
@@ -83,6 +91,7 @@ class FaceData(L.LightningDataModule, ABC):
         self._readable: dict[str, FaceSet] = {}
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
+        self._watch = FailureWatch()
 
     @abstractmethod
     def build(self) -> dict[str, FaceSet]:
@@ -129,25 +138,29 @@ class FaceData(L.LightningDataModule, ABC):
 
     def prepare_data(self) -> None:
         """Verify images once, in one process; the others find the outcome in the cache."""
-        if self._features:
-            return
-        _ = self.splits
-        if self.trainer and self.trainer.predicting:
-            self.readable(self._predicted())
+        try:
+            self._verify()
+        except (DataError, OSError):
+            if self._replicas() == 1:
+                raise  # else every process finds the same in `setup`, and none waits for this one
 
     def setup(self, stage: str) -> None:
         """Build the splits and check that training has at least one batch."""
-        if self._features:
-            return
-        if stage == "fit" and self.views is not None:
+        self._watch.start()
+        self._verify()
+        if stage == "fit" and self.views is not None and not self._features:
             faces = self._split("train")
             share = len(faces) // self._replicas()
-            if share < self.batch_size:
+            if share < self.batch_size or self.batch_size < 2:
                 fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
                 raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
             self._replaced = self._training_log(faces)
-        elif stage != "fit":
+
+    def _verify(self) -> None:
+        if not self._features:
             _ = self.splits
+            if self.trainer and self.trainer.predicting:
+                self.readable(self._predicted())
 
     def train_dataloader(self) -> Any:
         """View batches, or the train images in order when there are no views."""
@@ -194,8 +207,13 @@ class FaceData(L.LightningDataModule, ABC):
         plain = self._features or not isinstance(batch, dict) or "index" in batch
         return batch if plain or self.views is None else device_views(self.views, batch)
 
+    def on_exception(self, exception: BaseException) -> None:
+        """End the other processes of the run as well."""
+        self._watch.report(exception)
+
     def teardown(self, stage: str) -> None:
         """Say how many images were replaced in training."""
+        self._watch.stop()
         if stage == "fit" and self._replaced is not None:
             self._replaced.summarise("replaced by others in training")
 
@@ -232,11 +250,9 @@ class FaceData(L.LightningDataModule, ABC):
     def _training_log(self, faces: FaceSet) -> UnreadableLog:
         """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
         if not self.trainer:
-            return UnreadableLog(faces.name, len(faces), Path.cwd())
+            return UnreadableLog(faces.name, len(faces), cache_folder())
         folder = self.trainer.strategy.broadcast(run_directory(self.trainer))
-        record = UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
-        record.remove_old_list()
-        return record
+        return UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
 
     def _replicas(self) -> int:
         return self.trainer.world_size if self.trainer else 1

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.listing import open_images, read_list
-from pcfrl_lightning.data.images.sources import FileSource, ImageSource
-from pcfrl_lightning.data.images.zips import ZipSource
+from pcfrl_lightning.data.images.listing import open_images, open_listed
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.base import Views
 
@@ -21,11 +19,14 @@ class FaceFolder(FaceData):
     Args:
         root: folder, zip archive or several zip archives.
         list_file: one path per line, relative to `root` (or a member of the archives); label columns are ignored.
+            Absent and repeated images are errors.
         val_fraction: share of the images put aside as split `val`, in [0, 1); drawn with `seed`.
-        views, image_size, batch_size, num_workers, seed: see `FaceData`.
+        views: default `AlbumentationsViews`.
+        image_size, batch_size, num_workers, seed: see `FaceData`.
     """
 
     name = "faces"
+    unlabelled = True
 
     def __init__(
         self,
@@ -50,7 +51,9 @@ class FaceFolder(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         """Split `train` and, with `val_fraction`, `val`."""
-        faces = FaceSet(self._source(), name=f"{self.name}/train")
+        roots = self.roots if len(self.roots) > 1 else self.roots[0]
+        source = open_images(roots) if self.list_file is None else open_listed(roots, self.list_file)
+        faces = FaceSet(source, name=f"{self.name}/train")
         held_out = round(self.val_fraction * len(faces))
         if held_out == 0:
             return {"train": faces}
@@ -58,11 +61,3 @@ class FaceFolder(FaceData):
         train, val = faces.subset(sorted(order[held_out:].tolist())), faces.subset(sorted(order[:held_out].tolist()))
         val.name = f"{self.name}/val"
         return {"train": train, "val": val}
-
-    def _source(self) -> ImageSource:
-        if self.list_file is None:
-            return open_images(self.roots if len(self.roots) > 1 else self.roots[0])
-        listed = read_list(self.list_file, self.root)
-        if len(self.roots) == 1 and self.root.is_dir():
-            return FileSource(self.root, listed)
-        return ZipSource(self.roots).ordered(listed, where=str(self.list_file))

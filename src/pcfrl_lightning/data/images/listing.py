@@ -1,19 +1,32 @@
-"""Finding the images of a folder, an archive or several archives, and reading lists of paths."""
+"""Finding the images of a folder, an archive or several archives, and reading lists of them."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
-from pcfrl_lightning.data.images.rows import open_text
-from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, FileSource, ImageSource, is_image_name, safe_join
+from pcfrl_lightning.data.images.rows import Once, Row, read_rows
+from pcfrl_lightning.data.images.sources import (
+    IMAGE_SUFFIXES,
+    FileSource,
+    ImageSource,
+    SubsetSource,
+    is_hidden,
+    is_image_name,
+)
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.errors import DataError
+
+log = logging.getLogger(__name__)
 
 _SUFFIXES = "jpg, jpeg, png, bmp, pgm, ppm, tif, webp or gif"
 
 
 def open_images(roots: str | Path | Sequence[str | Path], keep: Callable[[str], bool] = is_image_name) -> ImageSource:
     """All images below a folder, or in one or several zip archives, sorted by name.
+
+    Other files are counted by suffix in one line of the log, hidden ones excepted.
 
     Args:
         roots: one folder, or archives.
@@ -23,20 +36,50 @@ def open_images(roots: str | Path | Sequence[str | Path], keep: Callable[[str], 
         FileNotFoundError: a path does not exist.
         DataError: neither folder nor zip, or no image found.
     """
-    paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: does not exist; expected a folder of images or a zip archive")
-    if len(paths) == 1 and paths[0].is_dir():
-        source: ImageSource = FileSource(paths[0], [name for name in walk(paths[0]) if keep(name)])
-    else:
-        for path in paths:
-            if path.suffix.lower() != ".zip":
-                raise DataError(f"{path}: expected a folder or zip archives")
-        source = ZipSource(paths, keep)
+    paths = _existing(roots)
+    others: Counter[str] = Counter()
+
+    def taken(name: str) -> bool:
+        if keep(name):
+            return True
+        if not is_hidden(name):
+            others[PurePosixPath(name).suffix.lower() or "without a suffix"] += 1
+        return False
+
+    folder = len(paths) == 1 and paths[0].is_dir()
+    source: ImageSource = (
+        FileSource(paths[0], [name for name in walk(paths[0]) if taken(name)]) if folder else _zips(paths, taken)
+    )
+    where = ", ".join(map(str, paths))
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
     if len(source) == 0:
-        raise DataError(f"{', '.join(map(str, paths))}: no images found; expected files named .{_SUFFIXES}")
+        found = f" (found: {counts})" if counts else ""
+        raise DataError(f"{where}: no images found; expected files named .{_SUFFIXES}{found}")
+    if counts:
+        log.warning("%s: %d files are left out, they are not named like images: %s", where, others.total(), counts)
     return source
+
+
+def open_listed(roots: str | Path | Sequence[str | Path], list_file: str | Path) -> ImageSource:
+    """The images that a list names, in its order: paths below a folder, or members of archives; see `read_list`.
+
+    Raises:
+        FileNotFoundError: no such list, folder or archive.
+        DataError: see `read_list`; or an image is absent, or stands in several of the archives.
+    """
+    paths, listed = _existing(roots), read_list(list_file)
+    if len(paths) == 1 and paths[0].is_dir():
+        refuse_absent(paths[0], listed)
+        return FileSource(paths[0], list(listed))
+    archives = _zips(paths)
+    there = Counter(archives.name(row) for row in range(len(archives)))
+    where = ", ".join(map(str, paths))
+    _refuse({name: row for name, row in listed.items() if name not in there}, where)
+    for name in listed:
+        if there[name] > 1:
+            listed[name].fail(f"{name} stands in several archives of {where}; name one of them")
+    rows = {archives.name(row): row for row in range(len(archives))}
+    return SubsetSource(archives, [rows[name] for name in listed])
 
 
 def walk(root: Path) -> list[str]:
@@ -54,33 +97,66 @@ def walk(root: Path) -> list[str]:
     return sorted(names)
 
 
-def read_list(list_file: str | Path, root: str | Path) -> list[str]:
-    """Paths of a list file: one per line, relative to `root`; anything after the image suffix is ignored.
+def read_list(list_file: str | Path) -> dict[str, Row]:
+    """Paths of a list file with the line that each stands in: one per line; what follows the image suffix is ignored.
 
     A path may hold blanks as long as it ends with an image suffix; label columns separated by a comma, a tab or a blank
     may follow it.  Empty lines and lines that begin with `#` are skipped.
 
     Raises:
         FileNotFoundError: no such list.
-        DataError: not UTF-8 text, an empty list, or a line that names no image or leads out of the root.
+        DataError: not UTF-8 text, an empty list, a repeated image, or a line that names no image or leads out of the
+            root; names file and line.
     """
-    path = Path(list_file)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list file; expected one image path per line")
-    names = []
-    with open_text(path) as file:
-        lines = file.read().splitlines()
-    for number, line in enumerate(lines, start=1):
-        text = line.strip()
-        if not text or text.startswith("#"):
-            continue
-        name = _first_image(text)
-        if name is None:
-            raise DataError(f"{path} line {number}: '{text}' does not begin with the path of an image (.{_SUFFIXES})")
-        names.append(safe_join(root, name, where=f"{path} line {number}").relative_to(root).as_posix())
-    if not names:
+    path, once, listed = Path(list_file), Once(), {}
+    for row in read_rows(path, "\n"):
+        text = row.text(0)
+        if not text.startswith("#"):
+            name = _first_image(text)
+            if name is None:
+                row.fail(f"'{text}' does not begin with the path of an image (.{_SUFFIXES})")
+            listed[once.add(row, row.inside(name))] = row
+    if not listed:
         raise DataError(f"{path}: empty; expected one image path per line")
-    return names
+    return listed
+
+
+def refuse_absent(root: Path, listed: dict[str, Row]) -> None:
+    """Check that everything a list names is below a folder; every directory is listed once.
+
+    Raises:
+        DataError: names the line of the first absent path, and how many there are.
+    """
+    folders: dict[str, set[str]] = {}
+    absent = {}
+    for name, row in listed.items():
+        parent, _, last = name.rpartition("/")
+        if parent not in folders:
+            directory = root / parent
+            folders[parent] = set(os.listdir(directory)) if directory.is_dir() else set()
+        if last not in folders[parent]:
+            absent[name] = row
+    _refuse(absent, str(root))
+
+
+def _refuse(absent: dict[str, Row], where: str) -> None:
+    for name, row in absent.items():
+        row.fail(f"'{name}' is not in {where} ({len(absent)} of the list in all)")
+
+
+def _existing(roots: str | Path | Sequence[str | Path]) -> list[Path]:
+    paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: does not exist; expected a folder of images or a zip archive")
+    return paths
+
+
+def _zips(paths: Iterable[Path], keep: Callable[[str], bool] = is_image_name) -> ZipSource:
+    for path in paths:
+        if path.suffix.lower() != ".zip":
+            raise DataError(f"{path}: expected a folder or zip archives")
+    return ZipSource(list(paths), keep)
 
 
 def _first_image(text: str) -> str | None:

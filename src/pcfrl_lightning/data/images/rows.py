@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
-from pcfrl_lightning.data.images.sources import safe_join
+from pcfrl_lightning.data.images.sources import inside
 from pcfrl_lightning.errors import DataError
 
 TextPath = Path | zipfile.Path
@@ -68,7 +68,7 @@ class Row:
 
     def inside(self, relative: str) -> str:
         """A path made of fields of this line, checked like `relative`."""
-        return safe_join(Path(), relative, where=str(self)).as_posix()
+        return inside(relative, str(self))
 
     def expect(self, *lengths: int) -> None:
         """Raises DataError unless the line has one of these numbers of fields."""
@@ -110,7 +110,7 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
         DataError: the file is not UTF-8 text, or holds nothing but blank lines.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"list file {path} does not exist")
+        raise FileNotFoundError(f"{path}: no such list file")
     empty = True
     with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):

@@ -18,11 +18,13 @@ __all__ = [
     "FileSource",
     "ImageSource",
     "SubsetSource",
+    "inside",
     "is_image_name",
-    "safe_join",
 ]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp", ".gif")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp", ".gif",
+)  # fmt: skip
 
 
 class ImageSource(ABC):
@@ -75,12 +77,7 @@ class FileSource(ImageSource):
         return self.paths[index]
 
     def read(self, index: int) -> np.ndarray:
-        name = self.paths[index]
-        try:
-            data = (self.root / name).read_bytes()
-        except OSError as error:
-            raise CorruptImage(name, error.strerror or type(error).__name__) from None
-        return decode(data, name)
+        return read_image(self.root, self.paths[index])
 
     def fingerprint(self) -> str:
         return digest(f"{path}\t{file_version(self.root / path)}" for path in self.paths)
@@ -189,6 +186,15 @@ class SubsetSource(ImageSource):
         return digest([self.source.fingerprint(), hashlib.sha256(self.indices.tobytes()).hexdigest()])
 
 
+def read_image(root: Path, name: str) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB.  Raises CorruptImage, also where it is absent."""
+    try:
+        data = (root / name).read_bytes()
+    except OSError as error:
+        raise CorruptImage(name, error.strerror or type(error).__name__) from None
+    return decode(data, name)
+
+
 def digest(lines: Iterable[str]) -> str:
     """SHA-256 (hex) of lines of text."""
     result = hashlib.sha256()
@@ -197,33 +203,26 @@ def digest(lines: Iterable[str]) -> str:
     return result.hexdigest()
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a path is that of a hidden file or of a resource fork of a macOS archive."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
 def is_image_name(name: str) -> bool:
-    """Whether a path looks like an image file; hidden files and the resource forks of macOS archives do not."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in IMAGE_SUFFIXES
+    """Whether a path looks like an image file that is not hidden."""
+    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
-def safe_join(root: str | Path, relative: str, where: str = "list") -> Path:
-    """Join a path that was read from a list or an archive, refusing to leave the root.
-
-    Args:
-        root: the folder the path is relative to.
-        relative: the path as it was read.
-        where: origin of the path for the message, such as `faces.txt line 3`.
-
-    Returns:
-        The joined path.
+def inside(relative: str, where: str, root: str | Path = "its root") -> str:
+    """A path that was read from a list or an archive, with forward slashes, as it is spelled everywhere.
 
     Raises:
         DataError: the path is absolute, empty, or leads out of the root.
     """
-    root = Path(root)
-    text = relative.replace("\\", "/")
-    path = PurePosixPath(text)
-    if not text or path.is_absolute() or ".." in path.parts or text[1:2] == ":":
+    path = PurePosixPath(relative.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or relative[1:2] == ":":
         raise DataError(f"{where}: '{relative}' must be a path relative to {root} that stays inside it")
-    return root.joinpath(*path.parts)
+    return path.as_posix()
 
 
 def file_version(path: Path) -> str:

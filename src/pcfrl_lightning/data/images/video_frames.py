@@ -6,15 +6,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pcfrl_lightning.data.images.decode import CorruptImage, decode
-from pcfrl_lightning.data.images.sources import ImageSource, digest, is_image_name
+from pcfrl_lightning.data.images.decode import CorruptImage
+from pcfrl_lightning.data.images.sources import ImageSource, digest, is_image_name, read_image
+
+_TRIED = 10
 
 
 class VideoFrames(ImageSource):
     """Directories of frames.  A directory holds frames, or clips (sub-directories) that hold frames.
 
     `draw` takes a random clip and then a random frame of it, as the public PCL code does; `read` takes the middle frame
-    of the first clip.  Directories are listed when they are used, since a full listing of VoxCeleb takes long.
+    of the first clip.  A damaged frame is passed over for another one of its clip: an item is unreadable when none of
+    ten frames can be read.  Directories are listed when they are used, since a full listing of VoxCeleb takes long.
 
     Args:
         root: folder of the data set.
@@ -35,25 +38,27 @@ class VideoFrames(ImageSource):
         frames, clips = self._list(self.directories[index])
         if clips:
             frames, _ = self._list(clips[0])
-        return self._frame(index, frames, len(frames) // 2)
+        middle = len(frames) // 2
+        return self._first_readable(index, frames[middle:] + frames[:middle])
 
     def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
         frames, clips = self._list(self.directories[index])
         if clips:
             frames, _ = self._list(clips[rng.integers(len(clips))])
-        return self._frame(index, frames, int(rng.integers(max(1, len(frames)))))
+        start = int(rng.integers(max(1, len(frames))))
+        return self._first_readable(index, frames[start:] + frames[:start])
 
     def fingerprint(self) -> str:
         return digest(self.directories)
 
-    def _frame(self, index: int, frames: list[str], number: int) -> np.ndarray:
-        if not frames:
-            raise CorruptImage(self.directories[index], "no frames in this directory")
-        try:
-            data = (self.root / frames[number]).read_bytes()
-        except OSError as error:
-            raise CorruptImage(frames[number], error.strerror or type(error).__name__) from None
-        return decode(data, frames[number])
+    def _first_readable(self, index: int, frames: list[str]) -> np.ndarray:
+        reason = "no frames in this directory"
+        for frame in frames[:_TRIED]:
+            try:
+                return read_image(self.root, frame)
+            except CorruptImage as error:
+                reason = f"{min(_TRIED, len(frames))} frames tried, the last is {error}"
+        raise CorruptImage(self.directories[index], reason)
 
     def _list(self, directory: str) -> tuple[list[str], list[str]]:
         """Frames and sub-directories, each sorted, as paths relative to the root."""

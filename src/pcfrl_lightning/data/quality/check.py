@@ -81,7 +81,8 @@ class Report:
         lines += _section("missing images", self.missing)
         lines += _section("missing label files", self.missing_labels)
         lines += _section("unreadable images", [f"{name} ({reason})" for name, reason in self.corrupt])
-        return "\n".join([*lines, "complete" if self.ok else "NOT complete, see above"])
+        text = "\n".join([*lines, "complete" if self.ok else "NOT complete, see above"])
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files may be in any encoding
 
 
 def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> Report:

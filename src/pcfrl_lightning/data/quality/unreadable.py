@@ -3,8 +3,11 @@
 import json
 import logging
 import os
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from pcfrl_lightning.data.faceset import FaceSet
@@ -18,11 +21,21 @@ _CHUNK = 64
 
 
 def cache_folder() -> Path:
-    """Folder of small results about data sets: `$PCFRL_CACHE`, else the user's cache folder."""
+    """Folder of small results about data sets: `$PCFRL_CACHE`, else the user's cache folder, else a temporary one."""
     given = os.environ.get("PCFRL_CACHE")
     if given:
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
+    except RuntimeError:  # a user number without a name and without $HOME
+        return _temporary_cache()
+
+
+@cache
+def _temporary_cache() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"pcfrl-lightning-{os.getuid()}"
+    log.warning("there is no home folder: results about data sets are kept in %s; set PCFRL_CACHE to choose", folder)
+    return folder
 
 
 def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total: int | None = None) -> FaceSet:
@@ -55,16 +68,17 @@ def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total:
 
 
 class UnreadableLog:
-    """Counts unreadable images of a set, lists them in a file and stops the run when they are not rare.
+    """Counts unreadable items of a set, lists them in a file and stops the run when they are not rare.
 
-    In training with several processes each writes a list of its own, reads those of the others whenever it meets a new
-    name, and compares the images that all of them know of with 1 % of the set.
+    An item is what the set has one row for, an image or a video; each counts once, however often it was met.  In
+    training with several processes each writes a list of its own, reads those of the others whenever it meets a new
+    name, and compares the items that all of them know of with 1 % of the set.
 
     Args:
         name: of the set, such as `faces/train`.
-        total: number of images in the set.
+        total: number of items in the set.
         folder: where the list `unreadable_<name>.txt` is written, with `_rank<r>` before the dot for rank r > 0; the
-            same for all ranks.
+            same for all ranks.  The list of an earlier run is removed.
         rank: of this process.
         replicas: number of processes.
     """
@@ -77,10 +91,8 @@ class UnreadableLog:
         self.paths = [folder / (f"{stem}_rank{other}.txt" if other else f"{stem}.txt") for other in range(replicas)]
         self.path = self.paths[rank]
         self.entries: dict[str, str] = {}
-
-    def remove_old_list(self) -> None:
-        """Delete the list of an earlier run; before training, lest it is counted."""
-        self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.unlink()
 
     def add(self, entries: Iterable[tuple[str, str]]) -> None:
         """Record (name, reason) pairs; known names are ignored.
@@ -92,7 +104,7 @@ class UnreadableLog:
         if not new:
             return
         self.entries.update(new)
-        self._write()
+        write_names(self.path, (f"{name}\t{reason}" for name, reason in self.entries.items()))
         known = self._known()
         if len(known) > TOLERATED_SHARE * self.total:
             first, reason = next(iter(known.items()))
@@ -103,47 +115,46 @@ class UnreadableLog:
 
     def summarise(self, treatment: str) -> None:
         """Log the count of all ranks in one line on rank 0, if there is anything to say."""
-        if self.rank:
-            return
-        known = self._known()
+        known = {} if self.rank else self._known()
         if known:
             log.warning(
                 "%s: %d of %d images cannot be read and were %s; names in %s",
                 self.name, len(known), self.total, treatment, self._lists(),
             )  # fmt: skip
 
-    def _write(self) -> None:
-        """Write the list in one step, for no other rank to see half of it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        part.write_text("".join(f"{name}\t{reason}\n" for name, reason in self.entries.items()), encoding="utf-8")
-        part.replace(self.path)
-
     def _known(self) -> dict[str, str]:
         """Name -> reason of all ranks, this one's first."""
         known = dict(self.entries)
         for path in self.paths:
             if path != self.path and path.is_file():
-                for line in path.read_text(encoding="utf-8").splitlines():
-                    name, _, reason = line.partition("\t")
-                    known.setdefault(name, reason)
+                for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
+                    name, separator, reason = line.partition("\t")
+                    if separator:
+                        known.setdefault(name, reason)
         return known
 
     def _lists(self) -> str:
         return " and ".join(str(path) for path in self.paths if path.is_file())
 
 
+def write_names(path: Path, lines: Iterable[str]) -> None:
+    """Write lines that hold names of files, in any encoding, in one step: no other process sees half of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
+    part.replace(path)
+
+
 def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
     """Row -> reason, from the cache (known bad rows are tried again, they may have been repaired) or a full scan."""
-    cache = cache_folder() / "verified" / f"{source.fingerprint()}.json"
+    kept = cache_folder() / "verified" / f"{source.fingerprint()}.json"
     try:
-        rows: Iterable[int] = [int(row) for row in json.loads(cache.read_text(encoding="utf-8"))]
+        rows: Iterable[int] = [int(row) for row in json.loads(kept.read_text(encoding="utf-8"))]
     except (OSError, ValueError):
         rows = range(len(source))
     found = scan_images(source, list(rows), name)
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        cache.write_text(json.dumps(sorted(found)), encoding="utf-8")
+        write_names(kept, [json.dumps(sorted(found))])
     except OSError as error:
         log.warning("%s: the outcome of the verification cannot be kept (%s)", name, error)
     return found

@@ -30,8 +30,8 @@ def read_csv(
         The images, named by line (`line 2` is the first), their codes and their splits.
 
     Raises:
-        DataError: not UTF-8 text, a wrong header, code or usage (names the line), or more than 1 % of the rows without
-            2,304 pixels.
+        DataError: not UTF-8 text, a wrong header, number of columns, code or usage (names the line), or more than 1 %
+            of the rows without 2,304 pixels.
     """
     images: list[np.ndarray] = []
     names: list[str] = []
@@ -40,12 +40,15 @@ def read_csv(
     damaged: list[tuple[str, str]] = []
     with open_text(path) as file:
         rows = csv.reader(file)
-        columns = _columns(path, next(rows, []))
+        header = next(rows, [])
+        columns = _columns(path, header)
         for row in rows:
             where = f"line {rows.line_num}"
-            if len(row) < len(_HEADER):
-                damaged.append((where, f"{len(row)} columns instead of {len(_HEADER)}"))
+            if not any(cell.strip() for cell in row):
                 continue
+            if len(row) != len(header):
+                problem = f"{len(row)} columns, but the header has {len(header)}; copy the file again"
+                raise DataError(f"{path}:{rows.line_num}: {problem}")
             emotion, pixels, usage = (row[column].strip() for column in columns)
             image = _image(pixels)
             if image is None:

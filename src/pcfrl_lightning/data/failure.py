@@ -1,0 +1,59 @@
+"""A process that fails ends the others of its run, which would wait for it in a collective operation."""
+
+import os
+import sys
+import threading
+import time
+
+import torch.distributed as dist
+
+_KEY = "pcfrl/failure"
+_PERIOD = 1.0  # seconds between two looks, a round trip over the network each
+
+
+class FailureWatch:
+    """Looks for the failure of another process in a thread of its own; does nothing in a run of one process.
+
+    Errors that all processes find (in the data, at set-up) end each of them in its own way; this is for those that one
+    process meets alone, such as the images that only its share of the data holds.
+    """
+
+    def __init__(self) -> None:
+        self._stopped: threading.Event | None = None
+
+    def start(self) -> None:
+        """Begin to look, once the process group is up."""
+        if self._stopped is None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            self._stopped = threading.Event()
+            self._store = dist.distributed_c10d._get_default_store()
+            store = self._store.clone()  # a connection of its own: the other may be busy waiting
+            threading.Thread(target=_look, args=(store, self._stopped), daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more; the others may end."""
+        if self._stopped is not None:
+            self._stopped.set()
+            self._stopped = None
+
+    def report(self, error: BaseException) -> None:
+        """Tell the others why this process ends, and give them the time to read it: rank 0 keeps the message."""
+        if self._stopped is None:
+            return
+        self.stop()
+        self._store.set(_KEY, f"process {dist.get_rank()} failed: {error}")
+        time.sleep(3 * _PERIOD)
+
+
+def _look(store: dist.Store, stopped: threading.Event) -> None:
+    message = ""
+    while not message:
+        if stopped.wait(_PERIOD):
+            return
+        try:
+            message = store.get(_KEY).decode() if store.check([_KEY]) else ""
+        except RuntimeError:
+            message = "process 0 has ended"
+    if stopped.wait(_PERIOD):  # this process failed at the same time
+        return
+    print(f"pcfrl: {message}; this process ends as well", file=sys.stderr, flush=True)
+    os._exit(1)  # the main thread may never return from a collective operation
