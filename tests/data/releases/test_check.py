@@ -7,8 +7,7 @@ from jsonargparse import ArgumentParser
 import trees
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.quality.check import check
-from pcfrl_lightning.data.releases.official import OFFICIAL
-from pcfrl_lightning.data.releases.registry import DATA_SETS, data_class
+from pcfrl_lightning.data.releases.registry import DATA_SETS, OFFICIAL, data_class
 
 RAFDB = {
     "train": 3, "train/sadness": 1, "train/surprise": 1, "train/neutral": 1,

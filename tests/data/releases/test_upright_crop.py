@@ -14,7 +14,7 @@ from pcfrl_lightning.data.releases.cplfw import CPLFW
 from pcfrl_lightning.data.releases.disfa import DISFA
 from pcfrl_lightning.data.releases.landmarks300w import Landmarks300W
 from pcfrl_lightning.data.releases.lfw import LFW
-from pcfrl_lightning.data.releases.matfile import read_mat
+from pcfrl_lightning.data.releases.points import read_mat
 from pcfrl_lightning.data.releases.rafdb import RAFDB
 from pcfrl_lightning.data.releases.w300lp import W300LP_AFLW2000
 

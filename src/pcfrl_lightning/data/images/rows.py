@@ -4,7 +4,7 @@ import csv
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
@@ -143,15 +143,3 @@ class Once:
         if first is not row and (self._within or first.path != row.path):
             row.fail(f"{name} stands in {first} already; keep one of the two lines")
         return name
-
-
-def first_existing(root: Path, candidates: Sequence[str], what: str) -> Path:
-    """The first of `candidates` (relative to root, `.` = root itself) that exists.
-
-    Raises:
-        FileNotFoundError: none does; the message lists all of them.
-    """
-    for candidate in candidates:
-        if (root / candidate).exists():
-            return root / candidate
-    raise FileNotFoundError(f"{what} not found under {root}; looked for {', '.join(candidates)}")

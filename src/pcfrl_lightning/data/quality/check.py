@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.quality.unreadable import scan_images
-from pcfrl_lightning.data.releases.official import OFFICIAL
-from pcfrl_lightning.data.releases.registry import data_class
+from pcfrl_lightning.data.releases.registry import OFFICIAL, data_class
 from pcfrl_lightning.data.releases.release import MissingFiles, MissingLabels, missing_collected
 from pcfrl_lightning.errors import DataError
 

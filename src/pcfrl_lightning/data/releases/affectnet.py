@@ -1,20 +1,18 @@
 """AffectNet, the seven basic expressions."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
-import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, open_text
 from pcfrl_lightning.data.images.sources import FileSource
-from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
 from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import FolderImages, require_companions, require_images
+from pcfrl_lightning.data.releases.release import FolderImages, inside, require_companions, require_images
 from pcfrl_lightning.errors import DataError
 
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
@@ -23,54 +21,47 @@ _COLUMNS = 9
 
 
 class _Sample(NamedTuple):
+    where: Row | Path
     image: str
     expression: int
     points: np.ndarray | None
-    row: Row | None = None
 
 
-class AffectNet7(FaceData):
+class AffectNet7(CroppedRelease):
     """AffectNet-7: splits `train` and `test` (the official validation set; the test set is not public).
 
-    Label `expression` 0..6 in the official order of `class_names`.  Contempt (7) and the codes 8..10 (none,
-    uncertain, no face) are left out.  Reads either release: `train_set/images/<n>.jpg` with
-    `train_set/annotations/<n>_exp.npy`, or `Manually_Annotated_file_lists/training.csv` (with or without a header)
-    with `Manually_Annotated_Images/`.
+    Label `expression` 0..6 in the official order of `CLASSES`.  Contempt (7) and the codes 8..10 (none, uncertain, no
+    face) are left out.  Reads either release: `train_set/images/<n>.jpg` with `train_set/annotations/<n>_exp.npy`, or
+    `Manually_Annotated_file_lists/training.csv` (with or without a header) with `Manually_Annotated_Images/`.
 
-    Args:
-        root: the release.
-        cropping: how to cut out the face; `UprightCrop` and `LandmarkCrop` use the 68 points of the
-            annotations.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+    Args: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` use the 68 points of the annotations.
     """
 
     name = "affectnet7"
-
-    def __init__(self, root: str | Path, cropping: Cropper | None = None, image_size: int = 100, **kwargs: Any) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.cropping = cropping or NoCrop()
+    side = 100
+    official: ClassVar = {
+        **by_class("train", CLASSES, [74874, 134415, 25459, 14090, 6378, 3803, 24882]),
+        **by_class("test", CLASSES, [500] * 7),
+    }
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
         splits, once = {}, Once(within=False)  # a photo of several faces may have several lines
-        for split, folder, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
-            if (self.root / folder).is_dir():
-                samples = list(self._from_arrays(folder))
-                images = self.root
+        for split, part, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
+            if folder := inside(self.root, part):
+                images, samples = folder.parent, list(self._from_arrays(folder))
             else:
                 samples = list(self._from_csv(self._find_csv(listing), once))
-                images = next(
-                    (path for path in self.root.glob("**/Manually_Annotated_Images") if path.is_dir()),
-                    self.root / "Manually_Annotated_Images",
-                )
-                require_images(FolderImages(images), ((s.row, s.image) for s in samples if s.row is not None))
-            points = np.reshape([s.points for s in samples], (-1, 68, 2)) if self.cropping.needs_landmarks else None
-            splits[split] = FaceSet(
-                self.cropping.apply(FileSource(images, [sample.image for sample in samples]), points),
-                {"expression": torch.tensor([sample.expression for sample in samples], dtype=torch.long)},
-                name=f"{self.name}/{split}",
-                class_names={"expression": CLASSES},
+                pictures = "Manually_Annotated_Images"
+                folders = [path for path in sorted(self.root.glob(f"**/{pictures}"), reverse=True) if path.is_dir()]
+                images = next(iter(folders), self.root / pictures)
+            require_images(FolderImages(images), ((sample.where, sample.image) for sample in samples))
+            splits[split] = self.faces(
+                split,
+                FileSource(images, [sample.image for sample in samples]),
+                {"expression": [sample.expression for sample in samples]},
+                {"expression": CLASSES},
+                [sample.points for sample in samples],
             )
         return splits
 
@@ -80,37 +71,26 @@ class AffectNet7(FaceData):
             raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
         return found[0]
 
-    def _from_arrays(self, folder: str) -> Iterator[_Sample]:
+    def _from_arrays(self, folder: Path) -> Iterator[_Sample]:
         from tqdm import tqdm
 
-        found = _numbers(self.root / folder / "images", ".jpg")
-        annotations = f"{folder}/annotations"
-        self._require_images(folder, _numbers(self.root / annotations, "_exp.npy") - found)
-        for stem in tqdm(self._annotated(annotations, found), desc=f"labels {self.name}/{folder}", delay=2):
-            expression = _code(self.root / annotations / f"{stem}_exp.npy")
-            if expression < len(CLASSES):
-                points = self._array_points(self.root / annotations / f"{stem}_lnd.npy")
-                yield _Sample(f"{folder}/images/{stem}.jpg", expression, points)
-
-    def _require_images(self, folder: str, stems: Iterable[str]) -> None:
-        """Check that no annotation of one of the seven classes has lost its image."""
-        annotations = self.root / folder / "annotations"
-        labels = ((stem, annotations / f"{stem}_exp.npy") for stem in sorted(stems, key=_by_number))
-        wanted = ((label, f"{folder}/images/{stem}.jpg") for stem, label in labels if _code(label) < len(CLASSES))
-        require_images(FolderImages(self.root), wanted)
-
-    def _annotated(self, annotations: str, images: Iterable[str]) -> list[str]:
-        """Images by number that have all the annotations that are read: all of them, or an error."""
-        stems = sorted(images, key=_by_number)
+        images, labels = _numbers(folder / "images", ".jpg"), _numbers(folder / "annotations", "_exp.npy")
+        codes = {stem: folder / "annotations" / f"{stem}_exp.npy" for stem in labels}
+        # an annotation of one of the seven classes must have its image
+        lost = [stem for stem in labels if stem not in images and _code(codes[stem]) < len(CLASSES)]
+        require_images(
+            FolderImages(folder.parent), [(codes[stem], f"{folder.name}/images/{stem}.jpg") for stem in lost]
+        )
         kinds = ["exp", "lnd"] if self.cropping.needs_landmarks else ["exp"]
-        names = [f"{annotations}/{stem}_{kind}.npy" for kind in kinds for stem in stems]
-        there = dict(zip(names, require_companions(self.root, names, "annotations"), strict=True))
-        return [stem for stem in stems if all(there[f"{annotations}/{stem}_{kind}.npy"] for kind in kinds)]
-
-    def _array_points(self, path: Path) -> np.ndarray | None:
-        if not self.cropping.needs_landmarks:
-            return None
-        return face_points(_load(path), 68, path)
+        names = [f"{folder.name}/annotations/{stem}_{kind}.npy" for kind in kinds for stem in images]
+        there = dict(zip(names, require_companions(folder.parent, names, "annotations"), strict=True))
+        complete = [stem for stem in images if all(there[f"{folder.name}/annotations/{stem}_{k}.npy"] for k in kinds)]
+        for stem in tqdm(complete, desc=f"labels {self.name}/{folder.name}", delay=2):
+            expression = _code(codes[stem])
+            if expression < len(CLASSES):
+                landmarks = folder / "annotations" / f"{stem}_lnd.npy"
+                points = face_points(_load(landmarks), 68, landmarks) if self.cropping.needs_landmarks else None
+                yield _Sample(codes[stem], f"{folder.name}/images/{stem}.jpg", expression, points)
 
     def _from_csv(self, path: Path, once: Once) -> Iterator[_Sample]:
         with open_text(path) as lines:
@@ -121,16 +101,15 @@ class AffectNet7(FaceData):
                 row.expect(_COLUMNS)
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
-                    points = self._csv_points(row)
+                    points = _csv_points(row) if self.cropping.needs_landmarks else None
                     row = Row(path, row.number, row.fields[:1])  # the landmarks are a thousand letters
-                    yield _Sample(once.add(row, row.relative(0)), expression, points, row)
+                    yield _Sample(row, once.add(row, row.relative(0)), expression, points)
 
-    def _csv_points(self, row: Row) -> np.ndarray | None:
-        if not self.cropping.needs_landmarks:
-            return None
-        numbers = Row(row.path, row.number, row.text(5).split(";"))
-        numbers.expect(136)
-        return face_points([numbers.number_at(i) for i in range(136)], 68, row)
+
+def _csv_points(row: Row) -> np.ndarray:
+    numbers = Row(row.path, row.number, row.text(5).split(";"))
+    numbers.expect(136)
+    return face_points([numbers.number_at(i) for i in range(136)], 68, row)
 
 
 def _load(path: Path) -> np.ndarray:
@@ -149,11 +128,8 @@ def _code(path: Path) -> int:
     return int(text)
 
 
-def _numbers(folder: Path, ending: str) -> set[str]:
-    """Names of a folder without the ending that they share; hidden files are left out."""
+def _numbers(folder: Path, ending: str) -> dict[str, None]:
+    """Names of a folder without the ending that they share, by number; hidden files are left out."""
     names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
-    return {name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")}
-
-
-def _by_number(stem: str) -> tuple[int, str]:
-    return (int(stem) if stem.isdigit() else 0, stem)
+    stems = [name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")]
+    return dict.fromkeys(sorted(stems, key=lambda stem: (int(stem) if stem.isdigit() else 0, stem)))

@@ -1,92 +1,76 @@
 """CelebA: forty binary attributes of faces."""
 
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import Once, Row, first_existing, read_rows
-from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.images.rows import Once, Row, read_rows
+from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import open_images, require_images
+from pcfrl_lightning.data.releases.release import find, open_images, require_images
 from pcfrl_lightning.errors import DataError
 
 SPLITS = ("train", "val", "test")
 ATTRIBUTES = 40
 
 
-class CelebA(FaceData):
+class CelebA(CroppedRelease):
     """Aligned CelebA: 162,770 train, 19,867 val, 19,962 test images, 178x218.
 
-    Labels `attributes` (n, 40) float 0/1 in the order of `class_names`, and `identity` where `identity_CelebA.txt`
-    exists.
+    Labels `attributes` (n, 40) float 0/1 with their `class_names`, and `identity` where `identity_CelebA.txt` exists.
 
-    Args:
-        root: folder that holds `img_align_celeba` (or its zip) and the lists, side by side or in the folders `Img`,
-            `Anno` and `Eval` of the official download.
-        cropping: how to cut out the face; `UprightCrop` and `LandmarkCrop` use the five points of
-            `list_landmarks_align_celeba.txt`.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+    Args: see `CroppedRelease`; `root` holds `img_align_celeba` (or its zip) and the lists, side by side or in the
+        folders `Img`, `Anno` and `Eval` of the official download.  `UprightCrop` and `LandmarkCrop` use the five points
+        of `list_landmarks_align_celeba.txt`.
     """
 
     name = "celeba"
-
-    def __init__(self, root: str | Path, cropping: Cropper | None = None, image_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.cropping = cropping or NoCrop()
+    side = 128
+    official: ClassVar = {"train": 162770, "val": 19867, "test": 19962}
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train`, `val` and `test` of `list_eval_partition.txt`."""
-        partition = _read_column(self._list("list_eval_partition.txt", "Eval"), 0, 2)
-        attributes, names = _read_attributes(self._list("list_attr_celeba.txt", "Anno"))
+        partition = _read_column(self._list("list_eval_partition.txt"), 0, 2)
+        attributes, titles = _read_attributes(self._list("list_attr_celeba.txt"))
         release = open_images(
             self.root,
-            ["img_align_celeba/img_align_celeba", "img_align_celeba", "Img/img_align_celeba"],
+            ["img_align_celeba", "Img/img_align_celeba"],
             ["img_align_celeba.zip", "Img/img_align_celeba.zip"],
         )
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
-        identities = self._identities()
-        points = self._landmarks() if self.cropping.needs_landmarks else None
+        try:
+            identities = _read_column(self._list("identity_CelebA.txt"), 1, 10**6)
+        except FileNotFoundError:
+            identities = None
+        points = None
+        if self.cropping.needs_landmarks:
+            points = _read_landmarks(self._list("list_landmarks_align_celeba.txt"))
+        tables = {"attributes": attributes, "identity": identities, "landmarks": points}
         splits = {}
         for code, split in enumerate(SPLITS):
             images = [name for name, (_, part) in partition.items() if part == code]
-            for table, what in ((attributes, "attributes"), (identities, "identity"), (points, "landmarks")):
+            for what, table in tables.items():
                 absent = [name for name in images if table is not None and name not in table]
                 if absent:
                     raise DataError(f"{self.root}: {len(absent)} images have no {what}, the first is {absent[0]}")
-            labels = {"attributes": torch.from_numpy(np.array([attributes[name] for name in images], np.float32))}
+            labels: dict[str, object] = {"attributes": np.array([attributes[name] for name in images], np.float32)}
             if identities is not None:
-                labels["identity"] = torch.tensor([identities[name][1] for name in images], dtype=torch.long)
-            faces = None if points is None else np.reshape([points[name] for name in images], (-1, FIVE_POINTS, 2))
-            source = self.cropping.apply(release.source(images), faces)
-            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names={"attributes": names})
-        return {split: faces for split, faces in splits.items() if len(faces)}
+                labels["identity"] = [identities[name][1] for name in images]
+            if images:
+                splits[split] = self.faces(
+                    split,
+                    release.source(images),
+                    labels,
+                    {"attributes": titles},
+                    None if points is None else [points[name] for name in images],
+                )
+        return splits
 
-    def _list(self, file: str, folder: str) -> Path:
-        return first_existing(self.root, [file, f"{folder}/{file}", f"Anno/{file}"], file)
-
-    def _identities(self) -> dict[str, tuple[Row, int]] | None:
-        try:
-            path = self._list("identity_CelebA.txt", "Anno")
-        except FileNotFoundError:
-            return None
-        return _read_column(path, 1, 10**6)
-
-    def _landmarks(self) -> dict[str, np.ndarray]:
-        """Five points (5, 2) by image name, from ten numbers x, y per line."""
-        result, once = {}, Once()
-        for row in read_rows(self._list("list_landmarks_align_celeba.txt", "Anno")):
-            if len(row) == 11:
-                points = face_points([row.number_at(i) for i in range(1, 11)], FIVE_POINTS, row)
-                result[once.add(row, row.relative(0))] = points
-            elif result:
-                row.expect(11)
-        return result
+    def _list(self, file: str) -> Path:
+        return find(self.root, [file, f"Eval/{file}", f"Anno/{file}"], file)
 
 
 def _read_column(path: Path, low: int, high: int) -> dict[str, tuple[Row, int]]:
@@ -95,6 +79,18 @@ def _read_column(path: Path, low: int, high: int) -> dict[str, tuple[Row, int]]:
     for row in read_rows(path):
         row.expect(2)
         result[once.add(row, row.relative(0))] = (row, row.integer(1, low, high))
+    return result
+
+
+def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
+    """Five points (5, 2) by image name, from ten numbers x, y per line below the header."""
+    result, once = {}, Once()
+    for row in read_rows(path):
+        if len(row) == 11:
+            points = face_points([row.number_at(i) for i in range(1, 11)], FIVE_POINTS, row)
+            result[once.add(row, row.relative(0))] = points
+        elif result:
+            row.expect(11)
     return result
 
 

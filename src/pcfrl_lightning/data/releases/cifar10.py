@@ -1,59 +1,73 @@
 """CIFAR-10, through torchvision."""
 
 import tarfile
-from collections.abc import Callable
-from functools import partial
+from abc import abstractmethod
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, ClassVar
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
-from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.base import Release, by_class
+from pcfrl_lightning.data.releases.release import inside
 from pcfrl_lightning.errors import DataError
 
 
-class CIFAR10(FaceData):
-    """50,000 train and 10,000 test images of 10 kinds of objects, 32x32; label `class`.
+class TorchvisionRelease(Release):
+    """Base of the data sets that torchvision reads; label `class`, in memory.
 
     Args:
-        root: folder that holds `cifar-10-batches-py`.
-        download: where that is absent, let torchvision extract `cifar-10-python.tar.gz`, fetched unless it lies in
-            `root` already.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+        root: folder that holds `folder`.
+        download: where that is absent, let torchvision extract the official archive, fetched unless it lies in `root`
+            already.
+        kwargs: see `Release`.
     """
 
-    name = "cifar10"
+    folder: ClassVar[str]
+    parts: ClassVar[dict[str, str]] = {"train": "train", "test": "test"}
 
-    def __init__(self, root: str | Path, download: bool = False, image_size: int = 32, **kwargs: Any) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
+    def __init__(self, root: str | Path, download: bool = False, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.download = download
 
-    def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`."""
-        from torchvision.datasets import CIFAR10 as Official
+    @abstractmethod
+    def open(self, root: str, part: str) -> tuple[Any, Any, list[str]]:
+        """Pixels (n, H, W, 3), class numbers and class names of a part."""
 
+    def build(self) -> dict[str, FaceSet]:
+        """The splits of `parts`.
+
+        Raises:
+            DataError: torchvision finds no intact copy, or an archive whose members leave the folder.
+        """
         splits = {}
-        for split in ("train", "test"):
-            make = partial(Official, str(self.root), split == "train", download=self.download)
-            data = open_official(make, self.root)
-            labels = {"class": torch.tensor(data.targets, dtype=torch.long)}
-            source = ArraySource(data.data)
-            splits[split] = FaceSet(source, labels, name=f"{self.name}/{split}", class_names={"class": data.classes})
+        folder = inside(self.root, self.folder)
+        for split, part in self.parts.items():
+            try:
+                pixels, labels, classes = self.open(str(folder.parent if folder else self.root), part)
+            except (RuntimeError, OSError, EOFError, tarfile.TarError) as error:
+                raise DataError(
+                    f"{self.root}: no intact copy ({error}); unpack the official archive there or set download to true"
+                ) from None
+            labels = {"class": [int(label) for label in labels]}
+            splits[split] = self.faces(split, ArraySource(pixels), labels, {"class": classes})
         return splits
 
 
-def open_official(make: Callable[[], Any], root: Path) -> Any:
-    """Build a torchvision data set, with an error that says what to do when its files are absent or damaged.
+class CIFAR10(TorchvisionRelease):
+    """50,000 train and 10,000 test images of 10 kinds of objects, 32x32; label `class`.
 
-    Raises:
-        DataError: torchvision finds no intact copy, or an archive whose members leave the folder.
+    Args: see `TorchvisionRelease`; `root` holds `cifar-10-batches-py`, the archive is `cifar-10-python.tar.gz`.
     """
-    try:
-        return make()
-    except (RuntimeError, OSError, EOFError, tarfile.TarError) as error:
-        raise DataError(
-            f"{root}: no intact copy ({error}); unpack the official archive there or set download to true"
-        ) from None
+
+    name = "cifar10"
+    side = 32
+    folder = "cifar-10-batches-py"
+    _classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    official: ClassVar = {**by_class("train", _classes, [5000] * 10), **by_class("test", _classes, [1000] * 10)}
+
+    def open(self, root: str, part: str) -> tuple[Any, Any, list[str]]:
+        """The arrays of torchvision."""
+        from torchvision.datasets import CIFAR10 as Official
+
+        data = Official(root, part == "train", download=self.download)
+        return data.data, data.targets, data.classes

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UnsuitableCropping
+from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import TextPath, first_existing, read_rows
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
-from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import open_images, require_companions
+from pcfrl_lightning.data.images.rows import TextPath, read_rows
+from pcfrl_lightning.data.releases.base import CroppedRelease
+from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, official_pairs, pair_set, spread_over_folds
+from pcfrl_lightning.data.releases.points import read_point_files
+from pcfrl_lightning.data.releases.release import find, inside, open_images
 from pcfrl_lightning.errors import DataError
 
 
-class CPLFW(FaceData):
+class CPLFW(CroppedRelease):
     """CPLFW, one split `test` with the images of `pairs_CPLFW.txt`, `pairs` and the label `identity`.
 
     Args:
@@ -26,56 +26,38 @@ class CPLFW(FaceData):
         cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` read `images/<name>_5loc_attri.txt` and
             need `folder: images`.
         folder: `images` or `aligned images`.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
-
-    Raises:
-        UnsuitableCropping: a cropping by landmarks with another folder than `images`.
+        kwargs: see `Release`.
     """
 
     name = "cplfw"
+    side = 128
+    official = official_pairs(None)
 
     def __init__(
-        self,
-        root: str | Path,
-        cropping: Cropper | None = None,
-        folder: str = "aligned images",
-        image_size: int = 128,
-        **kwargs: Any,
+        self, root: str | Path, cropping: Cropper | None = None, folder: str = "aligned images", **kwargs: Any
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.cropping = cropping or NoCrop()
         self.folder = folder
-        if self.cropping.needs_landmarks and folder != "images":
-            raise UnsuitableCropping(f"CPLFW has landmarks for folder 'images' only, not for {folder!r}")
+        super().__init__(root, cropping, **kwargs)
+
+    def unsuitable(self, cropping: Cropper) -> str:
+        """A cropping by landmarks with another folder than `images`."""
+        alone = cropping.needs_landmarks and self.folder != "images"
+        return f"CPLFW has landmarks for folder 'images' only, not for {self.folder!r}" if alone else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
-        listing = first_existing(self.root, ["pairs_CPLFW.txt"], "pair list of CPLFW")
+        listing = find(self.root, ["pairs_CPLFW.txt"], "pair list of CPLFW")
         release = open_images(self.root, [self.folder], [f"{self.folder}.zip"])
-        points = self._landmarks if self.cropping.needs_landmarks else None
-        return {"test": pair_set(read_two_line_pairs(listing), release, self.cropping, f"{self.name}/test", points)}
+        return {"test": pair_set(self, read_two_line_pairs(listing), release, self._landmarks)}
 
     def _landmarks(self, names: list[str]) -> np.ndarray:
-        """The five points (n, 5, 2) of each image."""
-        result = np.zeros((len(names), FIVE_POINTS, 2), np.float32)
-        texts = self._texts()
+        """The five points (n, 5, 2) of each image, from files beside the images or in their archive."""
+        texts: TextPath | None = inside(self.root, self.folder)
+        if texts is None:
+            archive = zipfile.Path(find(self.root, [f"{self.folder}.zip"], "landmark files"))
+            texts = wrapped if (wrapped := archive / f"{self.folder}/").exists() else archive
         files = [f"{Path(name).stem}_5loc_attri.txt" for name in names]
-        found = {entry.name for entry in texts.iterdir()}
-        for i, there in enumerate(require_companions(texts, files, "landmark files", found)):
-            if there:
-                points = [[row.number_at(0), row.number_at(1)] for row in read_rows(texts / files[i])]
-                result[i] = face_points(points, FIVE_POINTS, texts / files[i])
-        return result
-
-    def _texts(self) -> TextPath:
-        """Where the landmark files lie: beside the images, in the folder or in the archive."""
-        folder = self.root / self.folder
-        if folder.is_dir():
-            return folder
-        archive = zipfile.Path(folder.with_name(f"{folder.name}.zip"))
-        wrapped = archive / f"{folder.name}/"
-        return wrapped if wrapped.exists() else archive
+        return read_point_files(texts, files, FIVE_POINTS, {entry.name for entry in texts.iterdir()})
 
 
 def read_two_line_pairs(path: Path) -> list[NamedPair]:

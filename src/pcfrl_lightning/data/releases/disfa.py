@@ -9,13 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop
+from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import first_existing
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.images.video import extract_frames
-from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.quality.unreadable import cache_folder
+from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.disfa_labels import (
     ACTION_UNITS,
     PARTS,
@@ -24,17 +23,18 @@ from pcfrl_lightning.data.releases.disfa_labels import (
     read_intensities,
     read_landmarks,
 )
-from pcfrl_lightning.data.releases.release import note_missing, require_companions
+from pcfrl_lightning.data.releases.release import find, inside, note_missing, require_companions
 from pcfrl_lightning.errors import DataError
 
 _FRAME = re.compile(r"^(\d+)\.(?:png|jpg|jpeg|bmp)$", re.IGNORECASE)
+_FRAME_FOLDERS = ("img", "Images", "images", "DISFA", "frames", ".")
 _VIDEO_FOLDERS = {
     "left": ["Videos_LeftCamera", "Video_LeftCamera"],
     "right": ["Video_RightCamera", "Videos_RightCamera"],
 }
 
 
-class DISFA(FaceData):
+class DISFA(CroppedRelease):
     """DISFA with the labels `au_intensity` (0..5) and `action_units` (1 where intensity >= 2) for AU 1, 2, 4, 6, 9,
     12, 25, 26, and `subject` and `fold` (part 0..2 of the common protocol).
 
@@ -57,14 +57,17 @@ class DISFA(FaceData):
         cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
         subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
             fewer subjects or folds is not the figure that is reported for DISFA.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+        kwargs: see `Release`.
 
     Raises:
         ValueError: another fold or camera, or camera and frames together.
     """
 
     name = "disfa"
+    side = 128
+    official = {"test": 130814} | {
+        f"test/subject {int(name[2:])}": 4844 if name == "SN010" else 4845 for part in PARTS for name in part
+    }
 
     def __init__(
         self,
@@ -75,10 +78,9 @@ class DISFA(FaceData):
         frames: str | None = None,
         cache: str | Path | None = None,
         subjects: Sequence[str] | None = None,
-        image_size: int = 128,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
+        super().__init__(root, cropping, **kwargs)
         if fold not in (None, 1, 2, 3):
             raise ValueError(f"fold must be 1, 2, 3 or null for all frames, got {fold}")
         if camera not in (None, *_VIDEO_FOLDERS):
@@ -90,7 +92,6 @@ class DISFA(FaceData):
         if unknown := sorted(set(subjects or ()).difference(every)):
             raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(every))}")
         self.subjects = sorted(subjects or every)
-        self.cropping = cropping or NoCrop()
         self.cache = Path(cache) if cache else cache_folder() / "disfa"
 
     def build(self) -> dict[str, FaceSet]:
@@ -98,17 +99,10 @@ class DISFA(FaceData):
         everything = self._all_frames()
         if self.fold is None:
             return {"test": everything}
-        tested = everything.labels["fold"] == len(PARTS) - self.fold
-        splits = {
-            "train": everything.subset((~tested).nonzero()[:, 0]),
-            "test": everything.subset(tested.nonzero()[:, 0]),
-        }
-        for split, faces in splits.items():
-            faces.name = f"{self.name}/fold{self.fold}-{split}"
-        return splits
+        return self.without_fold(everything, everything.labels["fold"] == len(PARTS) - self.fold, self.fold)
 
     def _all_frames(self) -> FaceSet:
-        folder = first_existing(self.root, ["ActionUnit_Labels/ActionUnit_Labels", "ActionUnit_Labels"], "labels")
+        folder = find(self.root, ["ActionUnit_Labels"], "labels")
         frames_folder = self._frames_folder()
         files = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
         _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
@@ -125,24 +119,25 @@ class DISFA(FaceData):
             raise DataError(f"{frames_folder}: none of its frames has a label under {folder}")
         part_of = {subject: number for number, part in enumerate(PARTS) for subject in part}
         intensity = torch.from_numpy(np.stack([labels[subject][frame] for subject, frame in shown]))
-        source = FileSource(frames_folder, [f"{subject}/{files[subject][frame + first]}" for subject, frame in shown])
-        return FaceSet(
-            self.cropping.apply(source, self._landmarks(shown, labels) if self.cropping.needs_landmarks else None),
+        return self.faces(
+            "test",
+            FileSource(frames_folder, [f"{subject}/{files[subject][frame + first]}" for subject, frame in shown]),
             {
                 "au_intensity": intensity,
                 "action_units": (intensity >= 2).float(),
-                "subject": torch.tensor([int(subject[2:]) for subject, _ in shown], dtype=torch.long),
-                "fold": torch.tensor([part_of[subject] for subject, _ in shown], dtype=torch.long),
+                "subject": [int(subject[2:]) for subject, _ in shown],
+                "fold": [part_of[subject] for subject, _ in shown],
             },
-            name=f"{self.name}/test",
-            class_names={"action_units": [f"AU{unit}" for unit in ACTION_UNITS]},
+            {"action_units": [f"AU{unit}" for unit in ACTION_UNITS]},
+            lambda: self._landmarks(shown, labels),
         )
 
     def _frames_folder(self) -> Path:
-        usual = [] if self.camera else ["img", "Images", "images", "DISFA", "frames", "."]
+        usual = () if self.camera else (*_FRAME_FOLDERS, self.root.name)
         for candidate in [self.frames] if self.frames else usual:
-            if any(_frame_files(path) for path in (self.root / candidate).glob("SN[0-9][0-9][0-9]")):
-                return self.root / candidate
+            folder = inside(self.root, candidate)
+            if folder and any(_frame_files(path) for path in folder.glob("SN[0-9][0-9][0-9]")):
+                return folder
         if self.frames:
             raise FileNotFoundError(f"no frames SN???/<n>.png or .jpg under {self.root / self.frames}")
         return self._extract()
@@ -151,7 +146,7 @@ class DISFA(FaceData):
         """Frames of the official videos; folder and file names differ in spelling between the cameras."""
         camera = self.camera or "left"
         wanted = f"{'' if self.camera else 'frames or '}videos of the {camera} camera"
-        folder = first_existing(self.root, _VIDEO_FOLDERS[camera], wanted)
+        folder = find(self.root, _VIDEO_FOLDERS[camera], wanted)
         pattern = re.compile(rf"^{camera}video(SN\d{{3}})_comp\.avi$", re.IGNORECASE)
         videos = {
             match.group(1).upper(): path for path in sorted(folder.iterdir()) if (match := pattern.match(path.name))
@@ -168,7 +163,7 @@ class DISFA(FaceData):
         """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
         from tqdm import tqdm
 
-        folder = first_existing(self.root, ["Landmark_Points/Landmark_Points", "Landmark_Points"], "landmarks")
+        folder = find(self.root, ["Landmark_Points"], "landmarks")
         files = {subject: landmark_files(folder, subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"landmark files in {folder}")
         wanted = [files[subject].get(frame + first) for subject, frame in shown]
@@ -201,10 +196,8 @@ def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> 
 
 def _frame_files(folder: Path) -> dict[int, str]:
     """Frame number to file name; numbers may be padded with zeros."""
-    if not folder.is_dir():
-        return {}
     frames: dict[int, str] = {}
-    for name in sorted(entry.name for entry in folder.iterdir()):
+    for name in sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else ():
         if match := _FRAME.match(name):
             first = frames.setdefault(int(match.group(1)), name)
             if first != name:

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfrl_lightning.data.images.rows import read_rows
-from pcfrl_lightning.data.releases.matfile import read_mat
-from pcfrl_lightning.data.releases.points import face_points
+from pcfrl_lightning.data.releases.points import face_points, read_mat
 from pcfrl_lightning.errors import DataError
 
 ACTION_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)

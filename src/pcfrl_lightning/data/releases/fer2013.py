@@ -1,20 +1,23 @@
 """FER-2013: 35,887 grey 48 x 48 faces with one of seven expressions (Goodfellow et al., 2013)."""
 
+import csv
 import hashlib
 import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import open_images
-from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.fer2013_csv import read_csv
-from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.data.images.rows import open_text
+from pcfrl_lightning.data.images.sources import ArraySource, ImageSource, SubsetSource
+from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder
+from pcfrl_lightning.data.releases.base import Release, by_class
 from pcfrl_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -23,13 +26,8 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Names in the order of the official codes 0..6, which is not the alphabetical order of the class folders."""
 
 SPLIT_OF_USAGE = {"training": "train", "publictest": "val", "privatetest": "test"}
-_SPLIT_OF_FOLDER = SPLIT_OF_USAGE | {
-    "train": "train",
-    "validation": "val",
-    "val": "val",
-    "valid": "val",
-    "test": "test",
-}
+_SPLIT_OF_FOLDER = {**SPLIT_OF_USAGE, **dict.fromkeys(("val", "valid", "validation"), "val")}
+_SPLIT_OF_FOLDER |= {"train": "train", "test": "test"}
 _OTHER_SPELLINGS = {
     "anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy", "sadness": "sad",
     "surprised": "surprise",
@@ -37,13 +35,15 @@ _OTHER_SPELLINGS = {
 _CODE = {name: code for code, name in enumerate(CLASSES)}
 _CODE |= {spelling: _CODE[name] for spelling, name in _OTHER_SPELLINGS.items()}
 _USAGE_PREFIX = re.compile(r"^(training|publictest|privatetest)_(.*)$")
+_COLUMNS = ("emotion", "pixels", "usage")
+_SIDE = 48
 _EXPECTED = (
     "expected fer2013.csv, folders <split>/<class>/ with splits train, validation, test and classes "
     f"{', '.join(CLASSES)}, or archives fer2013*.zip of such folders"
 )
 
 
-class FER2013(FaceData):
+class FER2013(Release):
     """FER-2013 with its official splits (Training = train, PublicTest = val, PrivateTest = test) and label codes.
 
     Label `expression` (n,) long, 0..6 in the order of `CLASSES`, mapped by the name of the class folder.
@@ -53,36 +53,35 @@ class FER2013(FaceData):
             archive or several archives themselves.  A file `<Usage>_<number>.jpg` belongs to the split of its usage,
             any other to that of its folder; names such as `Training_<number>_<copy>.jpg` are augmented copies and left
             out.
-        views, image_size, batch_size, num_workers, seed: see `FaceData`.
+        kwargs: see `Release`.
     """
 
     name = "fer2013"
+    official: ClassVar = {
+        **by_class("train", CLASSES, [3995, 436, 4097, 7215, 4830, 3171, 4965]),
+        **by_class("val", CLASSES, [467, 56, 496, 895, 653, 415, 607]),
+        **by_class("test", CLASSES, [491, 55, 528, 879, 594, 416, 626]),
+    }
 
-    def __init__(
-        self,
-        root: str | Path | Sequence[str | Path],
-        views: Views | None = None,
-        image_size: int = 64,
-        batch_size: int = 256,
-        num_workers: int = 2,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, root: str | Path | Sequence[str | Path], **kwargs: Any) -> None:
         roots = [root] if isinstance(root, (str, Path)) else list(root)
         if not roots:
             raise ValueError("root must name a folder, a csv file or at least one zip archive")
-        super().__init__(roots[0], views, image_size, batch_size, num_workers, seed)
+        super().__init__(roots[0], **kwargs)
         self.roots = [Path(path) for path in roots]
 
     def build(self) -> dict[str, FaceSet]:
         """The official splits that are present."""
         roots = _resolve(self.roots)
-        source: ImageSource
-        if roots[0].suffix.lower() == ".csv":
-            source, labels, splits = read_csv(roots[0], SPLIT_OF_USAGE, len(CLASSES), self._report_folder())
-        else:
-            source, labels, splits = _read_tree(roots)
+        read = self._read_csv if roots[0].suffix.lower() == ".csv" else _read_tree
+        source, labels, splits = read(roots)
+        rows = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLIT_OF_USAGE.values()}
         return {
-            split: self._select(source, labels, splits, split) for split in ("train", "val", "test") if split in splits
+            split: self.faces(
+                split, SubsetSource(source, mine), {"expression": [labels[i] for i in mine]}, {"expression": CLASSES}
+            )
+            for split, mine in rows.items()
+            if mine
         }
 
     def duplicates_of_train(self, split: str = "test") -> Tensor:
@@ -91,18 +90,51 @@ class FER2013(FaceData):
         Returns:
             (n,) bool; 288 of the 3,589 images of `test` in the JPEG release.
         """
-        seen = {_pixel_hash(self.splits["train"], row) for row in range(len(self.splits["train"]))}
-        faces = self.splits[split]
+        train, faces = self.splits["train"], self.splits[split]
+        seen = {_pixel_hash(train, row) for row in range(len(train))}
         return torch.tensor([_pixel_hash(faces, row) in seen for row in range(len(faces))], dtype=torch.bool)
 
-    def _select(self, source: ImageSource, labels: list[int], splits: list[str], split: str) -> FaceSet:
-        rows = [row for row, name in enumerate(splits) if name == split]
-        return FaceSet(
-            SubsetSource(source, rows),
-            {"expression": torch.tensor([labels[row] for row in rows], dtype=torch.long)},
-            name=f"{self.name}/{split}",
-            class_names={"expression": CLASSES},
-        )
+    def _read_csv(self, roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
+        """Images, named by line (`line 2` is the first), codes and splits of the csv; its columns in any order.
+
+        Rows without 2,304 pixels are damaged images: left out, up to 1 %.
+        """
+        path = roots[0]
+        images: dict[str, np.ndarray] = {}
+        labels: list[int] = []
+        splits: list[str] = []
+        damaged: list[tuple[str, str]] = []
+        with open_text(path) as file:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            found = [name.strip().lower() for name in header]
+            if not set(_COLUMNS) <= set(found):
+                raise DataError(f"{path}: expected the header 'emotion,pixels,Usage', found '{','.join(header)[:80]}'")
+            for row in rows:
+                where = f"line {rows.line_num}"
+                if not any(cell.strip() for cell in row):
+                    continue
+                if len(row) != len(header):
+                    problem = f"{len(row)} columns, but the header has {len(header)}; copy the file again"
+                    raise DataError(f"{path}:{rows.line_num}: {problem}")
+                emotion, pixels, usage = (row[found.index(name)].strip() for name in _COLUMNS)
+                image = _image(pixels)
+                if image is None:
+                    damaged.append((where, f"not {_SIDE * _SIDE} numbers from 0 to 255"))
+                    continue
+                if emotion not in map(str, range(len(CLASSES))):
+                    raise DataError(f"{path} {where}: emotion must be 0..{len(CLASSES) - 1}, got '{emotion}'")
+                if usage.lower() not in SPLIT_OF_USAGE:
+                    raise DataError(f"{path} {where}: Usage must be Training, PublicTest or PrivateTest, got '{usage}'")
+                images[where] = image
+                labels.append(int(emotion))
+                splits.append(SPLIT_OF_USAGE[usage.lower()])
+        record = UnreadableLog(path.name, len(images) + len(damaged), self._report_folder() or cache_folder())
+        record.add(damaged)
+        record.summarise("left out")
+        if not images:
+            raise DataError(f"{path}: no rows below the header")
+        return ArraySource(np.stack(list(images.values())), list(images)), labels, splits
 
 
 def _resolve(roots: list[Path]) -> list[Path]:
@@ -112,49 +144,49 @@ def _resolve(roots: list[Path]) -> list[Path]:
         if not root.exists():
             raise FileNotFoundError(f"{root}: does not exist; {_EXPECTED}")
         return roots
-    if (root / "fer2013.csv").is_file():
-        return [root / "fer2013.csv"]
-    children = {child.name.lower() for child in root.iterdir() if child.is_dir()}
-    if children & (_SPLIT_OF_FOLDER.keys() | _CODE.keys()):
-        return [root]
-    archives = sorted(root.glob("fer2013*.zip"))
-    if not archives:
-        raise DataError(f"{root}: no FER-2013 found; {_EXPECTED}")
-    return archives
+    for folder in (root, root / root.name, root / "fer2013"):
+        if (folder / "fer2013.csv").is_file():
+            return [folder / "fer2013.csv"]
+        children = {child.name.lower() for child in folder.iterdir() if child.is_dir()} if folder.is_dir() else set()
+        if children & (_SPLIT_OF_FOLDER.keys() | _CODE.keys()):
+            return [folder]
+        if archives := sorted(folder.glob("fer2013*.zip")):
+            return archives
+    raise DataError(f"{root}: no FER-2013 found; {_EXPECTED}")
 
 
 def _read_tree(roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
+    """Images, codes and splits of class folders, in a folder or in archives."""
     source = open_images(roots[0] if len(roots) == 1 else roots)
-    rows, labels, splits, copies = [], [], [], 0
+    rows, labels, splits = [], [], []
     for row in range(len(source)):
         path = PurePosixPath(source.name(row).lower())
-        if _is_copy(path.stem):
-            copies += 1
+        usage = _USAGE_PREFIX.match(path.stem)
+        if usage and not usage[2].isdigit():
             continue
-        code, split = _CODE.get(path.parent.name), _split(path)
+        folders = [_SPLIT_OF_FOLDER[part] for part in path.parts[:-1] if part in _SPLIT_OF_FOLDER]
+        split = SPLIT_OF_USAGE[usage[1]] if usage else (folders[-1] if folders else None)
+        code = _CODE.get(path.parent.name)
         if code is None or split is None:
             raise DataError(f"{roots[0]}: '{source.name(row)}' tells no split or no class; {_EXPECTED}")
         rows.append(row)
         labels.append(code)
         splits.append(split)
-    if copies:
+    if copies := len(source) - len(rows):
         log.warning("%s: %d augmented copies (names beyond <Usage>_<number>) left out", roots[0], copies)
     return SubsetSource(source, rows), labels, splits
-
-
-def _is_copy(stem: str) -> bool:
-    usage = _USAGE_PREFIX.match(stem)
-    return usage is not None and not usage.group(2).isdigit()
-
-
-def _split(path: PurePosixPath) -> str | None:
-    usage = _USAGE_PREFIX.match(path.stem)
-    if usage:
-        return SPLIT_OF_USAGE[usage.group(1)]
-    folders = [_SPLIT_OF_FOLDER[part] for part in path.parts[:-1] if part in _SPLIT_OF_FOLDER]
-    return folders[-1] if folders else None
 
 
 def _pixel_hash(faces: FaceSet, row: int) -> bytes:
     image = faces.image(row)
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
+
+
+def _image(pixels: str) -> np.ndarray | None:
+    try:
+        values = np.array(pixels.split(), dtype=np.int16)
+    except (ValueError, OverflowError):
+        return None
+    if values.size != _SIDE * _SIDE or values.min() < 0 or values.max() > 255:
+        return None
+    return values.astype(np.uint8).reshape(_SIDE, _SIDE)

@@ -1,29 +1,59 @@
-"""300-W: 68 landmarks of faces in the wild."""
+"""300-W: 68 landmarks of faces in the wild; and what it shares with the other data sets of annotated landmarks."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop
+from pcfrl_lightning.data.cropping.geometry import in_crop
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import read_rows
-from pcfrl_lightning.data.images.sources import FileSource
-from pcfrl_lightning.data.releases.landmark_faces import LandmarkFaces
+from pcfrl_lightning.data.images.sources import FileSource, ImageSource
+from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import require_both
+from pcfrl_lightning.data.releases.release import inside, require_both
 
 POINTS = 68
-EYE_CORNERS = (36, 45)
-"""Outer eye corners: their distance is the inter-ocular distance of the usual error."""
-
 SUBSETS = ("common", "challenging")
-
 _IMAGE_SUFFIXES = (".jpg", ".png")
 _FOLDERS = {
     "train": ("afw", "helen/trainset", "lfpw/trainset"),
     "test": ("helen/testset", "lfpw/testset", "ibug"),
 }
+
+
+class LandmarkFaces(CroppedRelease):
+    """Base of data sets with the label `landmarks` (n, L, 2), in [0, 1] of the crop.
+
+    Args:
+        root: folder of the release.
+        cropping: `LandmarkCrop`, a square around the annotated landmarks: scale and place of the face are given to the
+            method, also in the test; state the margin with a result.
+        kwargs: see `Release`.
+    """
+
+    side = 128
+    default_cropping = LandmarkCrop
+    cropping: LandmarkCrop
+
+    def unsuitable(self, cropping: Cropper) -> str:
+        """All but a `LandmarkCrop`."""
+        if isinstance(cropping, LandmarkCrop):
+            return ""
+        other = type(cropping).__name__
+        return f"{self.name} is cut by LandmarkCrop always, since the landmarks are the labels; not by {other}"
+
+    def landmark_faces(
+        self, split: str, source: ImageSource, points: np.ndarray, conditions: Tensor, names: Sequence[str]
+    ) -> FaceSet:
+        """One split: n whole images, points (n, L, 2) in their pixels, the label `conditions` and its names."""
+        landmarks = in_crop(points, self.cropping.squares(points))
+        labels: dict[str, Any] = {"landmarks": landmarks, "conditions": conditions}
+        return self.faces(split, source, labels, {"conditions": names}, points)
 
 
 class Landmarks300W(LandmarkFaces):
@@ -37,40 +67,40 @@ class Landmarks300W(LandmarkFaces):
     """
 
     name = "300w"
+    official: ClassVar = {"train": 3148, "test": 689}
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test` (common and challenging)."""
-        images = {split: self._images_of(folders) for split, folders in _FOLDERS.items()}
-        everything = [image for names in images.values() for image in names]
-        labelled = set(require_both(self.root, everything, self._images_of_labels(), ".pts"))
-        return {split: self._split_of(split, [n for n in names if n in labelled]) for split, names in images.items()}
+        deeper = self.root / self.root.name
+        base = deeper if (deeper / "afw").is_dir() else self.root
+        images, labels = {}, {}
+        for split, folders in _FOLDERS.items():
+            images[split] = [name for folder in folders for name in _list(base, folder, _IMAGE_SUFFIXES)]
+            if not images[split]:
+                raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
+            for label in (name for folder in folders for name in _list(base, folder, [".pts"])):
+                labels[label] = f"{label[:-4]}{'.png' if label.startswith('lfpw') else '.jpg'}"  # as released
+        both = set(require_both(base, [name for names in images.values() for name in names], labels, ".pts"))
+        return {
+            split: self._split_of(base, split, [name for name in names if name in both])
+            for split, names in images.items()
+        }
 
-    def _images_of(self, folders: tuple[str, ...]) -> list[str]:
-        images = [name for folder in folders for name in _list(self.root, folder, _IMAGE_SUFFIXES)]
-        if not images:
-            raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
-        return images
-
-    def _images_of_labels(self) -> dict[str, str]:
-        """The official image name of every label file."""
-        labels = [name for folders in _FOLDERS.values() for folder in folders for name in _list(self.root, folder)]
-        return {label: f"{label[:-4]}{'.png' if label.startswith('lfpw') else '.jpg'}" for label in labels}
-
-    def _split_of(self, split: str, images: list[str]) -> FaceSet:
-        points = [read_pts((self.root / image).with_suffix(".pts")) for image in images]
-        source = FileSource(self.root, images)
+    def _split_of(self, base: Path, split: str, images: list[str]) -> FaceSet:
+        points = np.reshape([read_pts((base / image).with_suffix(".pts")) for image in images], (-1, POINTS, 2))
         challenging = torch.tensor([image.startswith("ibug/") for image in images], dtype=torch.bool)
         conditions = torch.stack([~challenging, challenging], dim=1).float()
-        return self.faces(split, source, np.reshape(points, (-1, POINTS, 2)), {"conditions": conditions}, SUBSETS)
+        return self.landmark_faces(split, FileSource(base, images), points, conditions, SUBSETS)
 
 
-def _list(root: Path, folder: str, suffixes: Sequence[str] = (".pts",)) -> list[str]:
+def _list(root: Path, folder: str, suffixes: Sequence[str]) -> list[str]:
     """Files of a folder, relative to the root, without mirrored copies and hidden files."""
-    if not (root / folder).is_dir():
+    place = inside(root, folder)
+    if place is None:
         return []
-    found = (path for path in (root / folder).iterdir() if path.suffix.lower() in suffixes)
+    found = (path for path in place.iterdir() if path.suffix.lower() in suffixes)
     kept = (path for path in found if not path.stem.endswith("_mirror") and not path.name.startswith("."))
-    return [f"{folder}/{path.name}" for path in sorted(kept)]
+    return [path.relative_to(root).as_posix() for path in sorted(kept)]
 
 
 def read_pts(path: Path) -> np.ndarray:
@@ -81,11 +111,11 @@ def read_pts(path: Path) -> np.ndarray:
         DataError: not 68 points of a face; names the file, and the line where one is no number.
     """
     points = []
-    inside = False
+    inside_braces = False
     for row in read_rows(path):
         if row.fields[0] in "{}":
-            inside = row.fields[0] == "{"
-        elif inside:
+            inside_braces = row.fields[0] == "{"
+        elif inside_braces:
             row.expect(2)
             points.append((row.number_at(0) - 1, row.number_at(1) - 1))
     return face_points(points, POINTS, path)

@@ -3,19 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UnsuitableCropping
+from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import Row, first_existing, read_rows
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set
-from pcfrl_lightning.data.releases.release import ReleaseImages, open_images
+from pcfrl_lightning.data.images.rows import Row, read_rows
+from pcfrl_lightning.data.releases.base import CroppedRelease
+from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, official_pairs, pair_set
+from pcfrl_lightning.data.releases.release import ReleaseImages, find, inside, open_images
 from pcfrl_lightning.errors import DataError
 
 FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2")
 ARCHIVES = ("lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zip")
 
 
-class LFW(FaceData):
+class LFW(CroppedRelease):
     """LFW View 2, one split `test` with the images of the pair list, `pairs` and the label `identity`.
 
     Colour, funneled, deep-funneled and LFW-a images have the same layout `<Name>/<Name>_<nnnn>.jpg`.
@@ -26,14 +26,12 @@ class LFW(FaceData):
         images: image folder or pattern of zip archives relative to the root, and nothing else is looked for; default:
             the first that exists of `FOLDERS`, then of `ARCHIVES`.
         pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
-
-    Raises:
-        UnsuitableCropping: a cropping by landmarks.
+        kwargs: see `Release`.
     """
 
     name = "lfw"
+    side = 128
+    official = official_pairs(7701)
 
     def __init__(
         self,
@@ -41,25 +39,25 @@ class LFW(FaceData):
         cropping: Cropper | None = None,
         images: str | None = None,
         pairs: str | None = None,
-        image_size: int = 128,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.cropping = cropping or NoCrop()
-        if self.cropping.needs_landmarks:
-            raise UnsuitableCropping("LFW has no landmarks: use NoCrop or YuNetCrop")
+        super().__init__(root, cropping, **kwargs)
         self.images, self.pairs = images, pairs
+
+    def unsuitable(self, cropping: Cropper) -> str:
+        """A cropping by landmarks."""
+        return "LFW has no landmarks: use NoCrop or YuNetCrop" if cropping.needs_landmarks else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""
-        listing = first_existing(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
-        return {"test": pair_set(read_view2(listing), self._release(), self.cropping, f"{self.name}/test")}
+        listing = find(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
+        return {"test": pair_set(self, read_view2(listing), self._release())}
 
     def _release(self) -> ReleaseImages:
         if self.images is None:
             return open_images(self.root, FOLDERS, ARCHIVES)
         archives = [] if Path(self.images).is_absolute() else list(self.root.glob(self.images))
-        if not (self.root / self.images).is_dir() and not archives:
+        if (not inside(self.root, self.images) and not archives) or Path(self.images).is_file():
             raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
         return open_images(self.root, [self.images], [self.images], FOLDERS)
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.images.rows import Row
+from pcfrl_lightning.data.releases.base import Release
 from pcfrl_lightning.data.releases.release import ReleaseImages, require_images
 
 FOLDS = 10
@@ -27,40 +27,39 @@ class NamedPair(NamedTuple):
 
 
 def pair_set(
+    data: Release,
     pairs: Sequence[NamedPair],
     images: ReleaseImages,
-    cropping: Cropper,
-    name: str,
     landmarks: Callable[[list[str]], np.ndarray] | None = None,
 ) -> FaceSet:
-    """The images that the pairs name, each once and sorted by name, with the pairs as row numbers.
+    """The split `test` of the images that the pairs name, each once and sorted by name, with the pairs as row numbers.
 
     Args:
+        data: the data set.
         pairs: of the list, in its order.
         images: of the release.
-        cropping: how to cut out the faces.
-        name: of the set.
-        landmarks: image names to landmarks (n, L, 2), where the cropping needs them.
+        landmarks: image names to landmarks (n, L, 2), where the release has any.
 
     Raises:
-        DataError: the cropping needs landmarks and there are none.
         MissingImages: a pair names an image that is not there.
     """
     wanted = (named for pair in pairs for named in ((pair.row, pair.first), (pair.second_row, pair.second)))
     require_images(images, wanted)
     names = sorted({image for pair in pairs for image in (pair.first, pair.second)})
     row_of = {image: row for row, image in enumerate(names)}
-    people = {person: number for number, person in enumerate(sorted({_person(image) for image in names}))}
-    return FaceSet(
-        cropping.apply(images.source(names), landmarks(names) if landmarks else None),
-        {"identity": torch.tensor([people[_person(image)] for image in names], dtype=torch.long)},
+    persons = [PurePosixPath(image).stem.rpartition("_")[0] for image in names]  # of A_B/A_B_0001.jpg and A_B_1.jpg
+    number_of = {person: number for number, person in enumerate(sorted(set(persons)))}
+    return data.faces(
+        "test",
+        images.source(names),
+        {"identity": [number_of[person] for person in persons]},
+        landmarks=(lambda: landmarks(names)) if landmarks else None,
         pairs=Pairs(
             torch.tensor([row_of[pair.first] for pair in pairs], dtype=torch.long),
             torch.tensor([row_of[pair.second] for pair in pairs], dtype=torch.long),
             torch.tensor([pair.same for pair in pairs], dtype=torch.bool),
             torch.tensor([pair.fold for pair in pairs], dtype=torch.long),
         ),
-        name=name,
     )
 
 
@@ -74,6 +73,7 @@ def spread_over_folds(pairs: Sequence[NamedPair]) -> list[NamedPair]:
     return result
 
 
-def _person(image: str) -> str:
-    """`A_B/A_B_0001.jpg` and `A_B_1.jpg` show A_B."""
-    return PurePosixPath(image).stem.rpartition("_")[0]
+def official_pairs(images: int | None) -> dict[str, int | None]:
+    """`Release.official` of a list of 6,000 pairs."""
+    folds = {f"test/fold {fold} pairs": 600 for fold in range(FOLDS)}
+    return {"test": images, "test/pairs": 6000, "test/same pairs": 3000, **folds}

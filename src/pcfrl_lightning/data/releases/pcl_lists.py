@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import NoCrop
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, read_rows
-from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.releases.base import Release
 from pcfrl_lightning.data.releases.bu3dfe import CLASSES as EXPRESSIONS
 from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set, spread_over_folds
 from pcfrl_lightning.data.releases.release import FolderImages, require_images
@@ -19,9 +18,17 @@ from pcfrl_lightning.errors import DataError
 _MOST_POSES = 10**4
 
 
-class _TwoLists(FaceData):
-    """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds."""
+class _TwoLists(Release):
+    """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds.
 
+    Args:
+        root: folder that the paths are relative to.
+        train_list: list of the train split, absolute or relative to the root.
+        test_list: list of the test split.
+        kwargs: see `Release`.
+    """
+
+    side = 100
     separator: ClassVar[str | None] = None
     columns: ClassVar[int | None] = None
 
@@ -30,10 +37,9 @@ class _TwoLists(FaceData):
         root: str | Path,
         train_list: str | Path = "train_list.txt",
         test_list: str | Path = "test_list.txt",
-        image_size: int = 100,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
+        super().__init__(root, **kwargs)
         self.train_list, self.test_list = Path(train_list), Path(test_list)
 
     def build(self) -> dict[str, FaceSet]:
@@ -47,12 +53,11 @@ class _TwoLists(FaceData):
         for split, rows in lists.items():
             names = [once.add(row, row.relative(0)) for row in rows]
             require_images(images, zip(rows, names, strict=True))
-            labels = self._labels(rows, lists["train"][0])
-            splits[split] = FaceSet(images.source(names), labels, name=f"{self.name}/{split}")
+            splits[split] = self.faces(split, images.source(names), self._labels(rows, lists["train"][0]))
         return splits
 
     @abstractmethod
-    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
         """Labels by name, one row per line; `model` is the first line of the train list."""
 
 
@@ -63,10 +68,9 @@ class ListedExpressions(_TwoLists):
         root: folder that the paths are relative to.
         train_list: list of the train split, absolute or relative to the root.
         test_list: list of the test split.
-        image_size: side of the images in pixels.
         classes: number of classes.
         first_label: number of the first class in the lists: 0, or 1 for lists in RAF-DB's own numbers.
-        kwargs: see `FaceData`.
+        kwargs: see `Release`.
     """
 
     name = "listed-expressions"
@@ -77,17 +81,16 @@ class ListedExpressions(_TwoLists):
         root: str | Path,
         train_list: str | Path = "train_list.txt",
         test_list: str | Path = "test_list.txt",
-        image_size: int = 100,
         classes: int = 7,
         first_label: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, train_list, test_list, image_size, **kwargs)
+        super().__init__(root, train_list, test_list, **kwargs)
         self.classes, self.first_label = classes, first_label
 
-    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
         first, last = self.first_label, self.first_label + self.classes - 1
-        return {"expression": torch.tensor([row.integer(1, first, last) - first for row in rows], dtype=torch.long)}
+        return {"expression": [row.integer(1, first, last) - first for row in rows]}
 
 
 class ListedActionUnits(_TwoLists):
@@ -97,7 +100,7 @@ class ListedActionUnits(_TwoLists):
     name = "listed-action-units"
     separator: ClassVar[str | None] = ","
 
-    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
         model.text(1)
         for row in rows:
             if len(row) != len(model):
@@ -115,17 +118,18 @@ class BU3DFERendered(_TwoLists):
 
     name = "bu3dfe-rendered"
     separator: ClassVar[str | None] = ","
+    official: ClassVar = {"train": 14112, "test": 6264}
 
-    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, torch.Tensor]:
+    def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
         for row in rows:
             row.expect(3)
         return {
-            "expression": torch.tensor([row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows], dtype=torch.long),
-            "pose_class": torch.tensor([row.integer(2, 0, _MOST_POSES) for row in rows], dtype=torch.long),
+            "expression": [row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows],
+            "pose_class": [row.integer(2, 0, _MOST_POSES) for row in rows],
         }
 
 
-class ListedPairs(FaceData):
+class ListedPairs(Release):
     """`<image A> <image B> <label>` per line (LFW, CPLFW); label above 0 = same person; split `test` with ten folds.
 
     The list has no folds: fold k takes the k-th tenth of the same-person pairs and the k-th tenth of the others, so
@@ -134,14 +138,14 @@ class ListedPairs(FaceData):
     Args:
         root: folder that the paths are relative to.
         pairs: list file, absolute or relative to the root.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+        kwargs: see `Release`.
     """
 
     name = "listed-pairs"
+    side = 128
 
-    def __init__(self, root: str | Path, pairs: str | Path = "pairs.txt", image_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
+    def __init__(self, root: str | Path, pairs: str | Path = "pairs.txt", **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.pairs = Path(pairs)
 
     def build(self) -> dict[str, FaceSet]:
@@ -158,4 +162,4 @@ class ListedPairs(FaceData):
             raise DataError(
                 f"{listing}: {same} of {len(pairs)} pairs are of one person; {FOLDS} folds need {FOLDS} of each kind"
             )
-        return {"test": pair_set(spread_over_folds(pairs), FolderImages(self.root), NoCrop(), f"{self.name}/test")}
+        return {"test": pair_set(self, spread_over_folds(pairs), FolderImages(self.root))}

@@ -1,13 +1,28 @@
-"""Facial landmarks as they come out of label files."""
+"""Landmarks and other numbers as they come out of label files."""
 
+from collections.abc import Container, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pcfrl_lightning.data.images.rows import TextPath, read_rows
+from pcfrl_lightning.data.releases.release import require_companions
 from pcfrl_lightning.errors import DataError
 
 _FARTHEST = 1e5
 _SMALLEST_FACE = 2.0
+
+
+def real_numbers(values: Any, where: object, what: str) -> np.ndarray:
+    """Values as float64 in their shape; DataError, saying where and what they are, unless they are real numbers."""
+    try:
+        if np.iscomplexobj(array := np.asarray(values)):
+            raise TypeError("complex numbers")
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{where}: {what} ({error})") from None
 
 
 def face_points(values: Any, count: int, where: object) -> np.ndarray:
@@ -29,15 +44,52 @@ def face_points(values: Any, count: int, where: object) -> np.ndarray:
     if turned or np.size(values) != 2 * count:
         found = f"an array of shape {np.shape(values)}" if turned else f"{np.size(values) / 2:g}"
         raise DataError(f"{where}: expected {count} landmarks x, y, found {found}")
-    array = np.asarray(values)
-    try:
-        if np.iscomplexobj(array):
-            raise TypeError("complex numbers")
-        points = array.reshape(count, 2).astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: landmarks are not numbers x, y ({error})") from None
+    points = real_numbers(values, where, "landmarks are not numbers x, y").reshape(count, 2)
     if not (np.abs(points) <= _FARTHEST).all():  # False for NaN, too
         raise DataError(f"{where}: expected {count} finite landmarks within {_FARTHEST:,.0f} pixels")
     if np.ptp(points, axis=0).max() < _SMALLEST_FACE:
         raise DataError(f"{where}: the {count} landmarks lie in one place, near {points[0].tolist()}")
     return points.astype(np.float32)
+
+
+def read_point_files(
+    folder: TextPath, files: Sequence[str], count: int, found: Container[str] | None = None, lines: int | None = None
+) -> np.ndarray:
+    """Landmarks (n, count, 2) of text files with a line `x y` per point; zeros for a missing file.
+
+    Args:
+        folder: that holds them, on disk or in an archive.
+        files: their names.
+        count: points per file.
+        found: see `require_companions`.
+        lines: read so many lines of each file; None: all.
+
+    Raises:
+        MissingLabels: a file is absent, see `require_companions`.
+        DataError: not `count` points of a face; names file and line.
+    """
+    result = np.zeros((len(files), count, 2), np.float32)
+    for i, there in enumerate(require_companions(folder, files, "landmark files", found)):
+        if there:
+            rows = islice(read_rows(folder / files[i]), lines)
+            result[i] = face_points([[row.number_at(0), row.number_at(1)] for row in rows], count, folder / files[i])
+    return result
+
+
+def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Arrays of a MATLAB 5 file; other variables are skipped without being read.
+
+    Raises:
+        DataError: the file is absent, damaged, or lacks a key; names the file.
+    """
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise DataError(f"{path} is missing")
+    try:
+        content = loadmat(path, variable_names=list(keys))
+    except Exception as error:  # scipy raises a dozen types on damaged files; all mean the same here
+        raise DataError(f"{path}: not a readable MATLAB file ({type(error).__name__}: {error})") from None
+    if absent := [key for key in keys if key not in content]:
+        raise DataError(f"{path}: has no variable {', '.join(absent)}")
+    return {key: np.asarray(content[key]) for key in keys}

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.w300lp import LARGEST_ANGLE
+from pcfrl_lightning.data.releases.base import Release
+from pcfrl_lightning.data.releases.points import real_numbers
+from pcfrl_lightning.data.releases.release import inside
+from pcfrl_lightning.data.releases.w300lp import ANGLES, LARGEST_ANGLE
 from pcfrl_lightning.errors import DataError
 
 
-class PoseArrays(FaceData):
+class PoseArrays(Release):
     """`.npz` files with `image` (N, H, W, 3) uint8 and `pose` (N, 3), degrees, yaw, pitch, roll; label `pose`.
 
     Samples with an angle beyond 99 degrees are left out.  All images are held in memory.
@@ -25,11 +26,11 @@ class PoseArrays(FaceData):
         train: folder of `.npz` files, or one file, relative to the root.
         test: the same for the test split.
         channels: order of the colours; arrays written with OpenCV, such as FSA-Net's, are `bgr`.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
+        kwargs: see `Release`.
     """
 
     name = "pose-arrays"
+    side = 256
 
     def __init__(
         self,
@@ -37,47 +38,40 @@ class PoseArrays(FaceData):
         train: str = "300W_LP",
         test: str = "AFLW2000",
         channels: Literal["rgb", "bgr"] = "bgr",
-        image_size: int = 256,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.parts = {"train": train, "test": test}
-        self.channels = channels
+        super().__init__(root, **kwargs)
+        self.train, self.test, self.channels = train, test, channels
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
-        return {split: self._split_of(split, self.root / part) for split, part in self.parts.items()}
+        return {split: self._split_of(split, part) for split, part in (("train", self.train), ("test", self.test))}
 
-    def _split_of(self, split: str, path: Path) -> FaceSet:
+    def _split_of(self, split: str, part: str) -> FaceSet:
+        path = inside(self.root, part) or self.root / part
         files = [path] if path.is_file() else sorted(path.glob("[!.]*.npz"))
         if not files:
             raise FileNotFoundError(f"no .npz files at {path}")
-        parts = [self._read(file) for file in files]
-        return FaceSet(
-            ConcatSource(
-                [ArraySource(images, [f"{file.name}:{row}" for row in rows]) for file, images, _, rows in parts]
-            ),
-            {"pose": torch.from_numpy(np.concatenate([pose for _, _, pose, _ in parts]))},
-            name=f"{self.name}/{split}",
-            class_names={"pose": ["yaw", "pitch", "roll"]},
-        )
+        sources, poses = zip(*(self._read(file) for file in files), strict=True)
+        return self.faces(split, ConcatSource(sources), {"pose": np.concatenate(poses)}, {"pose": ANGLES})
 
-    def _read(self, path: Path) -> tuple[Path, np.ndarray, np.ndarray, list[int]]:
-        """Images, angles and row numbers of one file, without the angles beyond the limit."""
+    def _read(self, path: Path) -> tuple[ArraySource, np.ndarray]:
+        """Images and angles of one file, without the angles beyond the limit; images are named by file and row."""
         try:
             with np.load(path, allow_pickle=False) as content:
-                images, pose = content["image"], content["pose"].astype(np.float32)
+                images, pose = content["image"], content["pose"]
         except (zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: damaged ({error}); copy it again") from None
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise DataError(f"{path}: needs arrays `image` and `pose` ({error})") from None
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise DataError(f"{path}: image is {images.dtype} {images.shape}; expected uint8 (N, H, W, 3)")
+        pose = real_numbers(pose, path, "pose is not made of numbers").astype(np.float32)
         if pose.shape != (len(images), 3):
             raise DataError(f"{path}: pose has shape {pose.shape} for {len(images)} images; expected (N, 3)")
         wrong = np.flatnonzero(~np.isfinite(pose).all(axis=1))
         if len(wrong):
             raise DataError(f"{path}: row {wrong[0]}: angles {pose[wrong[0]].tolist()} are not finite")
         rows = np.flatnonzero((np.abs(pose) <= LARGEST_ANGLE).all(axis=1))
-        images = images[rows]
-        return path, images[..., ::-1] if self.channels == "bgr" else images, pose[rows], rows.tolist()
+        images = images[rows, ..., ::-1] if self.channels == "bgr" else images[rows]
+        return ArraySource(images, [f"{path.name}:{row}" for row in rows]), pose[rows]

@@ -1,26 +1,28 @@
 """RAF-DB: facial expressions in the wild, basic (7 classes) and compound (11 classes)."""
 
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-import torch
-
-from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UnsuitableCropping
+from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import Once, Row, first_existing, read_rows
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import open_images, require_companions, require_images
+from pcfrl_lightning.data.images.rows import Once, Row, read_rows
+from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
+from pcfrl_lightning.data.releases.points import read_point_files
+from pcfrl_lightning.data.releases.release import find, inside, open_images, require_images
 from pcfrl_lightning.errors import DataError
 
 _FOLDERS = {"basic", "compound"}
+_BASIC = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+_COMPOUND = (
+    "happily surprised", "happily disgusted", "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",
+    "fearfully angry", "fearfully surprised", "angrily surprised", "angrily disgusted", "disgustedly surprised",
+)  # fmt: skip
 
 
-class RAFDB(FaceData):
-    """RAF-DB basic: 12,271 train and 3,068 test images; label `expression`, 0..6 in the order of `class_names`.
+class RAFDB(CroppedRelease):
+    """RAF-DB basic: 12,271 train and 3,068 test images; label `expression`, 0..6 in the order of `classes`.
 
     Reads `EmoLabel/list_patition_label.txt` (labels from 1) and `Image/aligned/<name>_aligned.jpg` or
     `Image/original/<name>.jpg`; each image folder may still be a zip of the same name.
@@ -30,82 +32,69 @@ class RAFDB(FaceData):
         cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` need `images: original` and read the
             five points of `Annotation/manual/<name>_manu_attri.txt`.
         images: `aligned` (100x100, aligned by the authors) or `original`.
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
-
-    Raises:
-        UnsuitableCropping: a cropping by landmarks with the aligned images.
+        kwargs: see `Release`.
     """
 
     name = "rafdb"
+    side = 100
     folder: ClassVar[str] = "basic"
-    class_names: ClassVar[tuple[str, ...]] = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
+    classes: ClassVar[tuple[str, ...]] = _BASIC
+    official: ClassVar = {
+        **by_class("train", _BASIC, [1290, 281, 717, 4772, 1982, 705, 2524]),
+        **by_class("test", _BASIC, [329, 74, 160, 1185, 478, 162, 680]),
+    }
 
     def __init__(
         self,
         root: str | Path,
         cropping: Cropper | None = None,
         images: Literal["aligned", "original"] = "aligned",
-        image_size: int = 100,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        self.cropping = cropping or NoCrop()
         self.images = images
-        if self.cropping.needs_landmarks and images == "aligned":
-            raise UnsuitableCropping("the aligned images of RAF-DB have no landmarks: use images=original or NoCrop")
+        super().__init__(root, cropping, **kwargs)
+
+    def unsuitable(self, cropping: Cropper) -> str:
+        """A cropping by landmarks with the aligned images."""
+        alone = cropping.needs_landmarks and self.images == "aligned"
+        return "the aligned images of RAF-DB have no landmarks: use images=original or NoCrop" if alone else ""
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`, by the prefix of the names."""
-        base = self.root / self.folder if (self.root / self.folder).is_dir() else self.root
+        base = inside(self.root, self.folder) or self.root
         if base.name in _FOLDERS - {self.folder}:
             raise DataError(f"{base} holds the {base.name} expressions, {self.name} reads the {self.folder} ones")
-        listing = first_existing(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
-        rows: dict[str, list[Row]] = {"train": [], "test": []}
-        names: dict[str, list[str]] = {"train": [], "test": []}
-        labels: dict[str, list[int]] = {"train": [], "test": []}
+        listing = find(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
+        found: dict[str, list[tuple[Row, str, int]]] = {"train": [], "test": []}
         once = Once()
         for row in read_rows(listing):
             row.expect(2)
             image = once.add(row, row.relative(0))
             split = image.partition("_")[0]
-            if split not in names:
+            if split not in found:
                 row.fail(f"{image!r} begins neither with train_ nor with test_")
-            rows[split].append(row)
-            names[split].append(image)
-            labels[split].append(row.integer(1, 1, len(self.class_names)) - 1)
+            found[split].append((row, image, row.integer(1, 1, len(self.classes)) - 1))
         release = open_images(base, [f"Image/{self.images}"], [f"Image/{self.images}.zip"])
-        files = {split: [self._file(name) for name in names[split]] for split in names}
-        listed = [pair for split in names for pair in zip(rows[split], files[split], strict=True)]
-        require_images(release, listed)
+        require_images(release, ((row, self._file(image)) for rows in found.values() for row, image, _ in rows))
+        points = inside(base, "Annotation/manual") or base / "Annotation" / "manual"
         return {
-            split: FaceSet(
-                self.cropping.apply(
-                    release.source(files[split]),
-                    self._landmarks(base, names[split]) if self.cropping.needs_landmarks else None,
-                ),
-                {"expression": torch.tensor(labels[split], dtype=torch.long)},
-                name=f"{self.name}/{split}",
-                class_names={"expression": self.class_names},
+            split: self.faces(
+                split,
+                release.source([self._file(image) for _, image, _ in rows]),
+                {"expression": [label for _, _, label in rows]},
+                {"expression": self.classes},
+                partial(read_point_files, points, _texts(rows), FIVE_POINTS, lines=FIVE_POINTS),
             )
-            for split in names
+            for split, rows in found.items()
         }
 
     def _file(self, name: str) -> str:
         stem, dot, suffix = name.rpartition(".")
         return f"{stem}_aligned{dot}{suffix}" if self.images == "aligned" else name
 
-    def _landmarks(self, base: Path, names: list[str]) -> np.ndarray:
-        """The five points (n, 5, 2) in the first lines, `x y` each, of the manual annotations."""
-        result = np.zeros((len(names), FIVE_POINTS, 2), np.float32)
-        folder = base / "Annotation" / "manual"
-        files = [f"{Path(name).stem}_manu_attri.txt" for name in names]
-        for i, there in enumerate(require_companions(folder, files, "landmark files")):
-            if there:
-                rows = islice(read_rows(folder / files[i]), FIVE_POINTS)
-                points = [[row.number_at(0), row.number_at(1)] for row in rows]
-                result[i] = face_points(points, FIVE_POINTS, folder / files[i])
-        return result
+
+def _texts(rows: list[tuple[Row, str, int]]) -> list[str]:
+    return [f"{Path(image).stem}_manu_attri.txt" for _, image, _ in rows]
 
 
 class RAFDBCompound(RAFDB):
@@ -113,7 +102,8 @@ class RAFDBCompound(RAFDB):
 
     name = "rafdb-compound"
     folder: ClassVar[str] = "compound"
-    class_names: ClassVar[tuple[str, ...]] = (
-        "happily surprised", "happily disgusted", "sadly fearful", "sadly angry", "sadly surprised", "sadly disgusted",
-        "fearfully angry", "fearfully surprised", "angrily surprised", "angrily disgusted", "disgustedly surprised",
-    )  # fmt: skip
+    classes: ClassVar[tuple[str, ...]] = _COMPOUND
+    official: ClassVar = {
+        **{"train": 3162, "test": 792},
+        **{f"{split}/{name}": None for split in ("train", "test") for name in _COMPOUND},
+    }

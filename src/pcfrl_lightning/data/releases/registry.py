@@ -1,35 +1,36 @@
-"""Names of the labelled data sets, as the command line and the evaluation know them."""
+"""Published data sets by name: whatever the modules of this folder define, so that a new file is enough."""
 
+import pkgutil
+from collections.abc import Iterator
 from importlib import import_module
 
-from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data import releases
+from pcfrl_lightning.data.releases.base import Release
 
-DATA_SETS: dict[str, str] = {
-    "fer2013": "fer2013:FER2013",
-    "rafdb": "rafdb:RAFDB",
-    "rafdb-compound": "rafdb:RAFDBCompound",
-    "affectnet7": "affectnet:AffectNet7",
-    "lfw": "lfw:LFW",
-    "cplfw": "cplfw:CPLFW",
-    "disfa": "disfa:DISFA",
-    "300w-lp-aflw2000": "w300lp:W300LP_AFLW2000",
-    "bu3dfe": "bu3dfe:BU3DFE",
-    "bu3dfe-rendered": "pcl_lists:BU3DFERendered",
-    "celeba": "celeba:CelebA",
-    "300w": "landmarks300w:Landmarks300W",
-    "wflw": "wflw:WFLW",
-    "cifar10": "cifar10:CIFAR10",
-    "stl10": "stl10:STL10",
-    "stl10-unlabeled": "stl10:STL10Unlabeled",
-    "listed-expressions": "pcl_lists:ListedExpressions",
-    "listed-action-units": "pcl_lists:ListedActionUnits",
-    "listed-pairs": "pcl_lists:ListedPairs",
-    "pose-arrays": "pose_arrays:PoseArrays",
+
+def discover() -> dict[str, type[Release]]:
+    """Import the modules of this folder (cheap: they read nothing and import what is large when it is used); name to
+    class of each `Release` in them that has a `name` of its own."""
+    for module in pkgutil.iter_modules(releases.__path__, f"{releases.__name__}."):
+        import_module(module.name)
+    found = {kind.name: kind for each in Release.__subclasses__() for kind in _family(each) if "name" in vars(kind)}
+    return {name: kind for name, kind in found.items() if kind.__module__.startswith(f"{releases.__name__}.")}
+
+
+def _family(kind: type[Release]) -> Iterator[type[Release]]:
+    yield kind
+    for each in kind.__subclasses__():
+        yield from _family(each)
+
+
+DATA_SETS = discover()
+OFFICIAL: dict[str, dict[str, int | None]] = {
+    name: dict(kind.official) for name, kind in DATA_SETS.items() if kind.official
 }
-"""Name to `module:class` in `pcfrl_lightning.data`; imported on use."""
+"""Published sizes, see `Release.official`; data sets without an entry have none to compare with."""
 
 
-def data_class(name: str) -> type[FaceData]:
+def data_class(name: str) -> type[Release]:
     """The data module of a name.
 
     Raises:
@@ -37,7 +38,4 @@ def data_class(name: str) -> type[FaceData]:
     """
     if name not in DATA_SETS:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(sorted(DATA_SETS))}")
-    module, _, attribute = DATA_SETS[name].partition(":")
-    result = getattr(import_module(f"pcfrl_lightning.data.releases.{module}"), attribute)
-    assert issubclass(result, FaceData)
-    return result
+    return DATA_SETS[name]

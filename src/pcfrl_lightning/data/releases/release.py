@@ -1,13 +1,12 @@
-"""Images of an official release, in a folder or in zip archives, looked up by name."""
+"""Files of an official release: where they lie, images by name in a folder or in zip archives, and what is missing."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from pcfrl_lightning.data.images.rows import Row, TextPath
-from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource, is_image_name
+from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.errors import DataError
 
@@ -54,24 +53,35 @@ def missing_collected() -> Iterator[list[MissingFiles]]:
         _COLLECTED.reset(token)
 
 
-class ReleaseImages(ABC):
-    """Images with names relative to the image folder of the release, such as `A_B/A_B_0001.jpg`."""
+def inside(root: Path, relative: str) -> Path | None:
+    """A path of a release, or None where it does not exist.
 
-    @abstractmethod
-    def __contains__(self, name: object) -> bool:
-        """Whether the release has this image."""
+    Each folder may have been unpacked into a folder of its own name, as copies on Kaggle have it (`lfw/lfw/...`).
+    """
+    for path in (root, root / root.name):
+        for part in PurePosixPath(relative).parts:
+            path /= part
+            if (path / part).is_dir():
+                path /= part
+        if path.exists():
+            return path
+    return None
 
-    @abstractmethod
-    def names(self) -> list[str]:
-        """All image names, sorted."""
 
-    @abstractmethod
-    def source(self, names: Sequence[str]) -> ImageSource:
-        """The named images in this order."""
+def find(root: Path, candidates: Sequence[str], what: str) -> Path:
+    """The first of `candidates` (relative to root) that exists, see `inside`.
+
+    Raises:
+        FileNotFoundError: none does; the message lists all of them.
+    """
+    for candidate in candidates:
+        if found := inside(root, candidate):
+            return found
+    raise FileNotFoundError(f"{what} not found under {root}; looked for {', '.join(candidates)}")
 
 
-class FolderImages(ReleaseImages):
-    """Images below a folder; directories are listed when they are first asked about.
+class FolderImages:
+    """Images below a folder, named relative to it; directories are listed when they are first asked about.
 
     Args:
         folder: the image folder.
@@ -88,50 +98,54 @@ class FolderImages(ReleaseImages):
             self._listed[parent] = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
         return file in self._listed[parent]
 
-    def names(self) -> list[str]:
-        paths = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
-        return sorted(path for path in paths if is_image_name(path))
+    def __str__(self) -> str:
+        return str(self.folder)
 
     def source(self, names: Sequence[str]) -> ImageSource:
+        """The named images in this order."""
         return FileSource(self.folder, names)
 
 
-class ZipImages(ReleaseImages):
+class ZipImages:
     """Images in zip archives, read without extracting.
 
     Args:
         archives: the files.
-        wrappers: names of a leading folder that is not part of the image names, such as `lfw`.
+        wrappers: names of leading folders that are not part of the image names, such as `lfw`.
 
     Raises:
         DataError: the same image stands in two archives.
     """
 
     def __init__(self, archives: Sequence[Path], wrappers: Sequence[str] = ()) -> None:
-        self._folder = archives[0].parent
+        self.archives = archives
         self._zip = ZipSource(archives)
         self._rows: dict[str, int] = {}
         for row in range(len(self._zip)):
             parts = PurePosixPath(self._zip.name(row)).parts
-            name = "/".join(parts[1:] if len(parts) > 1 and parts[0] in wrappers else parts)
+            while len(parts) > 1 and parts[0] in wrappers:
+                parts = parts[1:]
+            name = "/".join(parts)
             if name in self._rows:
-                raise DataError(f"{name} stands twice in {', '.join(map(str, archives))}; name one release only")
+                raise DataError(f"{name} stands twice in {self}; name one release only")
             self._rows[name] = row
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
 
-    def names(self) -> list[str]:
-        return sorted(self._rows)
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.archives))
 
     def source(self, names: Sequence[str]) -> ImageSource:
+        """The named images in this order."""
         absent = [name for name in names if name not in self._rows]
-        if not absent:
-            return SubsetSource(self._zip, [self._rows[name] for name in names])
-        # only inside `missing_collected`: files that do not exist stand for the missing images
+        # not empty only inside `missing_collected`: files that do not exist stand for the missing images
         rows = {**self._rows, **{name: row for row, name in enumerate(absent, start=len(self._zip))}}
-        source = ConcatSource([self._zip, FileSource(self._folder, absent)])
-        return SubsetSource(source, [rows[name] for name in names])
+        everything = ConcatSource([self._zip, FileSource(self.archives[0].parent, absent)]) if absent else self._zip
+        return SubsetSource(everything, [rows[name] for name in names])
+
+
+ReleaseImages = FolderImages | ZipImages
 
 
 def open_images(
@@ -141,7 +155,7 @@ def open_images(
 
     Args:
         root: of the data set.
-        folders: candidates relative to the root.
+        folders: candidates relative to the root, see `inside`.
         archives: file patterns of zip archives relative to the root, such as `lfw_a_*.zip`.
         wrappers: see `ZipImages`; default: the names of the folders.
 
@@ -149,31 +163,26 @@ def open_images(
         FileNotFoundError: nothing found; the message lists the candidates.
     """
     for folder in folders:
-        if (root / folder).is_dir():
-            return FolderImages(root / folder)
+        if (path := inside(root, folder)) and path.is_dir():
+            return FolderImages(path)
     for pattern in archives:
-        found = sorted(root.glob(pattern))
-        if found:
+        if found := sorted(root.glob(pattern)) or sorted((root / root.name).glob(pattern)):
             return ZipImages(found, [PurePosixPath(name).name for name in (folders if wrappers is None else wrappers)])
     raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *archives])}")
 
 
 def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
-    """Check that every image exists that a list or a label file stands for.
-
-    Args:
-        images: the release.
-        wanted: list line or label file, and image name.
+    """Check that every image exists that a list line or a label file stands for.
 
     Raises:
-        MissingImages: names the list line or label file of the first missing image and their number; see
-            `missing_collected`.
+        MissingImages: names the first missing image with its line or label file, how many there are and where they were
+            looked for; see `missing_collected`.
     """
     missing = [(where, name) for where, name in wanted if name not in images]
     if missing:
         where, name = missing[0]
         names = sorted({name for _, name in missing})
-        problem = f"{where}: image {name} is missing ({len(names)} in all); copy the images again"
+        problem = f"{where}: image {name} is missing ({len(names)} in all); copy the images again (looked in {images})"
         _raise_or_collect(MissingImages(problem, names))
 
 
@@ -234,14 +243,12 @@ def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str],
 
 def note_missing(problem: str, names: Sequence[str]) -> None:
     """Inside `missing_collected`, list images that the complete release has; a part of it can be used all the same."""
-    collected = _COLLECTED.get()
-    if collected is not None:
+    if (collected := _COLLECTED.get()) is not None:
         collected.append(MissingImages(problem, names))
 
 
 def _raise_or_collect(error: MissingFiles) -> None:
-    collected = _COLLECTED.get()
-    if collected is None:
+    if (collected := _COLLECTED.get()) is None:
         raise error
     collected.append(error)
 

@@ -1,32 +1,34 @@
 """Head pose: 300W-LP for training, AFLW2000-3D for the test."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop, UnsuitableCropping, UprightCrop
+from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop, UprightCrop
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import first_existing
 from pcfrl_lightning.data.images.sources import FileSource
-from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.releases.matfile import read_mat
-from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import require_both
+from pcfrl_lightning.data.releases.base import CroppedRelease
+from pcfrl_lightning.data.releases.points import face_points, read_mat, real_numbers
+from pcfrl_lightning.data.releases.release import find, inside, require_both
 from pcfrl_lightning.errors import DataError
 
 LARGEST_ANGLE = 99.0
 """Degrees; samples with any angle beyond are dropped, in training and test, as all published protocols do."""
 
+ANGLES = ("yaw", "pitch", "roll")
 FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW", "LFPW_Flip")
+_PLACES = {"train": ("300W_LP", "300W-LP"), "test": ("AFLW2000", "AFLW2000-3D")}
+_POINTS = {"train": "pt2d", "test": "pt3d_68"}
+_OFFICIAL = {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}
 _VIEW = re.compile(r"(?:_\d+)?\.jpg$")  # <set>_<name>_<k>.jpg, k the number of the view
 _AFLW_STEM = re.compile(r"image\d{5}")
 
 
-class W300LP_AFLW2000(FaceData):
+class W300LP_AFLW2000(CroppedRelease):
     """Split `train` from 300W-LP, split `test` from AFLW2000-3D; label `pose` (n, 3), degrees, yaw, pitch, roll,
     and label `photo`, the same for all views of one photo.
 
@@ -36,72 +38,66 @@ class W300LP_AFLW2000(FaceData):
 
     Args:
         root: folder that holds `300W_LP` and `AFLW2000`, with image and `.mat` side by side.
-        cropping: how to cut out the face; default `LandmarkCrop(0.25)`: a square of 1.5 times the longer side of the
-            box of the 68 points (`pt2d` in 300W-LP; `pt3d_68` in AFLW2000, whose `pt2d` hides occluded points).
-        image_size: side of the images in pixels.
-        kwargs: see `FaceData`.
-
-    Raises:
-        UnsuitableCropping: `UprightCrop`.
+        cropping: how to cut out the face, not `UprightCrop`; default `LandmarkCrop(0.25)`: a square of 1.5 times the
+            longer side of the box of the 68 points (`pt2d` in 300W-LP; `pt3d_68` in AFLW2000, whose `pt2d` hides
+            occluded points).
+        kwargs: see `Release`.
     """
 
     name = "300w-lp-aflw2000"
+    side = 256
+    default_cropping = LandmarkCrop
+    official: ClassVar = {
+        "300W-LP": 2 * sum(_OFFICIAL.values()),
+        **{f"300W-LP/{part}{flip}": count for part, count in _OFFICIAL.items() for flip in ("", "_Flip")},
+        "AFLW2000": 2000,
+        "test": 1969,
+    }
 
-    def __init__(self, root: str | Path, cropping: Cropper | None = None, image_size: int = 256, **kwargs: Any) -> None:
-        super().__init__(root, image_size=image_size, **kwargs)
-        if isinstance(cropping, UprightCrop):
-            raise UnsuitableCropping("head pose: UprightCrop would turn away the roll, which is a label")
-        self.cropping = cropping or LandmarkCrop()
+    def unsuitable(self, cropping: Cropper) -> str:
+        """A turning cropping."""
+        turns = isinstance(cropping, UprightCrop)
+        return "head pose: UprightCrop would turn away the roll, which is a label" if turns else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The splits whose folders exist."""
-        folders = {"train": ["300W_LP", "300W-LP"], "test": ["AFLW2000", "AFLW2000-3D"]}
-        lists = {"train": list_300w_lp, "test": list_aflw2000}
-        points = {"train": "pt2d", "test": "pt3d_68"}
-        found = {split: [name for name in names if (self.root / name).is_dir()] for split, names in folders.items()}
-        if not any(found.values()):
-            first_existing(self.root, [name for names in folders.values() for name in names], "300W-LP or AFLW2000")
-        return {
-            split: self._split_of(split, self.root / names[0], lists[split], points[split])
-            for split, names in found.items()
-            if names
-        }
+        folders = self._folders()
+        if not folders:
+            find(self.root, [name for names in _PLACES.values() for name in names], "300W-LP or AFLW2000")
+        return {split: self._split_of(split, folder) for split, folder in folders.items()}
 
     def inventory(self) -> dict[str, int]:
         """Images on disk before the 99-degree rule, by folder."""
         found: dict[str, int] = {}
-        for folder in (path for path in (self.root / "300W_LP", self.root / "300W-LP") if path.is_dir()):
-            images = list_300w_lp(folder)
-            found["300W-LP"] = len(images)
-            for part in FOLDERS:
-                found[f"300W-LP/{part}"] = sum(image.startswith(f"{part}/") for image in images)
-        for folder in (path for path in (self.root / "AFLW2000", self.root / "AFLW2000-3D") if path.is_dir()):
-            found["AFLW2000"] = len(list_aflw2000(folder))
+        for split, folder in self._folders().items():
+            images = _list(split, folder, ".jpg")
+            found["300W-LP" if split == "train" else "AFLW2000"] = len(images)
+            if split == "train":
+                found |= {f"300W-LP/{part}": sum(image.startswith(f"{part}/") for image in images) for part in FOLDERS}
         return found
 
-    def _split_of(self, split: str, folder: Path, files: Callable[..., list[str]], points_key: str) -> FaceSet:
+    def _folders(self) -> dict[str, Path]:
+        found = {split: [inside(self.root, name) for name in names] for split, names in _PLACES.items()}
+        return {split: next(filter(None, paths)) for split, paths in found.items() if any(paths)}
+
+    def _split_of(self, split: str, folder: Path) -> FaceSet:
         from tqdm import tqdm
 
-        image_of = {label: f"{label.removesuffix('.mat')}.jpg" for label in files(folder, ".mat")}
-        images = require_both(folder, files(folder), image_of, ".mat")
+        image_of = {label: f"{label.removesuffix('.mat')}.jpg" for label in _list(split, folder, ".mat")}
+        images = require_both(folder, _list(split, folder, ".jpg"), image_of, ".mat")
         angles = np.empty((len(images), 3), np.float32)
         points = np.zeros((len(images), 68, 2), np.float32)
-        labels = [f"{image.removesuffix('.jpg')}.mat" for image in images]
-        keys = ["Pose_Para", points_key] if self.cropping.needs_landmarks else ["Pose_Para"]
-        for i, label in enumerate(tqdm(labels, desc=f"labels {self.name}/{split}", delay=2)):
-            path = folder / label
+        keys = ["Pose_Para", _POINTS[split]] if self.cropping.needs_landmarks else ["Pose_Para"]
+        for i, image in enumerate(tqdm(images, desc=f"labels {self.name}/{split}", delay=2)):
+            path = folder / f"{image.removesuffix('.jpg')}.mat"
             content = read_mat(path, keys)
             angles[i] = yaw_pitch_roll(content["Pose_Para"], path)
-            if self.cropping.needs_landmarks:
-                points[i] = _points(content[points_key], path)
+            if self.cropping.needs_landmarks:  # MATLAB counts pixels from 1
+                points[i] = face_points(content[_POINTS[split]][:2].T, 68, path) - 1
         kept = np.flatnonzero((np.abs(angles) <= LARGEST_ANGLE).all(axis=1))
-        source = FileSource(folder, [images[row] for row in kept.tolist()])
-        return FaceSet(
-            self.cropping.apply(source, points[kept] if self.cropping.needs_landmarks else None),
-            {"pose": torch.from_numpy(angles[kept]), "photo": photos([images[row] for row in kept.tolist()])},
-            name=f"{self.name}/{split}",
-            class_names={"pose": ["yaw", "pitch", "roll"]},
-        )
+        names = [images[row] for row in kept.tolist()]
+        labels = {"pose": angles[kept], "photo": photos(names)}
+        return self.faces(split, FileSource(folder, names), labels, {"pose": ANGLES}, points[kept])
 
 
 def photos(images: Sequence[str]) -> torch.Tensor:
@@ -111,16 +107,13 @@ def photos(images: Sequence[str]) -> torch.Tensor:
     return torch.tensor([numbers[stem] for stem in stems], dtype=torch.long)
 
 
-def list_300w_lp(folder: Path, suffix: str = ".jpg") -> list[str]:
-    """Images, or files of another suffix, of 300W-LP relative to its folder; `Code` and `landmarks` hold other .mat
-    files and are not looked at."""
-    return [f"{part}/{path.name}" for part in FOLDERS for path in sorted((folder / part).glob(f"[!.]*{suffix}"))]
-
-
-def list_aflw2000(folder: Path, suffix: str = ".jpg") -> list[str]:
-    """Images `image<5 digits>.jpg`, or files of another suffix, of AFLW2000."""
-    found = (path for path in folder.iterdir() if path.suffix == suffix)
-    return sorted(path.name for path in found if _AFLW_STEM.fullmatch(path.stem))
+def _list(split: str, folder: Path, suffix: str) -> list[str]:
+    """Files of a suffix relative to the folder; `Code` and `landmarks` hold other .mat files and are not looked at."""
+    if split == "test":
+        found = (path for path in folder.iterdir() if path.suffix == suffix)
+        return sorted(path.name for path in found if _AFLW_STEM.fullmatch(path.stem))
+    parts = filter(None, (inside(folder, part) for part in FOLDERS))
+    return [path.relative_to(folder).as_posix() for part in parts for path in sorted(part.glob(f"[!.]*{suffix}"))]
 
 
 def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
@@ -129,11 +122,10 @@ def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
     Raises:
         DataError: another shape, or an angle that is not finite; names the file.
     """
-    if pose_para.size < 3 or not np.isfinite(pose_para.ravel()[:3]).all():
-        raise DataError(f"{path}: Pose_Para must hold three finite angles, found {pose_para.ravel()[:3].tolist()}")
-    pitch, yaw, roll = np.degrees(pose_para.ravel()[:3].astype(np.float64))
+    if pose_para.shape not in ((1, 7), (7, 1), (7,)):
+        raise DataError(f"{path}: Pose_Para has shape {pose_para.shape}; expected (1, 7), the first three are angles")
+    angles = real_numbers(pose_para, path, "Pose_Para is not made of numbers").ravel()[:3]
+    if not np.isfinite(angles).all():
+        raise DataError(f"{path}: Pose_Para must hold three finite angles, found {angles.tolist()}")
+    pitch, yaw, roll = np.degrees(angles)
     return np.array([yaw, pitch, roll], np.float32)
-
-
-def _points(points: np.ndarray, path: Path) -> np.ndarray:
-    return face_points(points[:2].T, 68, path) - 1  # MATLAB counts pixels from 1

@@ -1,47 +1,38 @@
 """WFLW: 98 landmarks of faces in the wild."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import first_existing, read_rows
-from pcfrl_lightning.data.releases.landmark_faces import LandmarkFaces
+from pcfrl_lightning.data.images.rows import read_rows
+from pcfrl_lightning.data.releases.landmarks300w import LandmarkFaces
 from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import open_images, require_images
+from pcfrl_lightning.data.releases.release import find, open_images, require_images
 
 POINTS = 98
-EYE_CORNERS = (60, 72)
-"""Outer eye corners: their distance is the inter-ocular distance of the usual error."""
-
 CONDITIONS = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 _FIELDS = 2 * POINTS + 4 + len(CONDITIONS)
 
 
 class WFLW(LandmarkFaces):
     """WFLW: 7,500 train and 2,500 test faces; labels `landmarks` (n, 98, 2) in [0, 1] of the crop and `conditions`
-    (n, 6) float 0/1 in the order of `class_names` (the test subsets of the paper).
+    (n, 6) float 0/1 in the order of `CONDITIONS` (the test subsets of the paper).
 
     Args: see `LandmarkFaces`; `root` is the folder that holds `WFLW_images` and `WFLW_annotations`.
     """
 
     name = "wflw"
+    official: ClassVar = {"train": 7500, "test": 2500}
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`."""
         return {split: self._split_of(split) for split in ("train", "test")}
 
     def _split_of(self, split: str) -> FaceSet:
-        file = f"list_98pt_rect_attr_{split}.txt"
-        listing = first_existing(
-            self.root,
-            [
-                f"WFLW_annotations/list_98pt_rect_attr_train_test/{file}",
-                f"WFLW_annotations/WFLW_annotations/list_98pt_rect_attr_train_test/{file}",
-                f"list_98pt_rect_attr_train_test/{file}",
-            ],
-            "WFLW annotations",
-        )
-        rows = list(read_rows(listing))
+        file = f"list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
+        rows = list(read_rows(find(self.root, [f"WFLW_annotations/{file}", file], "WFLW annotations")))
         points = np.empty((len(rows), POINTS, 2), np.float32)
         conditions = np.empty((len(rows), len(CONDITIONS)), np.float32)
         names = []
@@ -50,7 +41,6 @@ class WFLW(LandmarkFaces):
             points[i] = face_points([row.number_at(k) for k in range(2 * POINTS)], POINTS, row)
             conditions[i] = [row.integer(k, 0, 1) for k in range(2 * POINTS + 4, _FIELDS)]
             names.append(row.relative(_FIELDS))
-        release = open_images(self.root, ["WFLW_images/WFLW_images", "WFLW_images"], ["WFLW_images.zip"])
+        release = open_images(self.root, ["WFLW_images"], ["WFLW_images.zip"])
         require_images(release, zip(rows, names, strict=True))
-        labels = {"conditions": torch.from_numpy(conditions)}
-        return self.faces(split, release.source(names), points, labels, CONDITIONS)
+        return self.landmark_faces(split, release.source(names), points, torch.from_numpy(conditions), CONDITIONS)
