@@ -5,7 +5,8 @@ import json
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,13 +118,14 @@ def load_encoder(source: str | Path, *, trust: str | Iterable[str] = (), weights
         DataError: the file is damaged, names a class that is not trusted, or does not hold what it describes.
         ValueError: the library does not know the name, or the download failed.
     """
-    if library := _library(source):
-        encoder = library.pretrained(str(source).partition(":")[2], weights)
+    library, name = _library(source)
+    if library is not None:
+        encoder = library.pretrained(name, weights)
     elif weights is not None:
         raise ValueError(f"weights= goes with timm:NAME or torchvision:NAME, not with {source}")
     else:
         stored = _read(source)
-        encoder = rebuild(lambda: _make(stored, trust), stored.state, stored.path)
+        encoder = rebuild(partial(_make, stored.spec, trust), stored.state, stored.path)
     return _frozen(encoder)
 
 
@@ -132,15 +134,18 @@ def untrained_encoder(source: str | Path | None, seed: int, *, trust: str | Iter
 
     Nothing is downloaded, and a backbone that was pretrained elsewhere is untrained, too.
     """
-    library = None if source is None else _library(source)
-    stored = _Stored({"class_path": "PCFRLNetwork"}, {}, Path()) if source is None or library else _read(source)
-    if source is not None and not library:  # a file that describes more than it holds is refused
-        rebuild(lambda: _make(stored, trust), stored.state, stored.path)
+    library, name = _library(source)
+    if library is not None:
+        make: Callable[[], Encoder] = partial(library, name)
+    elif source is None:
+        make = partial(build, {"class_path": "PCFRLNetwork"})
+    else:
+        stored = _read(source)
+        make = partial(_make, stored.spec, trust)
+        rebuild(make, stored.state, stored.path)  # a file that describes more than it holds is refused
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if library:
-            return _frozen(library.from_description(str(source).partition(":")[2]))
-        return _frozen(_make(stored, trust))
+        return _frozen(make())
 
 
 def encoder_identity(source: str | Path | Encoder, *, trust: str | Iterable[str] = ()) -> str:
@@ -231,17 +236,17 @@ def _spec(config: Any, path: Path) -> dict[str, Any]:
     return {"class_path": config["class"], "init_args": config.get("init_args", {})}
 
 
-def _make(stored: _Stored, trust: str | Iterable[str]) -> Encoder:
-    if not issubclass(find_class(stored.spec["class_path"], trust), Encoder):
-        raise ValueError(f"class {stored.spec['class_path'][:100]!r} is not an Encoder")
-    encoder: Encoder = build(stored.spec, trust)
+def _make(spec: dict[str, Any], trust: str | Iterable[str]) -> Encoder:
+    if not issubclass(find_class(spec["class_path"], trust), Encoder):
+        raise ValueError(f"class {spec['class_path'][:100]!r} is not an Encoder")
+    encoder: Encoder = build(spec, trust)
     return encoder
 
 
-def _library(source: str | Path) -> Any:
-    """The class that wraps the library named before the colon, None for files."""
-    name, colon, _ = str(source).partition(":")
-    return find_class(LIBRARIES[name]) if colon and name in LIBRARIES else None
+def _library(source: str | Path | None) -> tuple[Any, str]:
+    """The class that wraps the library named before the colon, and what follows it; (None, "") for files."""
+    library, colon, name = str(source).partition(":")
+    return (find_class(LIBRARIES[library]), name) if colon and library in LIBRARIES else (None, "")
 
 
 def _frozen(encoder: Encoder) -> Encoder:
