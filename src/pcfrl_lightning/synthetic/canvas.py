@@ -22,15 +22,13 @@ TILE_WIDTH = (RIGHT - LEFT) / len(TILES)
 def horizontal(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Canvas coordinate of arc length ``x``."""
     beyond = np.maximum(np.abs(x) - _FRONT, 0)
-    result: npt.NDArray[np.floating] = np.sign(x) * (np.minimum(np.abs(x), _FRONT) + _BACK_FACTOR * beyond)
-    return result
+    return np.sign(x) * (np.minimum(np.abs(x), _FRONT) + _BACK_FACTOR * beyond)
 
 
 def arc_length(u: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Inverse of ``horizontal``."""
     beyond = np.maximum(np.abs(u) - _FRONT, 0)
-    result: npt.NDArray[np.floating] = np.sign(u) * (np.minimum(np.abs(u), _FRONT) + beyond / _BACK_FACTOR)
-    return result
+    return np.sign(u) * (np.minimum(np.abs(u), _FRONT) + beyond / _BACK_FACTOR)
 
 
 def tile(name: str, across: npt.ArrayLike = 0.5, down: npt.ArrayLike = 0.5) -> Array:
@@ -50,5 +48,4 @@ def to_pixels(coordinates: npt.NDArray[np.floating], resolution: float) -> npt.N
     """Pixel positions (column, row) of canvas coordinates (u, v), pixel centres at integers."""
     scale = np.array([resolution, -resolution], coordinates.dtype)
     origin = np.array([-LEFT * resolution - 0.5, TOP * resolution - 0.5], coordinates.dtype)
-    result: npt.NDArray[np.floating] = coordinates * scale + origin
-    return result
+    return coordinates * scale + origin

@@ -1,13 +1,10 @@
 """Eyes, brows, nostrils and mouth."""
 
 import numpy as np
-import numpy.typing as npt
 
 from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
-from pcfrl_lightning.synthetic.pen import Pen
-
-Points = npt.NDArray[np.floating]
+from pcfrl_lightning.synthetic.pen import Pen, Points
 
 _T = np.linspace(-1, 1, 15)
 _WHITE = np.array([0.93, 0.92, 0.9])
@@ -72,10 +69,9 @@ def draw_eyes(pen: Pen, parameters: FaceParameters, layout: Layout) -> None:
         pen.line(lower, skin * 0.62, 0.014)
 
 
-def _bow(height: float, power: float) -> npt.NDArray[np.floating]:
+def _bow(height: float, power: float) -> Points:
     """Arc over the width of the mouth: 0 in the corners, ``height`` in the middle."""
-    result: npt.NDArray[np.floating] = height * (1 - np.abs(_T) ** power)
-    return result
+    return height * (1 - np.abs(_T) ** power)
 
 
 def draw_mouth(pen: Pen, identity: Identity, layout: Layout) -> None:
@@ -102,17 +98,11 @@ def draw_mouth(pen: Pen, identity: Identity, layout: Layout) -> None:
         pen.line(corner * [side, 1], skin * 0.4, 0.02)
 
 
-def _band(x: npt.NDArray[np.floating], top: npt.NDArray[np.floating], bottom: npt.NDArray[np.floating]) -> Points:
+def _band(x: Points, top: Points, bottom: Points) -> Points:
     return np.concatenate([np.stack([x, top], 1), np.stack([x, bottom], 1)[::-1]])
 
 
-def _draw_opening(
-    pen: Pen,
-    layout: Layout,
-    x: npt.NDArray[np.floating],
-    top: npt.NDArray[np.floating],
-    bottom: npt.NDArray[np.floating],
-) -> None:
+def _draw_opening(pen: Pen, layout: Layout, x: Points, top: Points, bottom: Points) -> None:
     """Dark cavity, teeth and, with a dropped jaw, the tongue."""
     gap = layout.open_up + layout.open_down
     inner, coverage = pen.inside(_band(x, top, bottom))

@@ -63,15 +63,13 @@ _COORDINATES = np.stack(
 
 def _bell(values: Array, center: float, width: float) -> Array:
     """Gaussian of height 1."""
-    result: Array = np.exp(-0.5 * ((values - np.float32(center)) / np.float32(width)) ** 2)
-    return result
+    return np.exp(-0.5 * ((values - np.float32(center)) / np.float32(width)) ** 2)
 
 
 def _step(values: npt.NDArray[np.floating], start: float, end: float) -> npt.NDArray[np.floating]:
     """Smooth step from 0 at ``start`` to 1 at ``end``; ``end`` may be the smaller one."""
     t = np.clip((values - start) / (end - start), 0, 1)
-    result: npt.NDArray[np.floating] = t * t * (3 - 2 * t)
-    return result
+    return t * t * (3 - 2 * t)
 
 
 def head_mesh(identity: Identity, layout: Layout) -> Mesh:
@@ -128,8 +126,7 @@ def _relief(shape: HeadShape, layout: Layout) -> Array:
     across = np.stack([_bell(both, x, width) for x, width, _, _, _ in bumps])
     down = np.stack([height * _bell(HEIGHT, y, width) for _, _, y, width, height in bumps])
     relief = np.einsum("br,bc->rc", down, across) + _nose_ridge(shape, layout)
-    result: Array = relief.astype(np.float32)
-    return result
+    return relief.astype(np.float32)
 
 
 def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
@@ -141,12 +138,10 @@ def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
     heights = np.array([0.0, 0.55 * depth, depth, middle, 0.03, 0.0])
     ridge = np.interp(HEIGHT, stops, heights)
     width = np.interp(HEIGHT, stops, np.array([0.1, 0.1, 0.085, 0.065, 0.06, 0.08])) * (1 + 0.2 * shape.nose_width)
-    result: Array = ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
-    return result
+    return ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
 
 
 def _hair_cover(identity: Identity) -> Array:
     """1 where hair grows, 0 on bare skin, (rows, columns)."""
     line = hairline(identity, X)
-    cover: Array = _step(HEIGHT[:, None] - line[None, :], 0.0, 0.1).astype(np.float32)
-    return cover
+    return _step(HEIGHT[:, None] - line[None, :], 0.0, 0.1).astype(np.float32)

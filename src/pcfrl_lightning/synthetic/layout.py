@@ -4,13 +4,13 @@ Canonical face plane: ``X`` is arc length around the head (0 = middle of the fac
 image), ``Y`` height (chin -1, crown +1). Geometry and texture read the same layout, so that bumps and drawing agree.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pcfrl_lightning.synthetic.expressions import MAX_INTENSITY
-from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
+from pcfrl_lightning.synthetic.parameters import FaceParameters, HeadShape, Identity
 
 Array = npt.NDArray[np.float32]
 
@@ -35,8 +35,7 @@ HAIR_THICKNESS = {
 """How far hair stands off the skull, by style."""
 
 
-@dataclass(frozen=True)
-class Units:
+class Units(NamedTuple):
     """Strength of each action unit, 0 to 1."""
 
     inner_brow_up: float
@@ -49,65 +48,43 @@ class Units:
     jaw_drop: float
 
 
-@dataclass(frozen=True)
 class Layout:
-    """Positions and sizes in the canonical plane; features are symmetric, x is that of the right side of the image."""
+    """Positions and sizes in the canonical plane; features are symmetric, x is that of the right side of the image.
 
-    units: Units
-    eye_x: float
-    eye_y: float
-    eye_width: float
-    eye_upper: float
-    eye_lower: float
-    eye_tilt: float
-    brow: Array
-    brow_thickness: float
-    nose_tip_y: float
-    nose_base_y: float
-    nose_width: float
-    mouth_y: float
-    mouth_width: float
-    mouth_lift: float
-    open_up: float
-    open_down: float
-    lip_upper: float
-    lip_lower: float
+    Attributes:
+        units: the action units, which move the features.
+        brow: middle line of the brow from its inner to its outer end, (5, 2).
+    """
 
-
-def layout_of(parameters: FaceParameters) -> Layout:
-    """Place the features of one face."""
-    units = Units(*(value / MAX_INTENSITY for value in parameters.action_units))
-    shape = parameters.identity.shape
-    squeeze = (1 - 0.22 * units.brow_down) * (1 - 0.3 * units.nose_wrinkle)
-    raised = 1 + 0.14 * (units.inner_brow_up + units.outer_brow_up) * (1 - units.brow_down)
-    openness = 1 + 0.2 * shape.eye_openness
-    nose_base = -0.37 - 0.05 * shape.nose_length
-    return Layout(
-        units=units,
-        eye_x=0.31 + 0.03 * shape.eye_spacing,
-        eye_y=0.02,
-        eye_width=0.165 * (1 + 0.13 * shape.eye_size),
-        eye_upper=0.09 * openness * squeeze * raised * (1 - 0.3 * units.cheek_up),
-        eye_lower=0.055 * openness * squeeze * (1 - 0.8 * units.cheek_up),
-        eye_tilt=0.18 * shape.eye_tilt,
-        brow=_brow(parameters, units),
-        brow_thickness=0.056 * (1 + 0.45 * shape.brow_thickness),
-        nose_tip_y=nose_base + 0.08,
-        nose_base_y=nose_base + 0.035 * units.nose_wrinkle,
-        nose_width=0.105 * (1 + 0.28 * shape.nose_width) * (1 + 0.15 * units.nose_wrinkle),
-        mouth_y=-0.62 + 0.03 * shape.mouth_height,
-        mouth_width=0.25 * (1 + 0.15 * shape.mouth_width) * (1 + 0.36 * units.smile) * (1 - 0.14 * units.jaw_drop),
-        mouth_lift=0.12 * units.smile - 0.008,
-        open_up=0.03 * units.lips_part + 0.035 * units.nose_wrinkle * (units.lips_part > 0),
-        open_down=0.07 * units.lips_part + 0.12 * units.jaw_drop,
-        lip_upper=0.056 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.3 * units.smile),
-        lip_lower=0.074 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.2 * units.smile),
-    )
+    def __init__(self, parameters: FaceParameters) -> None:
+        units = self.units = Units(*(value / MAX_INTENSITY for value in parameters.action_units))
+        shape = parameters.identity.shape
+        squeeze = (1 - 0.22 * units.brow_down) * (1 - 0.3 * units.nose_wrinkle)
+        raised = 1 + 0.14 * (units.inner_brow_up + units.outer_brow_up) * (1 - units.brow_down)
+        openness = 1 + 0.2 * shape.eye_openness
+        nose_base = -0.37 - 0.05 * shape.nose_length
+        self.eye_x = 0.31 + 0.03 * shape.eye_spacing
+        self.eye_y = 0.02
+        self.eye_width = 0.165 * (1 + 0.13 * shape.eye_size)
+        self.eye_upper = 0.09 * openness * squeeze * raised * (1 - 0.3 * units.cheek_up)
+        self.eye_lower = 0.055 * openness * squeeze * (1 - 0.8 * units.cheek_up)
+        self.eye_tilt = 0.18 * shape.eye_tilt
+        self.brow = _brow(shape, units)
+        self.brow_thickness = 0.056 * (1 + 0.45 * shape.brow_thickness)
+        self.nose_tip_y = nose_base + 0.08
+        self.nose_base_y = nose_base + 0.035 * units.nose_wrinkle
+        self.nose_width = 0.105 * (1 + 0.28 * shape.nose_width) * (1 + 0.15 * units.nose_wrinkle)
+        self.mouth_y = -0.62 + 0.03 * shape.mouth_height
+        wide = 0.25 * (1 + 0.15 * shape.mouth_width)
+        self.mouth_width = wide * (1 + 0.36 * units.smile) * (1 - 0.14 * units.jaw_drop)
+        self.mouth_lift = 0.12 * units.smile - 0.008
+        self.open_up = 0.03 * units.lips_part + 0.035 * units.nose_wrinkle * (units.lips_part > 0)
+        self.open_down = 0.07 * units.lips_part + 0.12 * units.jaw_drop
+        self.lip_upper = 0.056 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.3 * units.smile)
+        self.lip_lower = 0.074 * (1 + 0.4 * shape.lip_thickness) * (1 - 0.2 * units.smile)
 
 
-def _brow(parameters: FaceParameters, units: Units) -> Array:
-    """Middle line of the brow from its inner to its outer end, (5, 2)."""
-    shape = parameters.identity.shape
+def _brow(shape: HeadShape, units: Units) -> Array:
     x = np.array([0.1, 0.19, 0.29, 0.39, 0.48])
     outward = np.linspace(0, 1, 5)
     y = 0.2 + 0.03 * shape.brow_height + np.array([-0.005, 0.015, 0.035, 0.025, -0.025])

@@ -55,27 +55,21 @@ def grid_normals(grid: Array) -> Array:
         one, two = (axis + 1) % 3, (axis + 2) % 3
         normals[..., axis] = down[..., one] * right[..., two] - down[..., two] * right[..., one]
     length = np.sqrt((normals**2).sum(-1, keepdims=True))
-    result: Array = normals / np.maximum(length, np.float32(1e-9))
-    return result
+    return normals / np.maximum(length, np.float32(1e-9))
 
 
 def grid_mesh(
-    grid: Array,
-    coordinates: Array,
-    occlusion: Array | float = 1.0,
-    gloss: Array | float = 0.0,
-    two_sided: bool = False,
+    grid: Array, coordinates: Array, occlusion: Array | float = 1, gloss: Array | float = 0, two_sided: bool = False
 ) -> Mesh:
     """Mesh of one ``(rows, columns, 3)`` grid; ``coordinates`` broadcasts to ``(rows, columns, 2)``."""
-    rows, columns = grid.shape[:2]
-    triangles = grid_triangles(rows, columns)
-    count = rows * columns
+    shape = grid.shape[:2]
+    triangles = grid_triangles(*shape)
     return Mesh(
         grid.reshape(-1, 3),
         grid_normals(grid).reshape(-1, 3),
-        np.broadcast_to(coordinates, (rows, columns, 2)).reshape(-1, 2).astype(np.float32),
-        np.broadcast_to(np.asarray(occlusion, np.float32), (rows, columns)).reshape(count),
-        np.broadcast_to(np.asarray(gloss, np.float32), (rows, columns)).reshape(count),
+        np.broadcast_to(coordinates, (*shape, 2)).reshape(-1, 2).astype(np.float32),
+        np.broadcast_to(np.asarray(occlusion, np.float32), shape).ravel(),
+        np.broadcast_to(np.asarray(gloss, np.float32), shape).ravel(),
         triangles,
         np.full(len(triangles), two_sided),
     )
@@ -84,12 +78,5 @@ def grid_mesh(
 def join(meshes: list[Mesh]) -> Mesh:
     """One mesh from many."""
     starts = np.cumsum([0, *(len(mesh.points) for mesh in meshes[:-1])])
-    return Mesh(
-        np.concatenate([mesh.points for mesh in meshes]),
-        np.concatenate([mesh.normals for mesh in meshes]),
-        np.concatenate([mesh.coordinates for mesh in meshes]),
-        np.concatenate([mesh.occlusion for mesh in meshes]),
-        np.concatenate([mesh.gloss for mesh in meshes]),
-        np.concatenate([mesh.triangles + start for mesh, start in zip(meshes, starts, strict=True)]),
-        np.concatenate([mesh.two_sided for mesh in meshes]),
-    )
+    shifted = [mesh._replace(triangles=mesh.triangles + start) for mesh, start in zip(meshes, starts, strict=True)]
+    return Mesh(*(np.concatenate(parts) for parts in zip(*shifted, strict=True)))

@@ -1,8 +1,7 @@
 """`SyntheticFaces`: faces rendered by the package itself, with true labels and nothing to download."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,22 +13,20 @@ from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic.expressions import EXPRESSIONS, PRESENT_FROM
-from pcfrl_lightning.synthetic.parameters import POSE_RANGE, FaceParameters, sample_face
+from pcfrl_lightning.synthetic.parameters import POSE_RANGE, sample_face
+from pcfrl_lightning.synthetic.render import SIZES
 from pcfrl_lightning.synthetic.source import SyntheticSource
 
 FOLDS = 10
 """Folds of cross-validation; person p of a split belongs to fold p modulo this."""
 
-_RENDERED_SIZES = (32, 256)
 _SPACE = 1_000_000  # numbers of people and pictures reserved for each split, so that no split shares any
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Size of one split; `number` sets its people and pictures apart from those of the others."""
+class _Split(NamedTuple):
+    """Size of one split."""
 
     name: str
-    number: int
     images: int
     people: int
 
@@ -50,17 +47,10 @@ class SyntheticFaces(FaceData):
 
     Args:
         root: not used; a data set that is rendered has no folder.
-        views: see `FaceData`.
-        image_size: see `FaceData`.
-        batch_size: see `FaceData`.
-        num_workers: see `FaceData`.
-        seed: see `FaceData`; it changes order and augmentation, not the faces.
-        train_size: number of training images.
-        val_size: number of validation images.
-        test_size: number of test images.
-        identities: people in the training split.
-        val_identities: people in the validation split.
-        test_identities: people in the test split, at least 2 for each of the 10 folds.
+        views, image_size, batch_size, num_workers, seed: see `FaceData`; `seed` does not change the faces.
+        train_size, val_size, test_size: number of images of each split.
+        identities, val_identities, test_identities: number of people; in the test split at least 2 for each of the 10
+            folds.
         pairs_per_fold: verification pairs in each fold, half of them of one person; even.
         pose_range: largest absolute yaw, pitch and roll in degrees.
         population: number of the world the people come from; another one gives other people and pictures.
@@ -95,21 +85,19 @@ class SyntheticFaces(FaceData):
     ) -> None:
         super().__init__(root or "synthetic", views, image_size, batch_size, num_workers, seed)
         self.render_size = image_size if render_size is None else render_size
-        if not _RENDERED_SIZES[0] <= self.render_size <= _RENDERED_SIZES[1]:
-            raise ValueError(
-                f"faces are rendered at {_RENDERED_SIZES[0]} to {_RENDERED_SIZES[1]} pixels, not {self.render_size}; "
-                "set render_size"
-            )
-        self.layout = (
-            _Split("train", 0, train_size, identities),
-            _Split("val", 1, val_size, val_identities),
-            _Split("test", 2, test_size, test_identities),
+        if not SIZES[0] <= self.render_size <= SIZES[1]:
+            least, most = SIZES
+            raise ValueError(f"faces are rendered at {least} to {most} pixels, not {self.render_size}; set render_size")
+        self.sizes = (
+            _Split("train", train_size, identities),
+            _Split("val", val_size, val_identities),
+            _Split("test", test_size, test_identities),
         )
-        for split in self.layout:
-            if not 1 <= split.people <= split.images <= _SPACE:
+        for name, images, people in self.sizes:
+            if not 1 <= people <= images <= _SPACE:
                 raise ValueError(
-                    f"the {split.name} split needs 1 <= identities <= images <= {_SPACE}, "
-                    f"got {split.people} identities and {split.images} images"
+                    f"the {name} split needs 1 <= identities <= images <= {_SPACE}, "
+                    f"got {people} identities and {images} images"
                 )
         if len(pose_range) != 3 or not all(0 <= angle <= 90 for angle in pose_range):
             raise ValueError(f"pose_range must be three angles of 0 to 90 degrees (yaw, pitch, roll), got {pose_range}")
@@ -117,19 +105,38 @@ class SyntheticFaces(FaceData):
             raise ValueError(f"population must be 0 or more, got {population}")
         if pairs_per_fold < 2 or pairs_per_fold % 2:
             raise ValueError(f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
-        check_pairs(torch.arange(test_size) % test_identities, pairs_per_fold)
-        self.pairs_per_fold = pairs_per_fold
+        self.pairs = verification_pairs(torch.arange(test_size) % test_identities, pairs_per_fold, seed=population)
         self.pose_range = pose_range
         self.population = population
         self.cache = cache
 
     def build(self) -> dict[str, FaceSet]:
         """Draw the parameters of every picture; renders none."""
-        first_person = 0
-        splits = {}
-        for split in self.layout:
-            splits[split.name] = self._face_set(split, first_person)
-            first_person += split.people
+        splits, first_person = {}, 0
+        for number, (name, images, people) in enumerate(self.sizes):
+            person, start = torch.arange(images) % people, number * _SPACE
+            faces = [
+                sample_face(self.population, start + index, start + index % people, self.pose_range)
+                for index in range(images)
+            ]
+            intensity = torch.tensor([face.action_units for face in faces], dtype=torch.float32)
+            labels = {
+                "expression": torch.tensor([face.expression for face in faces], dtype=torch.long),
+                "au_intensity": intensity,
+                "action_units": (intensity >= PRESENT_FROM).float(),
+                "pose": torch.tensor([face.pose for face in faces], dtype=torch.float32),
+                "identity": person + first_person,
+                "subject": person + first_person,
+                "fold": person % FOLDS,
+            }
+            splits[name] = FaceSet(
+                SyntheticSource(faces, self.render_size),
+                labels,
+                pairs=self.pairs if name == "test" else None,
+                name=f"{self.name}/{name}",
+                class_names={"expression": EXPRESSIONS},
+            )
+            first_person += people
         return splits
 
     def prepare_data(self) -> None:
@@ -149,69 +156,6 @@ class SyntheticFaces(FaceData):
         if self.cache and isinstance(source, SyntheticSource):
             source.materialize(max(1, self.num_workers))
 
-    def _face_set(self, split: _Split, first_person: int) -> FaceSet:
-        faces = [
-            sample_face(
-                self.population,
-                split.number * _SPACE + index,
-                split.number * _SPACE + index % split.people,
-                self.pose_range,
-            )
-            for index in range(split.images)
-        ]
-        person = torch.arange(split.images) % split.people
-        labels = face_labels(faces)
-        labels["identity"] = labels["subject"] = person + first_person
-        labels["fold"] = person % FOLDS
-        return FaceSet(
-            SyntheticSource(faces, self.render_size),
-            labels,
-            pairs=self._pairs(person) if split.name == "test" else None,
-            name=f"{self.name}/{split.name}",
-            class_names={"expression": EXPRESSIONS},
-        )
-
-    def _pairs(self, person: Tensor) -> Pairs:
-        return verification_pairs(person, self.pairs_per_fold, seed=self.population)
-
-
-def face_labels(faces: list[FaceParameters]) -> dict[str, Tensor]:
-    """True labels of n pictures that do not depend on the split.
-
-    Returns:
-        `expression` (n,) long, `au_intensity` (n, 8) float, `action_units` (n, 8) float 0/1, `pose` (n, 3) float32.
-    """
-    intensity = torch.tensor([face.action_units for face in faces], dtype=torch.float32)
-    return {
-        "expression": torch.tensor([face.expression for face in faces], dtype=torch.long),
-        "au_intensity": intensity,
-        "action_units": (intensity >= PRESENT_FROM).float(),
-        "pose": torch.tensor([face.pose for face in faces], dtype=torch.float32),
-    }
-
-
-def check_pairs(person: Tensor, pairs_per_fold: int) -> None:
-    """Count the pairs that each fold allows, without listing them.
-
-    Args:
-        person: (n,) who is shown; at least one image.
-        pairs_per_fold: even number of pairs that are wanted, half of them of one person.
-
-    Raises:
-        UsageError: a fold has too few pictures for so many pairs.
-    """
-    shown = torch.bincount(person)
-    for fold in range(FOLDS):
-        images = shown[fold::FOLDS]
-        same = int((images * (images - 1) // 2).sum())
-        total = int(images.sum())
-        different = total * (total - 1) // 2 - same
-        if min(same, different) < pairs_per_fold // 2:
-            raise UsageError(
-                f"pairs_per_fold={pairs_per_fold} is more than the test images allow (fold {fold} has {same} pairs of "
-                f"one person and {different} of two); raise test_size and test_identities or lower pairs_per_fold"
-            )
-
 
 def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
     """Draw distinct pairs in 10 folds: people of one fold occur in no other, half of a fold's pairs agree.
@@ -224,7 +168,6 @@ def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
     Raises:
         UsageError: a fold has too few pictures for so many pairs.
     """
-    check_pairs(person, pairs_per_fold)
     rng = np.random.default_rng([seed, pairs_per_fold])
     shown = person.numpy()
     chosen: list[np.ndarray] = []
@@ -233,6 +176,12 @@ def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
         one, two = np.triu_indices(len(rows), k=1)
         candidates = np.stack([rows[one], rows[two]], axis=1)
         same = shown[candidates[:, 0]] == shown[candidates[:, 1]]
+        if min(same.sum(), (~same).sum()) < pairs_per_fold // 2:
+            raise UsageError(
+                f"pairs_per_fold={pairs_per_fold} is more than the test images allow (fold {fold} has {same.sum()} "
+                f"pairs of one person and {(~same).sum()} of two); raise test_size and test_identities or lower "
+                "pairs_per_fold"
+            )
         for group in (candidates[same], candidates[~same]):
             chosen.append(rng.choice(group, pairs_per_fold // 2, replace=False, shuffle=False))
     pairs = torch.from_numpy(np.concatenate(chosen))

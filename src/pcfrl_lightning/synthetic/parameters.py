@@ -1,6 +1,7 @@
 """What defines a rendered face: who it is, what it does, and how it is filmed. Sampling is deterministic."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,7 @@ _IRIS = np.array([[62, 38, 22], [96, 64, 34], [88, 112, 58], [74, 122, 160], [11
 Color = tuple[float, float, float]
 
 
-@dataclass(frozen=True)
-class HeadShape:
+class HeadShape(NamedTuple):
     """Bone and soft tissue of one person; every field is in [-1, 1] with 0 the average head."""
 
     face_width: float = 0.0
@@ -154,18 +154,21 @@ class FaceParameters:
         )
 
 
+def _three(values: npt.NDArray[np.float64]) -> Color:
+    red, green, blue = values.tolist()
+    return red, green, blue
+
+
 def _between(palette: npt.NDArray[np.float64], position: float) -> Color:
     """Colour at a position in [0, 1] along a palette of shape (k, 3)."""
     stops = np.linspace(0, 1, len(palette))
-    red, green, blue = (float(np.interp(position, stops, palette[:, channel])) for channel in range(3))
-    return red, green, blue
+    return _three(np.array([np.interp(position, stops, channel) for channel in palette.T]))
 
 
 def sample_identity(seed: int, identity_id: int) -> Identity:
     """Draw person number ``identity_id`` of the population ``seed``; always the same person for the same numbers."""
     rng = np.random.default_rng([seed, _IDENTITY, identity_id])
-    values = np.clip(rng.normal(0, 0.55, len(fields(HeadShape))), -1, 1)
-    shape = HeadShape(**{f.name: float(value) for f, value in zip(fields(HeadShape), values, strict=True)})
+    shape = HeadShape(*np.clip(rng.normal(0, 0.55, len(HeadShape._fields)), -1, 1).tolist())
     tone = rng.random()
     dark = rng.random() < tone
     hair = _HAIR[int(rng.integers(0, 2) if dark else rng.integers(0, len(_HAIR)))] * rng.uniform(0.8, 1.2)
@@ -174,7 +177,7 @@ def sample_identity(seed: int, identity_id: int) -> Identity:
     return Identity(
         shape=shape,
         skin=_between(_SKIN, tone),
-        hair=(float(hair[0]), float(hair[1]), float(hair[2])),
+        hair=_three(hair),
         iris=_between(_IRIS, float(rng.random()) * (0.35 if tone > 0.6 else 1.0)),
         lip_redness=float(rng.uniform(0.2, 1.0)),
         hair_style=style,
@@ -194,7 +197,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     warmth = rng.uniform(-0.12, 0.12)
     shirt = rng.uniform(0.08, 0.85, 3)
     return Scene(
-        light=(float(light[0]), float(light[1]), float(light[2])),
+        light=_three(light),
         light_color=(float(1 + warmth), 1.0, float(1 - warmth)),
         ambient=float(rng.uniform(0.3, 0.65)),
         exposure=float(rng.uniform(0.75, 1.15)),
@@ -202,28 +205,20 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         shift=(float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04))),
         zoom=float(rng.uniform(0.92, 1.12)),
         noise=float(rng.uniform(0, 6)),
-        shirt=(float(shirt[0]), float(shirt[1]), float(shirt[2])),
+        shirt=_three(shirt),
         seed=int(rng.integers(2**31)),
     )
 
 
-def sample_pose(
-    rng: np.random.Generator, pose_range: tuple[float, float, float] = POSE_RANGE
-) -> tuple[float, float, float]:
-    """Yaw, pitch and roll in degrees, each uniform within plus or minus its range."""
-    yaw, pitch, roll = (float(rng.uniform(-limit, limit)) for limit in pose_range)
-    return yaw, pitch, roll
-
-
 def _sample_picture(
-    rng: np.random.Generator, seed: int, identity_id: int, pose_range: tuple[float, float, float]
+    rng: np.random.Generator, seed: int, identity_id: int, pose_range: tuple[float, float, float] = POSE_RANGE
 ) -> FaceParameters:
     expression = int(rng.integers(len(EXPRESSIONS)))
     intensities = sample_action_units(expression, rng)
-    yaw, pitch, roll = sample_pose(rng, pose_range)
+    yaw, pitch, roll = (float(rng.uniform(-limit, limit)) for limit in pose_range)
     return FaceParameters(
         identity=sample_identity(seed, identity_id),
-        action_units=tuple(float(value) for value in intensities),
+        action_units=tuple(intensities.astype(float).tolist()),
         yaw=yaw,
         pitch=pitch,
         roll=roll,
@@ -245,8 +240,7 @@ def sample_face(
         identity_id: number of the person.
         pose_range: largest absolute yaw, pitch and roll in degrees.
     """
-    rng = np.random.default_rng([seed, _FACE, index])
-    return _sample_picture(rng, seed, identity_id, pose_range)
+    return _sample_picture(np.random.default_rng([seed, _FACE, index]), seed, identity_id, pose_range)
 
 
 def pair_same_pose(seed: int, index: int, identities: int = 200) -> tuple[FaceParameters, FaceParameters]:
@@ -260,8 +254,8 @@ def pair_same_pose(seed: int, index: int, identities: int = 200) -> tuple[FacePa
     rng = np.random.default_rng([seed, _SAME_POSE, index])
     one = int(rng.integers(identities))
     other = (one + int(rng.integers(1, identities))) % identities
-    first = _sample_picture(rng, seed, one, POSE_RANGE)
-    second = _sample_picture(rng, seed, other, POSE_RANGE)
+    first = _sample_picture(rng, seed, one)
+    second = _sample_picture(rng, seed, other)
     return first, second.with_pose(first.pose)
 
 
@@ -269,5 +263,5 @@ def pair_same_identity(seed: int, index: int, identities: int = 200) -> tuple[Fa
     """Two pictures of one person; pose, expression, light and background are independent."""
     rng = np.random.default_rng([seed, _SAME_IDENTITY, index])
     person = int(rng.integers(identities))
-    first = _sample_picture(rng, seed, person, POSE_RANGE)
-    return first, _sample_picture(rng, seed, person, POSE_RANGE)
+    first = _sample_picture(rng, seed, person)
+    return first, _sample_picture(rng, seed, person)

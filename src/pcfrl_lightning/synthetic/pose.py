@@ -23,5 +23,4 @@ def rotation_matrix(yaw: float, pitch: float, roll: float) -> npt.NDArray[np.flo
     about_x = np.array([[1, 0, 0], [0, np.cos(x), np.sin(x)], [0, -np.sin(x), np.cos(x)]])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     about_z = np.array([[np.cos(z), np.sin(z), 0], [-np.sin(z), np.cos(z), 0], [0, 0, 1]])
-    rotation: npt.NDArray[np.float64] = about_x @ about_y @ about_z
-    return rotation
+    return about_x @ about_y @ about_z

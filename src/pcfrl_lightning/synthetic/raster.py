@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 Index = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.int32]
 
 # Triangles are handled in groups of similar size: each group tests one square window of pixels per triangle.
 _WINDOWS = (2, 3, 4, 5, 6, 8, 11, 16, 24, 36, 54, 80, 128, 256, 512, 1024)
@@ -51,10 +52,8 @@ def rasterise(points: Array, depth: Array, triangles: Index, two_sided: npt.NDAr
     for window, start, end in zip(_WINDOWS, ends[:-1], ends[1:], strict=True):
         if start < end:
             part = slice(start, end)
-            pixel, row, weight_1, weight_2 = _inside(
-                x[:, part], y[:, part], left[part], top[part], area[part], window, size
-            )
-            pieces.append((pixel, kept[part].take(row), weight_1, weight_2))
+            found = _inside(x[:, part], y[:, part], left[part], top[part], area[part], window, size)
+            pieces.append((found[0], kept[part].take(found[1]), *found[2:]))
     if not pieces:
         empty = np.zeros(0, np.float32)
         return Fragments(np.zeros(0, np.int64), np.zeros(0, np.int64), empty, empty)
@@ -77,7 +76,7 @@ def _sixteen_bits(values: Array) -> npt.NDArray[np.uint16]:
     return ((values - low) * np.float32(65535 / span)).astype(np.uint16)
 
 
-def _pixel_range(positions: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _pixel_range(positions: Array) -> tuple[Pixels, Pixels]:
     """First and last pixel along one axis whose centre a triangle can cover, from the corners (3, T)."""
     half = np.float32(0.5)
     first, last = np.ceil(positions.min(axis=0) - half), np.floor(positions.max(axis=0) - half)
@@ -85,13 +84,7 @@ def _pixel_range(positions: Array) -> tuple[npt.NDArray[np.int32], npt.NDArray[n
 
 
 def _inside(
-    x: Array,
-    y: Array,
-    left: npt.NDArray[np.int32],
-    top: npt.NDArray[np.int32],
-    area: Array,
-    window: int,
-    size: int,
+    x: Array, y: Array, left: Pixels, top: Pixels, area: Array, window: int, size: int
 ) -> tuple[Index, Index, Array, Array]:
     """Pixels whose centre lies inside one of some triangles: pixel, row of the triangle and both weights."""
     step = np.arange(window, dtype=np.float32) + np.float32(0.5)

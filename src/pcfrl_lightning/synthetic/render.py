@@ -6,7 +6,7 @@ import numpy.typing as npt
 
 from pcfrl_lightning.synthetic import canvas, parts
 from pcfrl_lightning.synthetic.geometry import head_mesh
-from pcfrl_lightning.synthetic.layout import layout_of
+from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.mesh import Mesh, join
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Scene
 from pcfrl_lightning.synthetic.pose import rotation_matrix
@@ -43,8 +43,8 @@ def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
     scene = parameters.scene
     fine = size * _SUPERSAMPLING
     resolution = 2.0 * round(0.5 * _TEXTURE_RESOLUTION * fine)
-    layout = layout_of(parameters)
-    mesh = _posed_mesh(parameters)
+    layout = Layout(parameters)
+    mesh = _posed_mesh(parameters, layout)
     texture = draw_texture(parameters, layout, resolution)
     points, depth = _project(mesh.points, scene, fine)
     fragments = rasterise(points, depth, mesh.triangles, mesh.two_sided, fine)
@@ -70,10 +70,9 @@ def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
     return (np.clip(image, 0, 255) + np.float32(0.5)).astype(np.uint8)
 
 
-def _posed_mesh(parameters: FaceParameters) -> Mesh:
+def _posed_mesh(parameters: FaceParameters, layout: Layout) -> Mesh:
     """Head and everything attached to it in camera coordinates, the pivot of the neck at the origin."""
     identity = parameters.identity
-    layout = layout_of(parameters)
     attached = [head_mesh(identity, layout), *parts.ear_meshes(identity)]
     if identity.hair_style.startswith("long"):
         attached.append(parts.long_hair_mesh(identity))
@@ -98,8 +97,7 @@ def _turn(mesh: Mesh, rotation: Array) -> Mesh:
 
 def _product(vectors: Array, matrix: Array) -> Array:
     """``vectors @ matrix`` without the threads of a BLAS library, which cost more than they save at this size."""
-    result: Array = np.einsum("vi,ij->vj", vectors, matrix)
-    return result
+    return np.einsum("vi,ij->vj", vectors, matrix)
 
 
 def _project(points: Array, scene: Scene, size: int) -> tuple[Array, Array]:

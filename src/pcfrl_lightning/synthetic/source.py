@@ -5,18 +5,18 @@ import logging
 import multiprocessing
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import cache, partial
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from rich.progress import track
 
-from pcfrl_lightning import synthetic
 from pcfrl_lightning.data.images.sources import ImageSource, digest
 from pcfrl_lightning.data.quality.unreadable import cache_folder
 from pcfrl_lightning.synthetic.parameters import FaceParameters
+from pcfrl_lightning.synthetic.render import render
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class SyntheticSource(ImageSource):
         self.faces = list(faces)
         self.size = size
         self._fingerprint: str | None = None
-        self._rendered: np.ndarray | None = None
+        self._rendered: Path | None = None
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -54,14 +54,13 @@ class SyntheticSource(ImageSource):
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._rendered is not None:
-            return np.array(self._rendered[index])
-        return _render(self.faces[index], self.size)
+            return np.array(_opened(self._rendered)[index])
+        return render(self.faces[index], self.size)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the renderer's code, the size and the parameters of every picture."""
         if self._fingerprint is None:
-            parameters = (repr(face) for face in self.faces)
-            self._fingerprint = digest([renderer_version(), str(self.size), *parameters])
+            self._fingerprint = digest([renderer_version(), str(self.size), *map(repr, self.faces)])
         return self._fingerprint
 
     def materialize(self, processes: int = 1) -> None:
@@ -72,71 +71,46 @@ class SyntheticSource(ImageSource):
         Args:
             processes: how many processes render.
         """
-        if self._rendered is not None:
-            return
         path = cache_folder() / "synthetic" / f"{self.fingerprint()[:32]}.npy"
-        if not path.is_file():
-            try:
+        try:
+            if not path.is_file():
                 self._write(path, processes)
-            except OSError as error:
-                log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
-                return
-        self._rendered = np.load(path, mmap_mode="r")
+            self._rendered = path
+        except OSError as error:
+            log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
 
     def _write(self, path: Path, processes: int) -> None:
         """Fill a temporary file and move it into place, so that no one ever sees half a cache."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(suffix=".partial", dir=path.parent)
         os.close(handle)
+        draw, total = partial(render, size=self.size), len(self)
+        alone = processes == 1 or total <= _CHUNK or multiprocessing.current_process().daemon
         try:
-            shape = (len(self), self.size, self.size, 3)
-            file = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            with _renderings(self.faces, self.size, processes) as images:
-                for index, image in enumerate(images):
+            file = np.lib.format.open_memmap(temporary, "w+", np.uint8, (total, self.size, self.size, 3))
+            with ExitStack() as stack:
+                images: Iterable[np.ndarray] = map(draw, self.faces)
+                if not alone:
+                    pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
+                    images = pool.imap(draw, self.faces, chunksize=_CHUNK)
+                for index, image in enumerate(track(images, "rendering faces", total, transient=True)):
                     file[index] = image
             file.flush()
-            del file
             os.replace(temporary, path)
         finally:
             Path(temporary).unlink(missing_ok=True)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A worker that is not forked opens the cache file itself."""
-        state = dict(self.__dict__)
-        state["_rendered"] = None if self._rendered is None else getattr(self._rendered, "filename", None)
-        return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if self._rendered is not None:
-            self._rendered = np.load(str(self._rendered), mmap_mode="r")
+@lru_cache(maxsize=8)
+def _opened(path: Path) -> np.ndarray:
+    """A cache file in this process; a source that travels to another one takes the path along."""
+    return np.load(path, mmap_mode="r")
 
 
 @cache
 def renderer_version() -> str:
     """SHA-256 (hex) of the renderer's code: another renderer gives other pictures."""
-    folder = Path(synthetic.__path__[0])
     total = hashlib.sha256()
-    for file in sorted(folder.glob("*.py")):
+    for file in sorted(Path(__file__).parent.glob("*.py")):
         total.update(file.read_bytes())
     return total.hexdigest()
-
-
-def _render(face: FaceParameters, size: int) -> np.ndarray:
-    from pcfrl_lightning.synthetic.render import render
-
-    return render(face, size)
-
-
-@contextmanager
-def _renderings(faces: list[FaceParameters], size: int, processes: int) -> Iterator[Iterator[np.ndarray]]:
-    """The pictures in order, with a progress bar."""
-    from rich.progress import track
-
-    draw = partial(_render, size=size)
-    describe = partial(track, total=len(faces), description="rendering faces", transient=True)
-    if processes == 1 or len(faces) <= _CHUNK or multiprocessing.current_process().daemon:
-        yield iter(describe(map(draw, faces)))
-        return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield iter(describe(pool.imap(draw, faces, chunksize=_CHUNK)))

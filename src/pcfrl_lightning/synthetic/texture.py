@@ -1,7 +1,5 @@
 """The skin, hair and features of one face, drawn on the unrolled canvas."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +26,7 @@ def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) 
     """
     identity = parameters.identity
     rng = np.random.default_rng(identity.texture_seed)
-    planes = _soft_shading(identity, layout, resolution)  # a plane per colour: numpy is slow along an axis of three
+    planes = _soft_shading(layout, resolution)  # a plane per colour: numpy is slow along an axis of three
     planes *= _color(identity.skin)
     planes *= _mottle(rng, identity.freckles, planes.shape[1:])
     hair = _color(identity.hair) * _strands(rng, planes.shape[1:])
@@ -48,71 +46,59 @@ def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) 
     return drawing
 
 
-def _color(values: Color) -> Array:
-    return np.asarray(values, np.float32)[:, None, None]
+def _color(values: Color | float) -> Array:
+    return np.atleast_1d(np.asarray(values, np.float32))[:, None, None]
 
 
-@dataclass(frozen=True)
-class _Spot:
-    """A soft change of the skin's colour; mirrored to both sides by |X|."""
+def _spots(layout: Layout) -> list[tuple[float, float, float, float, float | Color]]:
+    """Permanent shading of a face and the wrinkles of its action units: x, y, width, height and change of the colour.
 
-    x: float
-    y: float
-    width: float
-    height: float
-    change: tuple[float, float, float]
-
-
-def _grey(x: float, y: float, width: float, height: float, change: float) -> _Spot:
-    return _Spot(x, y, width, height, (change, change, change))
-
-
-def _spots(identity: Identity, layout: Layout) -> list[_Spot]:
-    """Permanent shading of a face and the wrinkles of its action units."""
+    A spot is soft and mirrored to both sides by |X|.
+    """
     units = layout.units
     mouth = layout.mouth_y + 0.3 * layout.mouth_lift
     brow = float(layout.brow[0, 1])
     return [
-        _Spot(0.42, -0.24, 0.17, 0.13, (0.02, -0.07, -0.06)),
-        _Spot(0.0, layout.nose_tip_y, 0.1, 0.06, (0.01, -0.04, -0.04)),
-        _grey(layout.eye_x - 0.03, layout.eye_y + 0.09, 0.15, 0.05, -0.12),
-        _grey(layout.eye_x, layout.eye_y - 0.1, 0.12, 0.03, -0.08 - 0.14 * units.cheek_up),
-        _grey(0.12, -0.08, 0.035, 0.16, -0.1),
-        _grey(0.0, layout.nose_base_y - 0.025, 0.12, 0.02, -0.25),
-        _grey(0.0, mouth - layout.open_down - layout.lip_lower - 0.045, 0.13, 0.03, -0.18),
-        _grey(0.0, 0.4, 0.25, 0.12, 0.04),
-        _grey(0.36, -0.13 + 0.04 * units.cheek_up, 0.11, 0.05, 0.12 * units.cheek_up + 0.06 * units.smile),
+        (0.42, -0.24, 0.17, 0.13, (0.02, -0.07, -0.06)),
+        (0.0, layout.nose_tip_y, 0.1, 0.06, (0.01, -0.04, -0.04)),
+        (layout.eye_x - 0.03, layout.eye_y + 0.09, 0.15, 0.05, -0.12),
+        (layout.eye_x, layout.eye_y - 0.1, 0.12, 0.03, -0.08 - 0.14 * units.cheek_up),
+        (0.12, -0.08, 0.035, 0.16, -0.1),
+        (0.0, layout.nose_base_y - 0.025, 0.12, 0.02, -0.25),
+        (0.0, mouth - layout.open_down - layout.lip_lower - 0.045, 0.13, 0.03, -0.18),
+        (0.0, 0.4, 0.25, 0.12, 0.04),
+        (0.36, -0.13 + 0.04 * units.cheek_up, 0.11, 0.05, 0.12 * units.cheek_up + 0.06 * units.smile),
         # brow lowerer: two vertical furrows; brow raisers: lines across the forehead
-        _grey(0.045, brow + 0.03, 0.016, 0.075, -0.5 * units.brow_down),
-        _grey(0.0, brow - 0.02, 0.09, 0.05, -0.12 * units.brow_down),
-        _grey(0.0, 0.39, 0.16, 0.014, -0.4 * units.inner_brow_up),
-        _grey(0.0, 0.46, 0.13, 0.014, -0.35 * units.inner_brow_up),
-        _grey(0.33, 0.4, 0.1, 0.014, -0.4 * units.outer_brow_up),
-        _grey(0.32, 0.46, 0.08, 0.014, -0.3 * units.outer_brow_up),
+        (0.045, brow + 0.03, 0.016, 0.075, -0.5 * units.brow_down),
+        (0.0, brow - 0.02, 0.09, 0.05, -0.12 * units.brow_down),
+        (0.0, 0.39, 0.16, 0.014, -0.4 * units.inner_brow_up),
+        (0.0, 0.46, 0.13, 0.014, -0.35 * units.inner_brow_up),
+        (0.33, 0.4, 0.1, 0.014, -0.4 * units.outer_brow_up),
+        (0.32, 0.46, 0.08, 0.014, -0.3 * units.outer_brow_up),
         # nose wrinkler: lines across the root and beside the ridge
-        _grey(0.0, 0.075, 0.06, 0.014, -0.5 * units.nose_wrinkle),
-        _grey(0.0, 0.02, 0.07, 0.014, -0.5 * units.nose_wrinkle),
-        _grey(0.09, -0.06, 0.045, 0.016, -0.45 * units.nose_wrinkle),
-        _grey(0.1, -0.13, 0.045, 0.016, -0.4 * units.nose_wrinkle),
+        (0.0, 0.075, 0.06, 0.014, -0.5 * units.nose_wrinkle),
+        (0.0, 0.02, 0.07, 0.014, -0.5 * units.nose_wrinkle),
+        (0.09, -0.06, 0.045, 0.016, -0.45 * units.nose_wrinkle),
+        (0.1, -0.13, 0.045, 0.016, -0.4 * units.nose_wrinkle),
         # cheek raiser: crow's feet
-        _grey(layout.eye_x + 0.22, layout.eye_y + 0.035, 0.045, 0.011, -0.4 * units.cheek_up),
-        _grey(layout.eye_x + 0.22, layout.eye_y - 0.03, 0.045, 0.011, -0.4 * units.cheek_up),
-        _grey(layout.mouth_width + 0.035, mouth + 0.8 * layout.mouth_lift, 0.025, 0.04, -0.1 - 0.3 * units.smile),
+        (layout.eye_x + 0.22, layout.eye_y + 0.035, 0.045, 0.011, -0.4 * units.cheek_up),
+        (layout.eye_x + 0.22, layout.eye_y - 0.03, 0.045, 0.011, -0.4 * units.cheek_up),
+        (layout.mouth_width + 0.035, mouth + 0.8 * layout.mouth_lift, 0.025, 0.04, -0.1 - 0.3 * units.smile),
     ]
 
 
-def _soft_shading(identity: Identity, layout: Layout, resolution: float) -> Array:
+def _soft_shading(layout: Layout, resolution: float) -> Array:
     """Factor on the skin colour, (3, rows, columns)."""
     rows, columns = canvas.shape(resolution)
     # the canvas is symmetric: shade the right half and mirror it
     x = canvas.arc_length((np.arange(columns // 2, dtype=np.float32) + 0.5) / np.float32(resolution))
     y = canvas.TOP - (np.arange(rows, dtype=np.float32) + 0.5) / np.float32(resolution)
     half = np.ones((3, rows, columns // 2), np.float32)
-    for spot in _spots(identity, layout):
-        if any(spot.change):
-            across, near = _bell(x, spot.x, spot.width)
-            down, level = _bell(y, spot.y, spot.height)
-            half[:, level, near] += (down[:, None] * across) * _color(spot.change)
+    for center_x, center_y, width, height, change in _spots(layout):
+        if change:
+            across, near = _bell(x, center_x, width)
+            down, level = _bell(y, center_y, height)
+            half[:, level, near] += (down[:, None] * across) * _color(change)
     shading = np.concatenate([half[..., ::-1], half], axis=2)
     _smile_folds(shading, layout, resolution)
     return shading
