@@ -133,12 +133,24 @@ def turned_by(image: np.ndarray) -> float:
     return float(np.degrees(np.arctan2(47.5 - rows.mean(), columns.mean() - 47.5)))
 
 
+def dotted() -> np.ndarray:
+    image = np.zeros((96, 96, 3), np.uint8)
+    image[46:50, 80:84] = 255
+    return image
+
+
+def test_the_literal_view_is_turned_by_half_of_the_rotation_at_least():
+    views = LiteralPoseViews(96, NONE, flip_p=0, rotation=20)
+    angles = np.array([turned_by(views.sample(dotted(), rng(seed))["pose_2"]) for seed in range(200)])
+    assert 9 < np.abs(angles).min() < 11
+    assert 19 < np.abs(angles).max() < 21
+    assert 70 < (angles > 0).sum() < 130
+
+
 @pytest.mark.parametrize("name", ["target", "pose_1", "pose_2"])
 def test_turns_are_even_on_both_sides(name):
-    dotted = np.zeros((96, 96, 3), np.uint8)
-    dotted[46:50, 80:84] = 255
     views = AlbumentationsViews(96, NONE, flip_p=0, rotation=30)
-    samples = [views.sample(dotted, rng(seed)) for seed in range(400)]
+    samples = [views.sample(dotted(), rng(seed)) for seed in range(400)]
     angles = np.array([turned_by(sample[name][:, ::-1] if name == "target" else sample[name]) for sample in samples])
     assert np.abs(angles).max() <= 31
     np.testing.assert_allclose(np.quantile(angles, (0.1, 0.25, 0.5, 0.75, 0.9)), (-24, -15, 0, 15, 24), atol=4)
@@ -451,20 +463,20 @@ def test_pcl_views_never_share_a_pixel_and_carry_mirrored_negatives():
     image = np.stack([rows * 3, columns * 3, 0 * rows], 2)
     views = PCLViews(64, pose_negatives=3, appearance=NONE)
     places = set()
-    for seed in range(60):
+    for seed in range(120):
         sample = views.sample(image, rng(seed))
         spans = []
         for name in ("face_1", "face_2"):
             red, green = sample[name][..., 0] // 3, sample[name][..., 1] // 3
             spans.append((int(red.min()), int(red.max()), int(green.min()), int(green.max())))
             assert 22 <= spans[-1][1] - spans[-1][0] <= 25
-            places.add((spans[-1][0] >= 32, spans[-1][2] >= 32))
+        places.add(tuple((span[0] >= 32, span[2] >= 32) for span in spans))
         (top, bottom, left, right), (top2, bottom2, left2, right2) = spans
         assert bottom < top2 or bottom2 < top or right < left2 or right2 < left
         np.testing.assert_array_equal(sample["pose_1"], image)
         assert sample["pose_negatives"].shape == (3, 64, 64, 3)
         np.testing.assert_array_equal(sample["pose_negatives"][1], image[:, ::-1])
-    assert len(places) == 4
+    assert len(places) == 12  # every quadrant, and with each of the others
 
 
 @pytest.mark.parametrize(
