@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from pcfrl_lightning.cli.main import main
-from pcfrl_lightning.cli.training import expand_aliases, run
+from pcfrl_lightning.cli.training import run
 from pcfrl_lightning.data.releases.fer2013 import FER2013
+from pcfrl_lightning.errors import UsageError
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def fer2013(folder):
 @pytest.fixture
 def pcfrl(folder):
     """Run one training command in this process, as `pcfrl ...` would."""
-    return lambda *arguments: run(expand_aliases([str(argument) for argument in arguments]))
+    return lambda *arguments: run([str(argument) for argument in arguments])
 
 
 @pytest.fixture
@@ -72,9 +73,9 @@ def refused(pcfrl, capsys):
     """Run a command that must be refused; returns the one line it prints."""
 
     def call(*arguments):
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises((SystemExit, UsageError)) as stop:
             pcfrl(*arguments)
-        printed = stop.value.code if isinstance(stop.value.code, str) else capsys.readouterr().err
+        printed = f"pcfrl: {stop.value}" if isinstance(stop.value, UsageError) else capsys.readouterr().err
         return printed.strip().splitlines()[-1]
 
     return call

@@ -62,8 +62,8 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
             "camra=right: disfa has no such option; it takes fold, cropping, camera, frames, cache",
         ),
         ("camera", "camera: expected KEY=VALUE"),
-        ("camera=middle", "camera: Expected one of 'left', 'right'"),
-        ("fold=two", "fold: Expected a <class 'int'>"),
+        ("camera=middle", "camera: takes left or right, not 'middle'"),
+        ("fold=two", "fold: takes an integer, not 'two'"),
         ("cropping=Eyes", "cropping: "),
         ("root=elsewhere", "root=elsewhere: disfa has no such option"),
     ],
@@ -92,7 +92,7 @@ def test_data_check_refuses_an_alignment_in_one_line(command, options, message):
     "arguments",
     [
         ("demo", "--out", "notes.txt/demo"),
-        ("bench", "npa", "--sizes", "16", "--budget", "0", "--json", "notes.txt/npa.json"),
+        ("bench", "step", "--steps", "1", "--json", "notes.txt/step.json"),
         ("evaluate", "tiny.ckpt", "--data-root", ".", "--tasks", "rafdb", "--out", "notes.txt/out"),
         (
             "fit",

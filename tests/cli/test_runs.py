@@ -95,16 +95,34 @@ def test_an_image_size_of_the_data_is_refused_unless_it_is_that_of_the_model(com
 def test_resuming_for_more_epochs_is_refused(command, pcfrl, probe):
     pcfrl("fit", *probe)
     line = command("fit", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")
-    assert line == "pcfrl: the checkpoint's cosine schedule ends at epoch 2; give --trainer.max_epochs 2"
+    assert line.startswith("pcfrl: the checkpoint's cosine schedule ends at epoch 2; give --trainer.max_epochs 2, or ")
+    assert f"--init_from {LAST} in place of --ckpt_path" in line
+    own = ["--lr_scheduler", "CosineAnnealingLR", "--lr_scheduler.T_max=3"]  # would be overwritten by the checkpoint's
+    assert "give --lr_scheduler.T_max 2" in command("fit", *probe, "--ckpt_path", LAST, *own)
     pcfrl("test", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")  # trains nothing
 
 
 def test_only_a_cosine_has_an_end():
-    check_same_schedule([], 3)
-    check_same_schedule([{"step_size": 2}], 3)
-    check_same_schedule([{"T_max": 3}], 3)
+    for states in ([], [{"step_size": 2}], [{"T_max": 3}], [3]):
+        check_same_schedule(states, ("trainer.max_epochs", 3))
     with pytest.raises(UsageError, match=r"give --trainer\.max_epochs 4"):
-        check_same_schedule([{"T_max": 4}], -1)
+        check_same_schedule([{"T_max": 4}], ("trainer.max_epochs", -1))
+
+
+@pytest.mark.parametrize("word", ["last", "best", "hpc"])
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_a_word_for_a_checkpoint_that_is_not_there_is_refused(command, probe, folder, stage, word):
+    line = command(stage, *probe, "--ckpt_path", word)
+    assert line.startswith(f"pcfrl: --ckpt_path {word}: ")
+    assert line.endswith("give the path of the file")
+    assert not (folder / "runs").exists()
+
+
+def test_the_last_checkpoint_of_the_run_folder_is_checked_as_any_other(command, pcfrl, probe):
+    pcfrl("fit", *probe)
+    assert pcfrl("test", *probe, "--ckpt_path", "last").config_init["test"]["ckpt_path"] == LAST
+    line = command("test", *probe[:-1], "--data.num_workers=0", "--ckpt_path", "last", "--model.image_size=24")
+    assert "model.image_size is 16 there and 24 here" in line
 
 
 @pytest.mark.parametrize("stage", ["validate", "test"])
@@ -118,14 +136,13 @@ def test_a_pretrained_model_is_not_measured_without_a_probe(command, faces, stag
 
 def test_a_probe_predicts_nothing(command, probe):
     line = command("predict", *probe, "--ckpt_path", "any.ckpt")
-    assert line.startswith("pcfrl: ExpressionProbe has nothing to predict: ")
-    assert "`pcfrl test`" in line
+    assert line.startswith("pcfrl: `pcfrl predict` takes a pretrained model")
 
 
 def test_features_of_an_untrained_network_are_not_written(command, faces, folder):
     small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
     line = command("predict", "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
-    assert line == "pcfrl: `pcfrl predict` would write features of an untrained network: give --ckpt_path CHECKPOINT"
+    assert line == "pcfrl: `pcfrl predict` takes a pretrained model and its --ckpt_path CHECKPOINT"
     assert not (folder / "runs").exists()
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from pcfrl_lightning import load_encoder
 from pcfrl_lightning.data import FaceFolder
+from pcfrl_lightning.errors import UsageError
 
 SMALL = [
     "--model.backbone.width=0.0625",
@@ -75,7 +76,11 @@ def test_print_config_shows_the_layers_and_runs_nothing(pcfrl, folder, capsys):
 def test_the_summary_shows_the_parameters_of_the_paper_size(pcfrl, faces, capsys):
     small = [argument for argument in SMALL if not argument.startswith("--model")]
     pcfrl(*PRETRAIN, "--data.root", faces, *small)
-    assert "17.3 M" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "PCFRL: 17.3 M parameters" in printed.out
+    assert "FLOPs" not in printed.out + printed.err
+    last = "runs/pretrain/version_0/checkpoints/last.ckpt"
+    assert f"checkpoint: {last}\nlog:        runs/pretrain/version_0\nnext:       pcfrl evaluate {last}" in printed.out
 
 
 def test_fer2013_experiment_runs_with_the_monitor(pcfrl, fer2013, folder):
@@ -84,6 +89,27 @@ def test_fer2013_experiment_runs_with_the_monitor(pcfrl, fer2013, folder):
     header = (folder / "runs" / "fer2013" / "version_0" / "metrics.csv").read_text().splitlines()[0]
     assert "monitor/knn_accuracy" in header
     assert "monitor/linear_accuracy" in header
+
+
+def test_classes_are_known_by_their_short_names(pcfrl, faces):
+    short = ["--data", "FaceFolder", "--data.root", faces, "--data.views", "AlbumentationsViews", "--optimizer", "SGD"]
+    cli = pcfrl("fit", "--config", "pcfrl:pretrain", *short, *SMALL, "--trainer.fast_dev_run=true")
+    assert type(cli.trainer.optimizers[0]).__name__ == "SGD"
+
+
+def test_a_run_can_begin_with_the_weights_of_another(pcfrl, faces, folder):
+    pcfrl(*PRETRAIN, "--data.root", faces, *SMALL)
+    last = "runs/pretrain/version_0/checkpoints/last.ckpt"
+    longer = [argument for argument in SMALL if "max_epochs" not in argument]
+    still = ("--trainer.max_epochs=2", "--trainer.max_steps=0", "--init_from", last)
+    cli = pcfrl(*PRETRAIN, "--data.root", faces, *longer, *still)
+    assert cli.trainer.current_epoch == 0
+    for key, value in load_encoder(last).state_dict().items():
+        torch.testing.assert_close(cli.model.network.state_dict()[key], value)
+    with pytest.raises(UsageError, match="give one of them"):
+        pcfrl(*PRETRAIN, "--data.root", faces, *SMALL, "--init_from", last, "--ckpt_path", last)
+    with pytest.raises(UsageError, match="is of another network"):
+        pcfrl(*PRETRAIN, "--data.root", faces, *SMALL, "--init_from", last, "--model.backbone.width=0.125")
 
 
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb"])
@@ -137,6 +163,18 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
         (["--trainer.max_epo=3"], ["trainer.max_epo="]),
         (["--trainer.max_epo", "3"], ["trainer.max_epo "]),
         (["--seed=3"], ["--seed="]),
+        (["--model.widht=3"], ["model: ", "'widht'", "PCFRL", "did you mean backbone.width?"]),
+        (["--optimizer.lr", "abc"], ["pcfrl: optimizer.lr: takes ", "a number, not 'abc'"]),
+        (["--optimizer", "Adamm"], ["pcfrl: optimizer: takes ", "not 'Adamm'; did you mean Adam?"]),
+        (["--model.face_contrast.pair_term", "Eq8"], ["pair_term: takes", "LossWeight", "'Eq8'; did you mean Eq7?"]),
+        (["--data", "FaceFolderr"], ["pcfrl: data: takes ", "'FaceFolderr'; did you mean FaceFolder?"]),
+        (["--seed_everything", "x"], ["pcfrl: seed_everything: takes true or false or an integer, not 'x'"]),
+        (["--trainer.precision", "bf16-mixd"], ["trainer.precision: takes ", "did you mean bf16-mixed?"]),
+        (["--trainer.max_epoch=3"], ["did you mean --trainer.max_epochs?"]),
+        (["--config", "{trainer: {max_epoch: 3}}"], ["'trainer.max_epoch'", "did you mean --trainer.max_epochs?"]),
+        (["--config", "{optimizer: {class_path: Adamm}}"], ["optimizer: takes ", "did you mean Adam?"]),
+        (["--config", "pcfrl:method/plc"], ["--config pcfrl:method/plc: no such config; did you mean method/pcl?"]),
+        (["--config", "configs/pretrian.yaml"], ["does not exist; did you mean pcfrl:pretrain?"]),
         (["--model.face_contrast.calibrator=NoSuchThing"], ["model.face_contrast.calibrator", "NoSuchThing"]),
     ],
 )

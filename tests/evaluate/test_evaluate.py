@@ -87,7 +87,7 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
             ["--option", "disfa.camra=right"],
             "--option disfa.camra=right: disfa has no such option; it takes fold",
         ),
-        (["--option", "disfa.camera=middle"], "--option disfa.camera: Expected one of 'left', 'right'"),
+        (["--option", "disfa.camera=middle"], "--option disfa.camera: takes left or right, not 'middle'"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys, arguments, message):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pcfrl_lightning.cli.demo import calibration_lines, main, run_demo
+from pcfrl_lightning.errors import UsageError
 
 CONFIG = Path(__file__).parents[2] / "configs" / "demo.yaml"
 TINY = [
@@ -54,11 +55,10 @@ def test_demo_twice_in_one_folder(tmp_path, monkeypatch, capsys):
     assert (out / "config.yaml").is_file()
 
 
-def test_missing_config_is_told(tmp_path, monkeypatch, capsys):
+def test_missing_config_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit):
-        main([])
-    assert "configs/demo.yaml does not exist" in capsys.readouterr().err
+    with pytest.raises(UsageError, match=r"configs/demo\.yaml does not exist; did you mean pcfrl:demo\?"):
+        main(["--config", "configs/demo.yaml"])
 
 
 def test_no_calibrated_pair_is_said_in_words():

@@ -7,8 +7,7 @@ import torch
 
 from pcfrl_lightning.bench.report import environment, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
-from pcfrl_lightning.cli.display import silence_advertisement
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.messages import OneLineArguments, silence_advertisement
 
 
 def main(arguments: list[str]) -> None:
@@ -21,6 +20,8 @@ def main(arguments: list[str]) -> None:
         parser.error(f"--batch-size must be at least 2 (negatives come from another image), got {options.batch_size}")
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before measuring
     silence_advertisement()
     facts = environment(options.device)
     asked = {key: value for key, value in vars(options).items() if key not in ("json", "what", "device")}

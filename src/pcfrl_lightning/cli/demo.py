@@ -9,18 +9,19 @@ from typing import Any
 
 from rich.console import Console
 
+from pcfrl_lightning.cli.configs import config_path
 from pcfrl_lightning.cli.messages import OneLineArguments
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl demo`; returns the exit status."""
     parser = OneLineArguments("pcfrl demo", description=__doc__.split(": ")[1] if __doc__ else None)
-    parser.add_argument("--config", default="configs/demo.yaml", help="the run (default: %(default)s)")
+    parser.add_argument("--config", default="pcfrl:demo", help="the run (default: %(default)s)")
     parser.add_argument("--out", default="runs/demo", help="folder of the results (default: %(default)s)")
     options, overrides = parser.parse_known_args(arguments)
-    if not Path(options.config).is_file():
-        parser.error(f"--config {options.config} does not exist; run from the root of the repository or give its path")
-    run_demo(Path(options.config), Path(options.out), overrides)
+    config, out = Path(config_path(options.config)), Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before faces are rendered
+    run_demo(config, out, overrides)
     return 0
 
 

@@ -1,5 +1,6 @@
 """The ``pcfrl`` command: training commands go to LightningCLI, the others to small modules of their own."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -14,23 +15,29 @@ TRAINING = {
     "predict": "write features of a test split or plain folder with a pretrained model (configs/pretrain.yaml)",
 }
 TOOLS = {
-    "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for a checkpoint"),
+    "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
     "bench": ("pcfrl_lightning.cli.bench", "measure a training step: pcfrl bench step"),
     "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
 }
+STATUS = "exit status: 0 done, 1 not possible or something failed, 2 wrong option or value, 130 interrupted"
 
 
 def usage() -> str:
     """Help text listing every command."""
+    from pcfrl_lightning.cli.configs import shipped
+
     rows = [*TRAINING.items(), *((name, text) for name, (_, text) in TOOLS.items())]
     commands = "\n".join(f"  {name:<11} {text}" for name, text in rows)
-    return f"usage: pcfrl COMMAND ...\n\n{commands}\n\n`pcfrl COMMAND --help` tells more; version {__version__}"
+    configs = "configs: --config FILE, or one of the package: " + " ".join(f"pcfrl:{name}" for name in shipped())
+    end = f"`pcfrl COMMAND --help` tells more; version {__version__}"
+    return f"usage: pcfrl COMMAND ...\n\n{commands}\n\n{configs}\n\n{STATUS}\n{end}"
 
 
 def main() -> None:
     """Entry point of the console script."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -42,13 +49,14 @@ def main() -> None:
     elif arguments[0] in TRAINING:
         from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-        from pcfrl_lightning.cli.training import expand_aliases, run
+        from pcfrl_lightning.cli.training import run
 
-        sys.argv[1:] = expand_aliases(arguments)
-        unusable = (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError)
-        run_or_explain(run, DataError, UsageError, MisconfigurationException, *unusable)
+        run_or_explain(run, DataError, UsageError, MisconfigurationException, OSError)
     else:
-        sys.exit(f"pcfrl: unknown command {arguments[0]!r}\n\n{usage()}")
+        from pcfrl_lightning.cli.messages import near
+
+        hint = near(arguments[0], [*TRAINING, *TOOLS])
+        sys.exit(f"pcfrl: unknown command {arguments[0]!r}{hint}\n\n{usage()}")
 
 
 def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:
@@ -58,5 +66,6 @@ def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) ->
     except mistakes as error:
         sys.exit(f"pcfrl: {error}")
     except KeyboardInterrupt:
-        sys.exit("pcfrl: interrupted")
+        print("pcfrl: interrupted", file=sys.stderr)
+        sys.exit(130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -1,48 +1,87 @@
-"""``--ckpt_path``: the checkpoint must be one of the model, and of the schedule, that the command describes."""
+"""``--ckpt_path``: the file is there, and of the model and the schedule that the command describes."""
 
+import traceback
 from pathlib import Path
 from typing import Any
 
+import lightning as L
+
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.networks.checkpoint import file_sha256, read_checkpoint
+from pcfrl_lightning.run_directory import run_directory
 
 FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}
 """Settings that do not change what is computed."""
+RESUMED = {"optimizer_states", "lr_schedulers", "loops"}
+"""What a run goes on from, beside weights."""
 
 
-def check_checkpoint(path: str, settings: dict[str, Any], epochs: int | None = None) -> None:
+def checkpoint_file(given: str, trainer: L.Trainer) -> Path:
+    """The file that ``--ckpt_path`` stands for: a path, or ``last`` in the folder of the run.
+
+    Lightning itself begins from nothing where there is no last checkpoint.
+
+    Raises:
+        UsageError: there is no such file; names the folder.
+    """
+    if given == "best":
+        raise UsageError("--ckpt_path best: only a running fit knows its best checkpoint; give the path of the file")
+    if given not in ("last", "hpc"):
+        return Path(given)
+    folders = [Path(trainer.default_root_dir)]
+    if given == "last":
+        own = [getattr(callback, "dirpath", None) for callback in trainer.checkpoint_callbacks]
+        folders = [Path(folder) if folder else run_directory(trainer) / "checkpoints" for folder in own]
+    pattern = {"last": "last*.ckpt", "hpc": "hpc_ckpt_*.ckpt"}[given]
+    found = [path for folder in folders for path in folder.glob(pattern)]
+    if not found:
+        places = ", ".join(sorted({str(folder) for folder in folders})) or "a run without checkpoints"
+        raise UsageError(f"--ckpt_path {given}: there is no {pattern} in {places}; give the path of the file")
+    return max(found, key=lambda path: path.stat().st_mtime)
+
+
+def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | None] | None = None) -> None:
     """Refuse a checkpoint that the command cannot go on from.
 
     Args:
         path: of the checkpoint.
         settings: hyper-parameters of the model that the command built.
-        epochs: of the run that is resumed with the cosine schedule of this project; None: nothing is resumed, or with
-            another schedule.
+        end: where the cosine of a run that is resumed ends: the key that says so, and the epoch. None: only the weights
+            are used.
 
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file is no checkpoint.
-        UsageError: the model or the schedule differs.
+        UsageError: the model or the schedule differs, or there is nothing to resume from.
     """
     checkpoint = read_checkpoint(path)
-    check_same_model(path, checkpoint.get("hyper_parameters", {}), settings)
-    if epochs is not None:
-        check_same_schedule(checkpoint.get("lr_schedulers", []), epochs)
+    stored = checkpoint.get("hyper_parameters", {})
+    check_same_model(path, stored if isinstance(stored, dict) else {}, settings)
+    if end is None:
+        return
+    if not checkpoint.keys() >= RESUMED:
+        raise UsageError(f"checkpoint {path} holds weights, but no run to go on with; give --init_from {path}")
+    if isinstance(checkpoint["lr_schedulers"], list):
+        check_same_schedule(checkpoint["lr_schedulers"], end, path)
 
 
-def check_same_schedule(schedulers: list[dict[str, Any]], epochs: int) -> None:
-    """Refuse to resume for another number of epochs: a cosine annealed to its end would rise again.
+def check_same_schedule(schedulers: list[Any], end: tuple[str, int | None], path: str = "CHECKPOINT") -> None:
+    """Refuse to resume with another end: a cosine annealed to its end would rise again.
 
     Args:
         schedulers: states in the checkpoint; those without ``T_max`` are no cosines.
-        epochs: ``max_epochs`` of the trainer.
+        end: key that says where the cosine ends, and the epoch.
+        path: of the checkpoint.
 
     Raises:
-        UsageError: names the number of epochs to give.
+        UsageError: names the number of epochs to give, and how to train longer.
     """
-    for end in (state["T_max"] for state in schedulers if "T_max" in state):
-        if end != epochs:
-            raise UsageError(f"the checkpoint's cosine schedule ends at epoch {end}; give --trainer.max_epochs {end}")
+    for stored in (state["T_max"] for state in schedulers if isinstance(state, dict) and "T_max" in state):
+        if stored != end[1]:
+            raise UsageError(
+                f"the checkpoint's cosine schedule ends at epoch {stored}; give --{end[0]} {stored}, or begin a "
+                f"new run with its weights: --init_from {path} in place of --ckpt_path"
+            )
 
 
 def check_same_model(path: str, stored: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -67,14 +106,23 @@ def check_same_model(path: str, stored: dict[str, Any], settings: dict[str, Any]
 
 def differences(key: str, there: Any, here: Any) -> list[tuple[str, Any, Any]]:
     """Key and both values of everything that differs in two nested settings; keys that only one knows are passed over,
-    so that checkpoints of earlier versions can be resumed."""
+    so that checkpoints of earlier versions can be resumed, and so are the modules that classes lie in."""
     if isinstance(there, dict) and isinstance(here, dict):
         shared = sorted(there.keys() & here.keys())
         inner = [differences(f"{key}.{name}", there[name], here[name]) for name in shared]
         return [found for each in inner for found in each]
+    if key.endswith("class_path") and str(there).rpartition(".")[2] == str(here).rpartition(".")[2]:
+        return []
     if there == here or (key == "checkpoint" and _same_file(there, here)):
         return []
     return [(key.replace(".init_args", ""), there, here)]
+
+
+def loading_failed(error: Exception) -> bool:
+    """Whether an error comes from where Lightning loads a checkpoint, whatever is wrong with the file."""
+    frames = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    names = [code.co_name.lstrip("_") for code in frames if code.co_filename.endswith("checkpoint_connector.py")]
+    return any(name.startswith(("restore", "resume")) for name in names)
 
 
 def _same_file(there: Any, here: Any) -> bool:

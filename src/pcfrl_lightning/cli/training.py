@@ -1,125 +1,208 @@
-"""``pcfrl fit|validate|test|predict``: LightningCLI with this project's defaults."""
+"""``pcfrl fit|validate|test``: LightningCLI with this project's defaults."""
 
 import os
 import sys
 import warnings
+from contextlib import suppress
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import Logger
+import yaml
+from jsonargparse import Namespace
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback, instantiate_class
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
-from pcfrl_lightning.cli.blame import refusing_key
-from pcfrl_lightning.cli.display import silence_advertisement, with_display
-from pcfrl_lightning.cli.given import ImageSizeLink, arguments_of, given_values, seed_for
-from pcfrl_lightning.cli.messages import OneLineParser, summary
-from pcfrl_lightning.cli.purpose import check_purpose
-from pcfrl_lightning.cli.resume import check_checkpoint
-from pcfrl_lightning.cli.stage_files import config_name, separate_logs
+from pcfrl_lightning.cli.configs import with_config_paths
+from pcfrl_lightning.cli.messages import OneLineParser, silence_advertisement, summary
+from pcfrl_lightning.cli.resume import check_checkpoint, checkpoint_file, loading_failed
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.schedule import scheduled
 
 # Warnings of Lightning about things that are meant here: the optimizer comes from the yaml, pretraining has no
-# validation step, small data sets have few batches.
+# validation step, small data sets have few batches, arguments may come from Python.
 EXPECTED_WARNINGS = (
     ".*configure_optimizers` will be overridden by.*",
     ".*have no `validation_step`.*",
     ".*number of training batches .* is smaller than the logging interval.*",
-    ".*is not supported by the model summary.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*LightningCLI's args parameter is intended to run from within Python.*",
 )
 ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}
+STEPS = {"validate": "validation_step", "test": "test_step"}
+INIT_FROM = "init_from"
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` into the run directory and hands the values to the logger.
-
-    Stages other than fit save ``config_<stage>.yaml``.
-    """
+    """Saves ``config.yaml`` (``config_<stage>.yaml`` for validate and test) into the run directory, and hands the
+    values to the loggers."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write the file, and give the whole configuration to the loggers, flattened by them as they like."""
-        import yaml
-
-        folder = run_directory(trainer)
+        folder, name = run_directory(trainer), str(getattr(stage, "value", stage))
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / config_name(stage)
+        path = folder / ("config.yaml" if name == "fit" else f"config_{name}.yaml")
         self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
         config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers:
-            if isinstance(logger, Logger):
-                logger.log_hyperparams({"config": config})
+            logger.log_hyperparams({"config": config})
 
 
 class TrainingCLI(LightningCLI):
     """LightningCLI: any LightningModule and LightningDataModule by class path."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self.image_size = ImageSizeLink()
-        super().__init__(*args, **kwargs)
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """``pcfrl predict`` is a command of its own; a checkpoint is always read with ``weights_only=True``."""
+        commands = LightningCLI.subcommands()
+        return {name: commands[name] | {"weights_only"} for name in ("fit", "validate", "test", "predict")}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Images arrive at the size that the model was built for: one key, ``model.image_size``."""
-        sources = ("model.init_args.image_size", "data")
-        parser.link_arguments(sources, "data.init_args.image_size", compute_fn=self.image_size)
+        """The weights that a new run begins with."""
+        parser.add_argument(
+            f"--{INIT_FROM}",
+            type=str | None,
+            help="checkpoint (or timm:NAME ...) whose encoder a new run of `fit` begins with; its schedule starts anew",
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration, and apart from it what was given without the defaults of classes."""
+        if not isinstance(args, (dict, Namespace)):
+            args = with_config_paths(expand_aliases(sys.argv[1:] if args is None else args))
         super().parse_arguments(parser, args)
-        self.image_size.reset()
-        self.given = given_values(parser, args)
-        self.image_size.check()
+        told = parser.parse_args(args, defaults=False) if isinstance(args, list) else args
+        self.given = told if isinstance(told, Namespace) else parser.parse_object(told, defaults=False)
 
     def instantiate_classes(self) -> None:
         """Build everything; a value that a class refuses ends in one line, before any data is read."""
+        size, here = self._argument("model", "image_size"), self._argument("data", "image_size", given=True)
+        if None not in (size, here) and size != here:
+            raise UsageError(f"data.image_size is {here}, but the model takes {size} pixels: set model.image_size")
+        seed = self._get(self.config, "seed_everything")
+        # by hand, as `link_arguments` would put its value over one that was given without a word. The saved
+        # configuration keeps the source alone, so that another value given to it is heeded.
+        shared = [("data", "image_size", size)]
+        shared += [("model", "seed", None if isinstance(seed, bool) else seed)]
+        set_here = []
+        for section, key, value in shared:
+            arguments = self._get(self.config, section, Namespace()).get("init_args", Namespace())
+            if key in arguments and value is not None and self._argument(section, key, given=True) is None:
+                arguments[key] = value
+                set_here.append((arguments, key))
         try:
-            self._build_seeded()
+            super().instantiate_classes()
+        except UsageError:
+            raise
         except (ValueError, TypeError) as error:
-            sys.exit(f"pcfrl: {self._with_key(summary(str(error)))}")
-        path = self._get(self.config, "ckpt_path")
-        check_purpose(str(self.subcommand), self.model, path)
-        if path and path not in ("last", "best", "hpc"):
-            cosine = self.subcommand == "fit" and not self._get(self.config, "lr_scheduler")
-            check_checkpoint(str(path), dict(self.model.hparams), self.trainer.max_epochs if cosine else None)
+            key, reason = refusing_key(self.config[str(self.subcommand)]), summary(str(error))
+            raise UsageError(reason if reason.startswith(f"{key}.") or not key else f"{key}: {reason}") from error
+        for arguments, key in set_here:
+            arguments.pop(key)
+        self._check_stage()
+
+    def _check_stage(self) -> None:
+        """Refuse a stage that the model has no step for, and a checkpoint that it cannot go on from."""
+        stage = str(self.subcommand)
+        if stage in STEPS and not is_overridden(STEPS[stage], self.model):
+            raise UsageError(
+                f"{type(self.model).__name__} has nothing to {stage}: probes of its features are measured by `pcfrl "
+                f"evaluate CHECKPOINT --data-root ROOT`, or by `pcfrl fit` and `pcfrl {stage}` with a config of "
+                "configs/probe"
+            )
+        given, source = self._get(self.config_init, "ckpt_path"), self._get(self.config_init, INIT_FROM)
+        if stage == "predict" and not (is_overridden("predict_step", self.model) and given):
+            raise UsageError("`pcfrl predict` takes a pretrained model and its --ckpt_path CHECKPOINT")
+        if source and stage == "fit":
+            if given:
+                raise UsageError("--ckpt_path goes on with a run, --init_from begins one: give one of them")
+            begin_with(self.model, source)
+        if given:
+            path = str(checkpoint_file(str(given), self.trainer))
+            own = self._get(self.config, "lr_scheduler")
+            end = ("lr_scheduler.T_max", (own.get("init_args") or {}).get("T_max")) if own else None
+            end = end or ("trainer.max_epochs", self.trainer.max_epochs)
+            check_checkpoint(path, dict(self.model.hparams), end if stage == "fit" else None)
+            self.config_init[stage]["ckpt_path"] = path
             if hasattr(self.model, "comes_from"):
-                self.model.comes_from = str(path)
+                self.model.comes_from = path
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """Rich shows progress and parameters, whatever this version of Lightning would choose."""
-        return super().instantiate_trainer(**kwargs, callbacks=with_display(self._get(self.config_init, "trainer")))
+        """The progress bar without the number of the run."""
+        trainer = super().instantiate_trainer(**kwargs)
+        if bar := trainer.progress_bar_callback:
+            shown = bar.get_metrics
+            bar.get_metrics = lambda *args: {k: v for k, v in shown(*args).items() if k != "v_num"}  # type: ignore[method-assign]
+        return trainer
 
-    def _build_seeded(self) -> None:
-        """A model with a seed gets ``seed_everything``, unless ``model.seed`` is given.
+    def _add_configure_optimizers_method_to_model(self, subcommand: str | None) -> None:
+        try:
+            super()._add_configure_optimizers_method_to_model(subcommand)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"optimizer: {error}") from error
 
-        The saved configuration keeps ``seed_everything`` alone, so that another value given to it is heeded.
-        """
-        model = self._get(self.config, "model")
-        seed = seed_for(model, self._get(self.given, "model"), self._get(self.config, "seed_everything"))
-        if seed is not None:
-            arguments_of(model)["seed"] = seed
-        super().instantiate_classes()
-        if seed is not None:
-            arguments_of(model).pop("seed")
+    def _argument(self, section: str, key: str, given: bool = False) -> Any:
+        """An argument of ``model`` or ``data``; None if it takes none, or (``given``) was not told."""
+        found = self._get(self.given if given else self.config, section)
+        return (found.get("init_args") or Namespace()).get(key) if isinstance(found, Namespace) else None
 
-    def _with_key(self, message: str) -> str:
-        given = {name: self._get(self.config, name) for name in ("model", "data", "optimizer")}
-        key = refusing_key({name: section.as_dict() for name, section in given.items() if section is not None})
-        return message if not key or message.startswith(f"{key}.") else f"{key}: {message}"
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        safe = "weights_only" in signature(getattr(L.Trainer, subcommand)).parameters  # Lightning 2.6
+        # earlier versions read a file that `check_checkpoint` has read with `weights_only`
+        return super()._prepare_subcommand_kwargs(subcommand) | ({"weights_only": True} if safe else {})
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except Exception as error:
+            path = self.config_init[subcommand].get("ckpt_path")
+            if path and not isinstance(error, (UsageError, OSError)) and loading_failed(error):
+                reason = " ".join(str(error).split())[:200]
+                raise UsageError(
+                    f"checkpoint {path} does not fit this run: {type(error).__name__}: {reason}"
+                ) from error
+            raise
+
+    def before_fit(self) -> None:
+        """Say how large the model is: Lightning's table is there for ``--trainer.enable_model_summary true``."""
+        count = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+        if count:  # the head of a probe comes with its data
+            print(f"{type(self.model).__name__}: {count / 1e6:.1f} M parameters")
+
+    def after_fit(self) -> None:
+        """Name the checkpoint, the folder and the next command."""
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        names = {getattr(callback, "best_model_path", "") for callback in self.trainer.checkpoint_callbacks}
+        names |= {getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks}
+        written = sorted((path for name in names if name and (path := Path(name)).is_file()), key=os.path.getmtime)
+        folder = run_directory(self.trainer)
+        if written:
+            last = os.path.relpath(written[-1])
+            print(f"checkpoint: {last}")
+        print(f"log:        {os.path.relpath(folder)}")
+        if written and is_overridden("test_step", self.model):
+            print(f"next:       pcfrl test --config {os.path.relpath(folder / 'config.yaml')} --ckpt_path {last}")
+        elif written:
+            print(f"next:       pcfrl evaluate {last} --data-root DATA, or pcfrl predict {last} FACES")
 
     def before_validate(self) -> None:
         """Leave the files of the training alone."""
-        separate_logs(self.trainer.loggers, "validate")
+        separate_logs(self.trainer, "validate")
 
     def before_test(self) -> None:
         """Leave the files of the training alone."""
-        separate_logs(self.trainer.loggers, "test")
+        separate_logs(self.trainer, "test")
 
     def before_predict(self) -> None:
         """Leave the files of the training alone."""
-        separate_logs(self.trainer.loggers, "predict")
+        separate_logs(self.trainer, "predict")
 
     def _parse_ckpt_path(self) -> None:
         """The command line says what runs: LightningCLI would silently put the checkpoint's settings over it."""
@@ -134,6 +217,58 @@ class TrainingCLI(LightningCLI):
         return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
 
 
+def refusing_key(config: Namespace) -> str:
+    """Dotted key, as on the command line, of the innermost object that cannot be built; empty if all can.
+
+    Two heads have a ``temperature`` each: the message of the class alone would not say which one is wrong.
+    """
+
+    def build(value: Any) -> Any:
+        if isinstance(value, dict) and "class_path" in value:
+            inner = {name: build(argument) for name, argument in (value.get("init_args") or {}).items()}
+            return instantiate_class((), {"class_path": value["class_path"], "init_args": inner})
+        return value
+
+    specs = [item for item in config.items(branches=True) if isinstance(item[1], Namespace) and "class_path" in item[1]]
+    for key, spec in sorted(specs, key=lambda item: -item[0].count(".")):
+        if key.startswith(("model", "data")):
+            try:
+                build(spec.as_dict())
+            except (ValueError, TypeError):
+                return key.replace(".init_args", "")
+    return ""
+
+
+def begin_with(model: L.LightningModule, source: str) -> None:
+    """Give the weights of an encoder to the network of a method."""
+    from pcfrl_lightning.networks.encoder import load_encoder
+
+    network = getattr(model, "network", None)
+    if network is None:
+        raise UsageError(f"{type(model).__name__} has no encoder to begin with: leave --init_from out")
+    try:
+        network.load_state_dict(load_encoder(source).state_dict())
+    except RuntimeError as error:
+        raise UsageError(f"--init_from {source} is of another network: {' '.join(str(error).split())[:200]}") from error
+
+
+class _StageWriter(ExperimentWriter):
+    def _check_log_dir_exists(self) -> None:
+        with suppress(FileNotFoundError):  # of an earlier run of the stage, and no other
+            Path(self.metrics_file_path).unlink()
+
+
+def separate_logs(trainer: L.Trainer, stage: str) -> None:
+    """CSV loggers write ``metrics_<stage>.csv`` and ``hparams_<stage>.yaml``: the log of the training stays.
+
+    Lightning has no option for this.
+    """
+    names = {"NAME_METRICS_FILE": f"metrics_{stage}.csv", "NAME_HPARAMS_FILE": f"hparams_{stage}.yaml"}
+    for logger in trainer.loggers if trainer.is_global_zero else []:
+        if isinstance(logger, CSVLogger):
+            logger._experiment = type("StageWriter", (_StageWriter,), names)(logger.log_dir)
+
+
 def expand_aliases(arguments: list[str]) -> list[str]:
     """Replace the short options (``--baseline X``, ``--checkpoint X``) by the keys they stand for."""
     expanded = []
@@ -145,7 +280,13 @@ def expand_aliases(arguments: list[str]) -> list[str]:
 
 def run(arguments: ArgsType = None) -> TrainingCLI:
     """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
-    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    # known by their short names, such as `--data FaceFolder`
+    import pcfrl_lightning.callbacks
+    import pcfrl_lightning.data
+    import pcfrl_lightning.methods
+    import pcfrl_lightning.probes
+    import pcfrl_lightning.synthetic.module  # noqa: F401
+
     torch.set_float32_matmul_precision("high")
     silence_advertisement()
     for message in EXPECTED_WARNINGS:
@@ -158,6 +299,7 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
         subclass_mode_data=True,
         save_config_callback=SaveConfig,
         save_config_kwargs={"save_to_log_dir": False},
+        trainer_defaults={"enable_model_summary": False},
         seed_everything_default=0,
         args=arguments,
     )

@@ -1,0 +1,46 @@
+"""The configs that ship with the package: ``--config pcfrl:pretrain`` stands for ``configs/pretrain.yaml``."""
+
+from pathlib import Path
+
+from pcfrl_lightning.cli.messages import near
+from pcfrl_lightning.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder at the top
+SCHEME = "pcfrl:"
+
+
+def shipped() -> list[str]:
+    """Names of all configs, such as ``method/pcl``."""
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+
+
+def config_path(value: str) -> str:
+    """The file behind the value of ``--config``; a path (or yaml text) is returned as it is.
+
+    Raises:
+        UsageError: there is no such config or file; names the nearest, or all.
+    """
+    names = shipped()
+    if value.startswith(SCHEME):
+        name = value[len(SCHEME) :].removesuffix(".yaml")
+        if name in names:
+            return str(FOLDER / f"{name}.yaml")
+        raise UsageError(f"--config {value}: no such config{near(name, names)}; there are {', '.join(names)}")
+    if Path(value).suffix in (".yaml", ".yml") and not Path(value).exists():
+        found = near(Path(value).with_suffix("").as_posix().removeprefix("configs/"), names, SCHEME)
+        raise UsageError(f"--config {value} does not exist{found}")
+    return value
+
+
+def with_config_paths(arguments: list[str]) -> list[str]:
+    """A command line in which ``--config`` and ``-c`` name files."""
+    found, previous = [], ""
+    for argument in arguments:
+        name, separator, value = argument.partition("=")
+        if previous in ("--config", "-c"):
+            argument = config_path(argument)
+        elif name == "--config" and separator:
+            argument = f"--config={config_path(value)}"
+        found.append(argument)
+        previous = name if not separator else ""
+    return found
