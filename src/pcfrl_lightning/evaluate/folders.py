@@ -1,6 +1,5 @@
 """Data sets of the tasks under one root folder."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,7 +51,7 @@ def _open(kind: type[FaceData], folder: Path, cropping: Cropper | None, options:
     own = kind(folder, **options)
     if cropping is None or "cropping" in options:
         return Opened(own)
-    if "cropping" not in inspect.signature(kind).parameters:
+    if not hasattr(own, "cropping"):
         return Opened(own, f"{kind.name} has no cropping to choose")
     choices: dict[str, Any] = {**options, "cropping": cropping}
     try:

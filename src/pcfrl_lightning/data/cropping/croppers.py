@@ -19,13 +19,10 @@ class UnsuitableCropping(ValueError):
 
 
 class Cropper(ABC):
-    """Turns a source of images into a source of face crops.
-
-    Attributes:
-        needs_landmarks: whether `apply` needs the landmarks of the release; a data module reads them only then.
-    """
+    """Turns a source of images into a source of face crops."""
 
     needs_landmarks: bool = False
+    """Whether `apply` needs the landmarks of the release; a data module reads them only then."""
 
     @abstractmethod
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
@@ -44,7 +41,16 @@ class NoCrop(Cropper):
         return source
 
 
-class LandmarkCrop(Cropper):
+class _ByLandmarks(Cropper):
+    """Base of the croppings by the landmarks of the release."""
+
+    needs_landmarks = True
+
+    def __init__(self, margin: float = 0.25) -> None:
+        self.margin = _checked(margin)
+
+
+class LandmarkCrop(_ByLandmarks):
     """A square around the landmarks of the release, not turned; black where it leaves the image.
 
     Args:
@@ -55,11 +61,6 @@ class LandmarkCrop(Cropper):
         ValueError: a negative margin.
     """
 
-    needs_landmarks = True
-
-    def __init__(self, margin: float = 0.25) -> None:
-        self.margin = _checked(margin)
-
     def squares(self, landmarks: np.ndarray) -> np.ndarray:
         """Crops (n, 3) = left, top, side in pixels for landmarks (n, L, 2)."""
         return squares(face_boxes(landmarks), self.margin)
@@ -69,7 +70,7 @@ class LandmarkCrop(Cropper):
         return CutSource(source, self.squares(_present(landmarks)), cut)
 
 
-class UprightCrop(Cropper):
+class UprightCrop(_ByLandmarks):
     """A square around the landmarks of the release, turned until eyes and mouth stand upright, for expressions, action
     units, attributes and identity; black where it leaves the image.
 
@@ -81,11 +82,6 @@ class UprightCrop(Cropper):
     Raises:
         ValueError: a negative margin.
     """
-
-    needs_landmarks = True
-
-    def __init__(self, margin: float = 0.25) -> None:
-        self.margin = _checked(margin)
 
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
         """See the base class; raises DataError without landmarks."""

@@ -75,12 +75,8 @@ def upright_angles(points: np.ndarray) -> np.ndarray:
 
 
 def upright_squares(points: np.ndarray, margin: float) -> np.ndarray:
-    """Turned squares (n, 4) float64 = centre x, centre y, side in whole pixels, angle in radians, around faces.
-
-    Args:
-        points: see `upright_angles`.
-        margin: as in `squares`, of the box of the face turned upright.
-    """
+    """Turned squares (n, 4) float64 = centre x, centre y, side in whole pixels, angle in radians, around faces; points
+    as in `upright_angles`, margin as in `squares`, of the box of the face turned upright."""
     angles = upright_angles(points)
     cos, sin = np.cos(angles), np.sin(angles)
     to_image = np.stack([np.stack([cos, -sin], axis=1), np.stack([sin, cos], axis=1)], axis=1)
@@ -90,18 +86,10 @@ def upright_squares(points: np.ndarray, margin: float) -> np.ndarray:
 
 
 def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
-    """The square of an image; what lies outside the image is black.
-
-    Args:
-        image: (H, W, 3) uint8.
-        square: left, top, side in pixels; may reach over the border.
-        name: of the image, for the error.
-
-    Returns:
-        (side, side, 3) uint8.
+    """The square left, top, side of an image (H, W, 3) uint8; what lies outside the image is black.
 
     Raises:
-        CorruptImage: the square does not touch the image or is more than four times its size.
+        CorruptImage: the square does not touch the image or is more than four times its size; names the image.
     """
     left, top, side = (int(value) for value in square)
     height, width = image.shape[:2]
@@ -116,18 +104,11 @@ def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
 
 
 def cut_turned(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
-    """A turned square of an image, upright and in the image's resolution (bilinear); black outside the image.
-
-    Args:
-        image: (H, W, 3) uint8.
-        square: centre x, centre y, side, angle; see `upright_squares`.
-        name: of the image, for the error.
-
-    Returns:
-        (side, side, 3) uint8.
+    """A turned square (see `upright_squares`) of an image (H, W, 3) uint8, upright and in the image's resolution
+    (bilinear); black outside the image.
 
     Raises:
-        CorruptImage: the square does not touch the image or is more than four times its size.
+        CorruptImage: the square does not touch the image or is more than four times its size; names the image.
     """
     import cv2
 

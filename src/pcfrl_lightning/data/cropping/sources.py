@@ -16,25 +16,25 @@ Cutter = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
 """Image (H, W, 3), its crop, its name -> crop (side, side, 3); raises CorruptImage where they do not fit."""
 
 
-class CutSource(ImageSource):
-    """Images cut to one square each.
+class _Wrapped(ImageSource):
+    """Images made of those of another source."""
 
-    Args:
-        source: n images.
-        crops: (n, k) numbers, one row per image.
-        cutter: `crops.cut` or `crops.cut_turned`, what the rows are made for.
-    """
-
-    def __init__(self, source: ImageSource, crops: np.ndarray, cutter: Cutter) -> None:
-        if len(crops) != len(source):
-            raise DataError(f"{len(crops)} crops for {len(source)} images")
-        self.source, self.crops, self.cutter = source, crops, cutter
+    source: ImageSource
 
     def __len__(self) -> int:
         return len(self.source)
 
     def name(self, index: int) -> str:
         return self.source.name(index)
+
+
+class CutSource(_Wrapped):
+    """Images cut to one square each: `crops` (n, k) are the rows that `cutter` (`cut` or `cut_turned`) takes."""
+
+    def __init__(self, source: ImageSource, crops: np.ndarray, cutter: Cutter) -> None:
+        if len(crops) != len(source):
+            raise DataError(f"{len(crops)} crops for {len(source)} images")
+        self.source, self.crops, self.cutter = source, crops, cutter
 
     def read(self, index: int) -> np.ndarray:
         return self.cutter(self.source.read(index), self.crops[index], self.name(index))
@@ -43,25 +43,12 @@ class CutSource(ImageSource):
         return digest([self.source.fingerprint(), hashlib.sha256(self.crops.tobytes()).hexdigest()])
 
 
-class DetectedSource(ImageSource):
-    """Images cut to the face that YuNet finds.
-
-    Args:
-        source: the images.
-        model_path: ONNX file of the detector.
-        margin: added on every side, as a share of the longer side of the detected box.
-        score: least confidence of a detection.
-    """
+class DetectedSource(_Wrapped):
+    """Images cut to the face that YuNet finds; see `YuNetCrop`."""
 
     def __init__(self, source: ImageSource, model_path: Path, margin: float, score: float) -> None:
         self.source, self.model_path, self.margin, self.score = source, model_path, margin, score
         self._local = threading.local()
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, index: int) -> str:
-        return self.source.name(index)
 
     def read(self, index: int) -> np.ndarray:
         image = self.source.read(index)

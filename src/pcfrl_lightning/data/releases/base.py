@@ -89,6 +89,8 @@ class CroppedRelease(Release):
     """
 
     default_cropping: ClassVar[type[Cropper]] = NoCrop
+    no_landmarks: str = ""
+    """Why there are no landmarks to crop by; empty where there are."""
 
     def __init__(self, root: str | Path, cropping: Cropper | None = None, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
@@ -98,7 +100,7 @@ class CroppedRelease(Release):
 
     def unsuitable(self, cropping: Cropper) -> str:
         """Why a cropping does not suit this data set; empty where it does."""
-        return ""
+        return self.no_landmarks if cropping.needs_landmarks else ""
 
     def cut(self, source: ImageSource, landmarks: Any) -> ImageSource:
         """The faces of some images by the chosen cropping."""

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
@@ -27,10 +26,9 @@ class BU3DFE(CroppedRelease):
 
     Args:
         root: folder of the release.
-        cropping: how to cut out the face; `NoCrop` or `YuNetCrop`, as there are no landmarks.
         fold: the fold that is tested, 0..folds-1.
         folds: number of folds, 2 or more.
-        kwargs: see `Release`.
+        kwargs: see `CroppedRelease`; there are no landmarks.
 
     Raises:
         ValueError: fold or folds out of range.
@@ -38,22 +36,17 @@ class BU3DFE(CroppedRelease):
 
     name = "bu3dfe"
     side = 256
+    no_landmarks = "BU-3DFE has no landmarks: use NoCrop or YuNetCrop"
     official: ClassVar = {
         **by_class("train", CLASSES, [360] * 6 + [90]),
         **by_class("test", CLASSES, [40] * 6 + [10]),
     }
 
-    def __init__(
-        self, root: str | Path, cropping: Cropper | None = None, fold: int = 0, folds: int = 10, **kwargs: Any
-    ) -> None:
-        super().__init__(root, cropping, **kwargs)
+    def __init__(self, root: str | Path, fold: int = 0, folds: int = 10, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         if folds < 2 or not 0 <= fold < folds:
             raise ValueError(f"need folds >= 2 and 0 <= fold < folds, got fold {fold} of {folds}")
         self.fold, self.folds = fold, folds
-
-    def unsuitable(self, cropping: Cropper) -> str:
-        """A cropping by landmarks."""
-        return "BU-3DFE has no landmarks: use NoCrop or YuNetCrop" if cropping.needs_landmarks else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The splits `train` and `test`, without a common subject."""

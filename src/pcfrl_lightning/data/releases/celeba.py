@@ -1,7 +1,8 @@
 """CelebA: forty binary attributes of faces."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pcfrl_lightning.data.releases.points import face_points
 from pcfrl_lightning.data.releases.release import find, open_images, require_images
 from pcfrl_lightning.errors import DataError
 
+T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 ATTRIBUTES = 40
 
@@ -33,8 +35,11 @@ class CelebA(CroppedRelease):
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train`, `val` and `test` of `list_eval_partition.txt`."""
-        partition = _read_column(self._list("list_eval_partition.txt"), 0, 2)
-        attributes, titles = _read_attributes(self._list("list_attr_celeba.txt"))
+        partition, _ = _read(self._list("list_eval_partition.txt"), 2, lambda row: (row, row.integer(1, 0, 2)))
+        listing = self._list("list_attr_celeba.txt")
+        attributes, titles = _read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
+        if len(titles) != ATTRIBUTES:
+            raise DataError(f"{listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again")
         release = open_images(
             self.root,
             ["img_align_celeba", "Img/img_align_celeba"],
@@ -42,12 +47,12 @@ class CelebA(CroppedRelease):
         )
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
         try:
-            identities = _read_column(self._list("identity_CelebA.txt"), 1, 10**6)
+            identities, _ = _read(self._list("identity_CelebA.txt"), 2, lambda row: row.integer(1, 1, 10**6))
         except FileNotFoundError:
             identities = None
         points = None
         if self.cropping.needs_landmarks:
-            points = _read_landmarks(self._list("list_landmarks_align_celeba.txt"))
+            points, _ = _read(self._list("list_landmarks_align_celeba.txt"), 11, _points, (1, 10))
         tables = {"attributes": attributes, "identity": identities, "landmarks": points}
         splits = {}
         for code, split in enumerate(SPLITS):
@@ -56,9 +61,9 @@ class CelebA(CroppedRelease):
                 absent = [name for name in images if table is not None and name not in table]
                 if absent:
                     raise DataError(f"{self.root}: {len(absent)} images have no {what}, the first is {absent[0]}")
-            labels: dict[str, object] = {"attributes": np.array([attributes[name] for name in images], np.float32)}
+            labels: dict[str, Any] = {"attributes": np.array([attributes[name] for name in images], np.float32)}
             if identities is not None:
-                labels["identity"] = [identities[name][1] for name in images]
+                labels["identity"] = [identities[name] for name in images]
             if images:
                 splits[split] = self.faces(
                     split,
@@ -73,43 +78,29 @@ class CelebA(CroppedRelease):
         return find(self.root, [file, f"Eval/{file}", f"Anno/{file}"], file)
 
 
-def _read_column(path: Path, low: int, high: int) -> dict[str, tuple[Row, int]]:
-    """Image name to its line and integer."""
-    result, once = {}, Once()
-    for row in read_rows(path):
-        row.expect(2)
-        result[once.add(row, row.relative(0))] = (row, row.integer(1, low, high))
-    return result
-
-
-def _read_landmarks(path: Path) -> dict[str, np.ndarray]:
-    """Five points (5, 2) by image name, from ten numbers x, y per line below the header."""
-    result, once = {}, Once()
-    for row in read_rows(path):
-        if len(row) == 11:
-            points = face_points([row.number_at(i) for i in range(1, 11)], FIVE_POINTS, row)
-            result[once.add(row, row.relative(0))] = points
-        elif result:
-            row.expect(11)
-    return result
-
-
-def _read_attributes(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Attributes 0/1 by image name, and their names: a line with the count, a line with the names, then +-1 per
-    image."""
-    attributes: dict[str, np.ndarray] = {}
-    names: list[str] = []
+def _read(
+    path: Path, fields: int, convert: Callable[[Row], T], headers: tuple[int, ...] = ()
+) -> tuple[dict[str, T], list[str]]:
+    """What `convert` makes of the line of each image, and the titles: of the header lines, which have `headers` fields,
+    the last."""
+    result: dict[str, T] = {}
+    titles: list[str] = []
     once = Once()
     for row in read_rows(path):
-        if len(row) == 1 and not names:
+        if len(row) in headers:
+            titles, headers = row.fields, headers[headers.index(len(row)) + 1 :]
             continue
-        if not names:
-            row.expect(ATTRIBUTES)
-            names = row.fields
-            continue
-        row.expect(ATTRIBUTES + 1)
-        values = np.array([row.integer(i, -1, 1) for i in range(1, ATTRIBUTES + 1)], np.int8)
-        if not values.all():
-            row.fail("an attribute is 0; expected -1 or 1")
-        attributes[once.add(row, row.relative(0))] = values > 0
-    return attributes, names
+        row.expect(fields)
+        result[once.add(row, row.relative(0))] = convert(row)
+    return result, titles
+
+
+def _attributes(row: Row) -> np.ndarray:
+    values = np.array([row.integer(i, -1, 1) for i in range(1, ATTRIBUTES + 1)], np.int8)
+    if not values.all():
+        row.fail("an attribute is 0; expected -1 or 1")
+    return values > 0
+
+
+def _points(row: Row) -> np.ndarray:
+    return face_points([row.number_at(i) for i in range(1, 11)], FIVE_POINTS, row)

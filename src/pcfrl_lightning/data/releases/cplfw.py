@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import TextPath, read_rows
@@ -23,26 +22,20 @@ class CPLFW(CroppedRelease):
     Args:
         root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip of its name,
             with the landmark files of `images` in it).
-        cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` read `images/<name>_5loc_attri.txt` and
-            need `folder: images`.
         folder: `images` or `aligned images`.
-        kwargs: see `Release`.
+        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` read `images/<name>_5loc_attri.txt` and need
+            `folder: images`.
     """
 
     name = "cplfw"
     side = 128
     official = official_pairs(None)
 
-    def __init__(
-        self, root: str | Path, cropping: Cropper | None = None, folder: str = "aligned images", **kwargs: Any
-    ) -> None:
+    def __init__(self, root: str | Path, folder: str = "aligned images", **kwargs: Any) -> None:
+        if folder != "images":
+            self.no_landmarks = f"CPLFW has landmarks for folder 'images' only, not for {folder!r}"
+        super().__init__(root, **kwargs)
         self.folder = folder
-        super().__init__(root, cropping, **kwargs)
-
-    def unsuitable(self, cropping: Cropper) -> str:
-        """A cropping by landmarks with another folder than `images`."""
-        alone = cropping.needs_landmarks and self.folder != "images"
-        return f"CPLFW has landmarks for folder 'images' only, not for {self.folder!r}" if alone else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""

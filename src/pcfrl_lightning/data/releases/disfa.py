@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.images.video import extract_frames
@@ -48,8 +47,6 @@ class DISFA(CroppedRelease):
     Args:
         root: the release.
         fold: 1, 2, 3 or None.
-        cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` read the 66 points under
-            `Landmark_Points`.
         camera: take the frames of these videos, `left` or `right`, and no frames that are there already; default: the
             frames that are there, else the left videos.
         frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
@@ -57,7 +54,7 @@ class DISFA(CroppedRelease):
         cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
         subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
             fewer subjects or folds is not the figure that is reported for DISFA.
-        kwargs: see `Release`.
+        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` read the 66 points under `Landmark_Points`.
 
     Raises:
         ValueError: another fold or camera, or camera and frames together.
@@ -73,14 +70,13 @@ class DISFA(CroppedRelease):
         self,
         root: str | Path,
         fold: int | None = None,
-        cropping: Cropper | None = None,
         camera: Literal["left", "right"] | None = None,
         frames: str | None = None,
         cache: str | Path | None = None,
         subjects: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(root, cropping, **kwargs)
+        super().__init__(root, **kwargs)
         if fold not in (None, 1, 2, 3):
             raise ValueError(f"fold must be 1, 2, 3 or null for all frames, got {fold}")
         if camera not in (None, *_VIDEO_FOLDERS):

@@ -63,15 +63,8 @@ def _read_unit(path: Path) -> dict[int, int]:
 
 
 def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection[int]], what: str) -> int:
-    """Whether the files of frames are numbered from 0 or from 1, told by all subjects together.
-
-    Args:
-        found: numbers of the files of each subject.
-        labelled: labelled frames, from 0, of each subject in the same order.
-        what: the files are, for the message.
-
-    Returns:
-        0 where a subject has a file 0; 1 where none has one and a subject has a file behind its last label.
+    """Whether files are numbered from 0 (a subject has a file 0) or from 1 (none has one, and one has a file behind its
+    last label), told by the numbers of the files and the labelled frames, from 0, of all subjects in one order.
 
     Raises:
         DataError: neither holds, or both: the labels could be shifted by one.

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Row, read_rows
 from pcfrl_lightning.data.releases.base import CroppedRelease
@@ -22,31 +21,20 @@ class LFW(CroppedRelease):
 
     Args:
         root: folder that holds the image folder (or zip archives of it) and the pair list.
-        cropping: how to cut out the face; the release has no landmarks, so `NoCrop` or `YuNetCrop`.
         images: image folder or pattern of zip archives relative to the root, and nothing else is looked for; default:
             the first that exists of `FOLDERS`, then of `ARCHIVES`.
         pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
-        kwargs: see `Release`.
+        kwargs: see `CroppedRelease`; there are no landmarks.
     """
 
     name = "lfw"
     side = 128
+    no_landmarks = "LFW has no landmarks: use NoCrop or YuNetCrop"
     official = official_pairs(7701)
 
-    def __init__(
-        self,
-        root: str | Path,
-        cropping: Cropper | None = None,
-        images: str | None = None,
-        pairs: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(root, cropping, **kwargs)
+    def __init__(self, root: str | Path, images: str | None = None, pairs: str | None = None, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.images, self.pairs = images, pairs
-
-    def unsuitable(self, cropping: Cropper) -> str:
-        """A cropping by landmarks."""
-        return "LFW has no landmarks: use NoCrop or YuNetCrop" if cropping.needs_landmarks else ""
 
     def build(self) -> dict[str, FaceSet]:
         """The split `test`."""

@@ -34,14 +34,7 @@ def pair_set(
 ) -> FaceSet:
     """The split `test` of the images that the pairs name, each once and sorted by name, with the pairs as row numbers.
 
-    Args:
-        data: the data set.
-        pairs: of the list, in its order.
-        images: of the release.
-        landmarks: image names to landmarks (n, L, 2), where the release has any.
-
-    Raises:
-        MissingImages: a pair names an image that is not there.
+    `landmarks` gives those (n, L, 2) of some images, where the release has any.  Raises MissingImages.
     """
     wanted = (named for pair in pairs for named in ((pair.row, pair.first), (pair.second_row, pair.second)))
     require_images(images, wanted)
@@ -55,10 +48,10 @@ def pair_set(
         {"identity": [number_of[person] for person in persons]},
         landmarks=(lambda: landmarks(names)) if landmarks else None,
         pairs=Pairs(
-            torch.tensor([row_of[pair.first] for pair in pairs], dtype=torch.long),
-            torch.tensor([row_of[pair.second] for pair in pairs], dtype=torch.long),
-            torch.tensor([pair.same for pair in pairs], dtype=torch.bool),
-            torch.tensor([pair.fold for pair in pairs], dtype=torch.long),
+            torch.tensor([row_of[pair.first] for pair in pairs]),
+            torch.tensor([row_of[pair.second] for pair in pairs]),
+            torch.tensor([pair.same for pair in pairs]),
+            torch.tensor([pair.fold for pair in pairs]),
         ),
     )
 

@@ -18,7 +18,7 @@ from pcfrl_lightning.errors import DataError
 _MOST_POSES = 10**4
 
 
-class _TwoLists(Release):
+class TwoLists(Release):
     """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds.
 
     Args:
@@ -61,31 +61,21 @@ class _TwoLists(Release):
         """Labels by name, one row per line; `model` is the first line of the train list."""
 
 
-class ListedExpressions(_TwoLists):
+class ListedExpressions(TwoLists):
     """`<path> <label>` per line (RAF-DB, FER-2013), the path with blanks or without; label `expression`.
 
     Args:
         root: folder that the paths are relative to.
-        train_list: list of the train split, absolute or relative to the root.
-        test_list: list of the test split.
         classes: number of classes.
         first_label: number of the first class in the lists: 0, or 1 for lists in RAF-DB's own numbers.
-        kwargs: see `Release`.
+        kwargs: see `TwoLists`.
     """
 
     name = "listed-expressions"
     columns: ClassVar[int | None] = 2
 
-    def __init__(
-        self,
-        root: str | Path,
-        train_list: str | Path = "train_list.txt",
-        test_list: str | Path = "test_list.txt",
-        classes: int = 7,
-        first_label: int = 0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(root, train_list, test_list, **kwargs)
+    def __init__(self, root: str | Path, classes: int = 7, first_label: int = 0, **kwargs: Any) -> None:
+        super().__init__(root, **kwargs)
         self.classes, self.first_label = classes, first_label
 
     def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
@@ -93,9 +83,9 @@ class ListedExpressions(_TwoLists):
         return {"expression": [row.integer(1, first, last) - first for row in rows]}
 
 
-class ListedActionUnits(_TwoLists):
+class ListedActionUnits(TwoLists):
     """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists;
-    label `action_units`.  Arguments: see `ListedExpressions`."""
+    label `action_units`.  Arguments: see `TwoLists`."""
 
     name = "listed-action-units"
     separator: ClassVar[str | None] = ","
@@ -109,11 +99,11 @@ class ListedActionUnits(_TwoLists):
         return {"action_units": torch.tensor(values, dtype=torch.float32)}
 
 
-class BU3DFERendered(_TwoLists):
+class BU3DFERendered(TwoLists):
     """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` (0..6) and
     `pose_class`.
 
-    The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `ListedExpressions`.
+    The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `TwoLists`.
     """
 
     name = "bu3dfe-rendered"

@@ -55,17 +55,10 @@ def face_points(values: Any, count: int, where: object) -> np.ndarray:
 def read_point_files(
     folder: TextPath, files: Sequence[str], count: int, found: Container[str] | None = None, lines: int | None = None
 ) -> np.ndarray:
-    """Landmarks (n, count, 2) of text files with a line `x y` per point; zeros for a missing file.
-
-    Args:
-        folder: that holds them, on disk or in an archive.
-        files: their names.
-        count: points per file.
-        found: see `require_companions`.
-        lines: read so many lines of each file; None: all.
+    """Landmarks (n, count, 2) of text files with a line `x y` per point; `lines`: how many are read (None: all).
 
     Raises:
-        MissingLabels: a file is absent, see `require_companions`.
+        MissingLabels: a file is absent, see `require_companions`; its landmarks are zeros where that is collected.
         DataError: not `count` points of a face; names file and line.
     """
     result = np.zeros((len(files), count, 2), np.float32)

@@ -4,7 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pcfrl_lightning.data.cropping.croppers import Cropper
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, read_rows
@@ -29,10 +28,9 @@ class RAFDB(CroppedRelease):
 
     Args:
         root: the release, or the folder that holds `basic`.
-        cropping: how to cut out the face.  `UprightCrop` and `LandmarkCrop` need `images: original` and read the
-            five points of `Annotation/manual/<name>_manu_attri.txt`.
         images: `aligned` (100x100, aligned by the authors) or `original`.
-        kwargs: see `Release`.
+        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` need `images: original` and read the five points
+            of `Annotation/manual/<name>_manu_attri.txt`.
     """
 
     name = "rafdb"
@@ -44,20 +42,11 @@ class RAFDB(CroppedRelease):
         **by_class("test", _BASIC, [329, 74, 160, 1185, 478, 162, 680]),
     }
 
-    def __init__(
-        self,
-        root: str | Path,
-        cropping: Cropper | None = None,
-        images: Literal["aligned", "original"] = "aligned",
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, root: str | Path, images: Literal["aligned", "original"] = "aligned", **kwargs: Any) -> None:
+        if images == "aligned":
+            self.no_landmarks = "the aligned images of RAF-DB have no landmarks: use images=original or NoCrop"
+        super().__init__(root, **kwargs)
         self.images = images
-        super().__init__(root, cropping, **kwargs)
-
-    def unsuitable(self, cropping: Cropper) -> str:
-        """A cropping by landmarks with the aligned images."""
-        alone = cropping.needs_landmarks and self.images == "aligned"
-        return "the aligned images of RAF-DB have no landmarks: use images=original or NoCrop" if alone else ""
 
     def build(self) -> dict[str, FaceSet]:
         """Splits `train` and `test`, by the prefix of the names."""

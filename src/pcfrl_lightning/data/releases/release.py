@@ -14,12 +14,7 @@ _SHOWN = 3
 
 
 class MissingFiles(DataError):
-    """Files that a release should have are not on disk.
-
-    Args:
-        message: says which, where, and how many.
-        names: all missing names.
-    """
+    """Files that a release should have are not on disk; `names` holds all of them."""
 
     def __init__(self, message: str, names: Sequence[str]) -> None:
         super().__init__(message)
@@ -39,8 +34,7 @@ _COLLECTED: ContextVar[list[MissingFiles] | None] = ContextVar("missing files", 
 
 @contextmanager
 def missing_collected() -> Iterator[list[MissingFiles]]:
-    """Inside, missing files are appended to the list that this yields instead of being raised, so that one run finds
-    those of all splits.
+    """Inside, missing files are appended to the list that this yields instead of being raised: one run finds all.
 
     The sets of a `build` inside keep the rows of missing images that a list names; an image without label file, or a
     label file without image, has no row.
@@ -69,11 +63,7 @@ def inside(root: Path, relative: str) -> Path | None:
 
 
 def find(root: Path, candidates: Sequence[str], what: str) -> Path:
-    """The first of `candidates` (relative to root) that exists, see `inside`.
-
-    Raises:
-        FileNotFoundError: none does; the message lists all of them.
-    """
+    """The first of `candidates` (relative to root, see `inside`) that exists; a FileNotFoundError lists them."""
     for candidate in candidates:
         if found := inside(root, candidate):
             return found
@@ -81,11 +71,7 @@ def find(root: Path, candidates: Sequence[str], what: str) -> Path:
 
 
 class FolderImages:
-    """Images below a folder, named relative to it; directories are listed when they are first asked about.
-
-    Args:
-        folder: the image folder.
-    """
+    """Images below a folder, named relative to it; directories are listed when they are first asked about."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -151,13 +137,7 @@ ReleaseImages = FolderImages | ZipImages
 def open_images(
     root: Path, folders: Sequence[str], archives: Sequence[str] = (), wrappers: Sequence[str] | None = None
 ) -> ReleaseImages:
-    """The first image folder that exists, else the archives of the first pattern that matches any.
-
-    Args:
-        root: of the data set.
-        folders: candidates relative to the root, see `inside`.
-        archives: file patterns of zip archives relative to the root, such as `lfw_a_*.zip`.
-        wrappers: see `ZipImages`; default: the names of the folders.
+    """The first of `folders` that exists (see `inside`), else the archives of the first pattern that matches any.
 
     Raises:
         FileNotFoundError: nothing found; the message lists the candidates.
@@ -175,8 +155,7 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str
     """Check that every image exists that a list line or a label file stands for.
 
     Raises:
-        MissingImages: names the first missing image with its line or label file, how many there are and where they were
-            looked for; see `missing_collected`.
+        MissingImages: names the first with its line or label file, how many there are and where they were looked for.
     """
     missing = [(where, name) for where, name in wanted if name not in images]
     if missing:
@@ -189,19 +168,13 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str
 def require_companions(
     folder: TextPath, names: Sequence[str], what: str, found: Container[str] | None = None
 ) -> list[bool]:
-    """Check that the label files of the images exist, all of them before any is read.
-
-    Args:
-        folder: that holds them.
-        names: expected files, relative to the folder.
-        what: they are, in the plural, such as `.mat files`.
-        found: names of the files there are; default: those on disk below the folder.
+    """Check that label files exist (in `found`, else on disk below the folder), all of them before any is read.
 
     Returns:
         Which of them exist: all, except inside `missing_collected`.
 
     Raises:
-        MissingLabels: names the folder, the number of missing files and the first few; see `missing_collected`.
+        MissingLabels: names the folder, the number of missing files and the first few.
     """
     files = FolderImages(Path(str(folder))) if found is None else found
     present = [name in files for name in names]
@@ -214,21 +187,15 @@ def require_companions(
 
 
 def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str], suffix: str) -> list[str]:
-    """Check that every image has its label file beside it and every label file its image.
-
-    Args:
-        folder: that the names are relative to.
-        images: found on disk.
-        labels: label files found on disk, each with the name that its image has in the official release.
-        suffix: of label files, such as `.mat`.
+    """Check that every image has its label file beside it, and every label file (with the name of its image in the
+    official release) its image.
 
     Returns:
         The images that have a label file: all, except inside `missing_collected`.
 
     Raises:
         DataError: two images have one stem.
-        MissingImages: a label file has no image of its stem.
-        MissingLabels: an image has no label file.
+        MissingFiles: a label file has no image of its stem, or an image has no label file.
     """
     stems: dict[str, str] = {}
     for image in images:
