@@ -22,7 +22,7 @@ from pcfrl_lightning.cli.bench import positive
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.probes import ActionUnitProbe, ExpressionProbe, LinearProbe
+from pcfrl_lightning.probes import ActionUnitProbe, ExpressionProbe, Probe
 
 RATES = (1e-4, 1e-3, 1e-2)
 CLASSES, UNITS, FOLDS = 7, 8, 3
@@ -113,14 +113,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Sizes in bytes, times in seconds; ``peak_memory_bytes`` is the process's peak resident memory."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         kind = ActionUnitProbe if options.task == "action-units" else ExpressionProbe
-        probe: LinearProbe = kind(
+        probe: Probe = kind(
             baseline="random",
             image_size=SIDE,
             lr=list(RATES),
             cache_dir=str(Path(folder) / "features"),
             memory_gb=options.memory_gb,
         )
-        probe._extractor = NumberedFeatures(options.dim)  # in place of the network that `baseline` would build
+        probe.source.extractor = NumberedFeatures(options.dim)  # in place of the network that `baseline` would build
         data = NumberedFaces(options.task, options.rows)
         trainer = L.Trainer(
             accelerator="cpu",
@@ -134,11 +134,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         started = time.perf_counter()
         trainer.fit(probe, datamodule=data)
         total = time.perf_counter() - started
-        table = probe.table(data.splits["test" if options.task == "action-units" else "train"])
+        table = probe.source.table(data.splits["test" if options.task == "action-units" else "train"])
         return {
             "table_bytes": table.nbytes,
             "streamed": table.nbytes > options.memory_gb * 1e9,
-            "extraction_seconds": probe.extraction_seconds,
+            "extraction_seconds": probe.source.seconds,
             "fit_seconds": probe.fit_seconds,
             "seconds_per_epoch": probe.fit_seconds / options.epochs,
             "total_seconds": total,

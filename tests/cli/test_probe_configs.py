@@ -21,8 +21,9 @@ def layers(name):
 @pytest.mark.parametrize("name", LAYERED)
 def test_config_builds_probe_and_data(pcfrl, name):
     """The first thing amiss is the absent folder."""
+    label = ["--model.label=emotion"] if name == "labelled" else []
     with pytest.raises((FileNotFoundError, DataError), match="nowhere"):
-        pcfrl("fit", *layers(name), "--data.root=nowhere", "--baseline=pixels", *SMALL)
+        pcfrl("fit", *layers(name), "--data.root=nowhere", "--baseline=pixels", *SMALL, *label)
 
 
 def test_an_alignment_is_known_by_the_name_of_its_class(pcfrl):

@@ -125,14 +125,14 @@ def test_real_head_pose_samples_through_the_whole_path(checkpoint, shared_data, 
 class BrokenProbe(ExpressionProbe):
     """A probe with a defect, whose message looks like the markup of a table."""
 
-    def loss(self, outputs, targets):
+    def training_step(self, batch, batch_idx):
         raise RuntimeError("[/red] shapes cannot be multiplied\nmore")
 
 
 class InterruptedProbe(ExpressionProbe):
     """Somebody presses Ctrl-C while it trains."""
 
-    def loss(self, outputs, targets):
+    def training_step(self, batch, batch_idx):
         raise KeyboardInterrupt
 
 

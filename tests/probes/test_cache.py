@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 import warnings
 
 import numpy as np
@@ -13,10 +12,12 @@ import pytest
 import torch
 
 from pcfrl_lightning.data.images.sources import ArraySource
+from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.probes.features.extract import NetworkFeatures
+from pcfrl_lightning.networks.encoder import load_encoder
+from pcfrl_lightning.probes.features.extract import EncoderFeatures
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
-from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
+from pcfrl_lightning.probes.features.store import FeatureFile, cached_features
 
 
 class Counting(PixelFeatures):
@@ -40,8 +41,8 @@ def split(faces):
 
 
 def extract(split, folder, extractor=None, **options):
-    options = {"image_size": 16, "batch_size": 4, "shard_rows": 10, "progress": False} | options
-    return cached_features(extractor or Counting(), split, ["pixels"], cache_dir=folder, **options)["pixels"]
+    options = {"image_size": 16, "batch_size": 4, "chunk_rows": 10, "progress": False} | options
+    return cached_features(extractor or Counting(), split, ["pixels"], cache_dir=folder, **options)
 
 
 def direct(split):
@@ -57,24 +58,36 @@ def test_rows_equal_a_direct_computation_and_are_computed_once(split, tmp_path):
     assert torch.equal(table.gather(rows), direct(split)[rows])
     extract(split, tmp_path)
     assert Counting.seen == 23
-    assert sorted(p.suffix for p in next(tmp_path.iterdir()).iterdir()) == [".json", ".npy", ".npy", ".npy"]
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".npy"]
 
 
-def test_one_pass_gives_all_features_of_a_network(faces, checkpoint, tmp_path):
+def test_one_pass_gives_all_features_of_a_network(faces, checkpoint, tmp_path, monkeypatch):
     split = faces("tiny/test", {"expression": torch.zeros(5, dtype=torch.long)})
-    extractor = NetworkFeatures(checkpoint)
-    tables = cached_features(
-        extractor, split, ["f_s", "f_f", "f_p"], image_size=32, cache_dir=tmp_path, batch_size=2, progress=False
-    )
-    both = FeatureTable.side_by_side([tables["f_f"], tables["f_p"]])
-    assert both.dim == sum(extractor.dim(32)[name] for name in ("f_f", "f_p"))
-    from pcfrl_lightning.data.loaders import fit_square
+    extractor = EncoderFeatures(load_encoder(checkpoint))
+    calls = []
+    monkeypatch.setattr(EncoderFeatures, "__call__", counted(EncoderFeatures.__call__, calls))
 
+    def table(*names):
+        options = {"image_size": 32, "cache_dir": tmp_path, "batch_size": 2, "progress": False}
+        return cached_features(extractor, split, names, **options)
+
+    three = table("f_s", "f_f", "f_p")
+    assert calls == [2, 2, 1]
     images = torch.from_numpy(np.stack([fit_square(split.image(i), 32) for i in range(5)])).permute(0, 3, 1, 2)
-    expected = extractor(images)
-    torch.testing.assert_close(tables["f_s"].load(), expected["f_s"], atol=1e-5, rtol=1e-4)
-    joined = torch.cat([expected["f_f"], expected["f_p"]], 1)
+    expected = extractor.encoder.features(images)
+    torch.testing.assert_close(three.load(), torch.cat([*expected.values()], 1), atol=1e-5, rtol=1e-4)
+    both = table("f_p", "f_f")  # of the same pass
+    assert calls == [2, 2, 1]
+    joined = torch.cat([expected["f_p"], expected["f_f"]], 1)
     torch.testing.assert_close(both.gather(torch.tensor([4, 1])), joined[[4, 1]], atol=1e-5, rtol=1e-4)
+
+
+def counted(function, calls):
+    def call(self, images):
+        calls.append(len(images))
+        return function(self, images)
+
+    return call
 
 
 def test_key_follows_images_size_type_and_extractor_but_not_labels(split, faces, tmp_path):
@@ -88,7 +101,7 @@ def test_key_follows_images_size_type_and_extractor_but_not_labels(split, faces,
     other = faces("tiny/test", {"expression": torch.zeros(23, dtype=torch.long)}, seed=1)
     extract(other, tmp_path)
     assert Counting.seen == 92
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.glob("*.npy"))) == 4
 
 
 def test_float16_is_rounding_only_and_overflow_is_refused(split, tmp_path):
@@ -105,28 +118,38 @@ def test_float16_is_rounding_only_and_overflow_is_refused(split, tmp_path):
             extract(split, tmp_path, Huge(), dtype="float16")
 
 
-def test_damaged_shard_is_found_and_extracted_again(split, tmp_path):
+def test_a_file_cut_short_is_extracted_again(split, tmp_path):
     extract(split, tmp_path)
-    shard = next(tmp_path.glob("*/00001.npy"))
-    content = bytearray(shard.read_bytes())
-    content[-1] ^= 1
-    shard.write_bytes(bytes(content))
+    (path,) = tmp_path.glob("*.npy")
+    os.truncate(path, path.stat().st_size - 100)
     Counting.seen = 0
-    with pytest.warns(UserWarning, match=r"00001\.npy are damaged"):
-        table = extract(split, tmp_path)
-    assert Counting.seen == 10
+    table = extract(split, tmp_path)
+    assert Counting.seen == 23
     assert torch.equal(table.load(), direct(split))
 
 
-def test_shard_without_manifest_entry_is_not_believed(split, tmp_path):
+@pytest.mark.parametrize("content", ["{ broken", "{}", "[]", '{"rows": 23}', '{"rows": "x", "bytes": 1}'])
+def test_rows_without_a_note_are_not_believed(split, tmp_path, content):
     extract(split, tmp_path)
-    next(tmp_path.glob("*/manifest.json")).write_text("{ broken")
+    next(tmp_path.glob("*.json")).write_text(content)
     Counting.seen = 0
     extract(split, tmp_path)
     assert Counting.seen == 23
 
 
-def test_killed_extraction_resumes_behind_the_last_shard(split, tmp_path):
+def test_a_second_process_does_not_undo_the_first(split, tmp_path):
+    """Both begin with nothing; what one has written stays while the other writes the same."""
+    first, second = (FeatureFile(tmp_path / "f.npy", {}) for _ in range(2))
+    values = np.arange(12, dtype=np.float32).reshape(6, 2)
+    first.write(0, values[:4], 6)
+    second.write(0, values[:2], 6)
+    assert FeatureFile(tmp_path / "f.npy", {}).rows == 2  # the lower claim
+    first.write(4, values[4:], 6)
+    assert FeatureFile(tmp_path / "f.npy", {}).rows == 6
+    assert np.array_equal(np.load(tmp_path / "f.npy"), values)
+
+
+def test_killed_extraction_resumes_behind_the_last_chunk(split, tmp_path):
     np.save(tmp_path / "images.npy", split.source.array)
     script = tmp_path / "extract.py"
     script.write_text(
@@ -146,13 +169,13 @@ def test_killed_extraction_resumes_behind_the_last_shard(split, tmp_path):
                 def __call__(self, images):
                     Slow.seen += len(images)
                     if Slow.seen > 13:
-                        print("in the second shard", flush=True)
+                        print("in the second chunk", flush=True)
                         time.sleep(60)
                     return super().__call__(images)
 
             faces = FaceSet(ArraySource(np.load(sys.argv[1])), name="tiny/test")
             cached_features(Slow(), faces, ["pixels"], image_size=16, cache_dir=sys.argv[2], batch_size=4,
-                            shard_rows=10, progress=False)
+                            chunk_rows=10, progress=False)
             """
         )
     )
@@ -160,22 +183,12 @@ def test_killed_extraction_resumes_behind_the_last_shard(split, tmp_path):
     command = [sys.executable, str(script), str(tmp_path / "images.npy"), str(folder)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline().strip() == "in the second shard"
+    assert process.stdout.readline().strip() == "in the second chunk"
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert len(list(folder.glob("*/*.npy"))) == 1
     table = extract(split, folder)
-    assert Counting.seen == 13
+    assert Counting.seen == 11  # the first chunk was three batches
     assert torch.equal(table.load(), direct(split))
-
-
-def test_stale_leftovers_of_a_kill_are_removed(split, tmp_path):
-    extract(split, tmp_path)
-    leftover = next(tmp_path.iterdir()) / "00000.npy.1.part"
-    leftover.write_bytes(b"half a shard")
-    os.utime(leftover, (time.time() - 7200,) * 2)
-    extract(split, tmp_path)
-    assert not leftover.exists()
 
 
 def test_unreadable_image_names_split_and_row(split, tmp_path):
@@ -197,7 +210,7 @@ def test_full_disk_is_refused_beforehand(split, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataError, match="another cache_dir or use cache_dtype: float16"):
         extract(split, tmp_path)
-    assert Counting.seen == 0
+    assert Counting.seen == 4  # the first batch tells how long a row is
 
 
 def test_small_images_are_not_enlarged_for_baselines(split, tmp_path):

@@ -9,6 +9,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes import ExpressionProbe
+from pcfrl_lightning.probes.results import blocks
 
 CLASSES = ["angry", "happy", "sad"]
 
@@ -66,13 +67,14 @@ def test_fit_and_test_write_results(splits, options, tiny_data, trainer, tmp_pat
 
 def test_metrics_equal_scikit_learn(options):
     torch.manual_seed(0)
-    outputs, labels = torch.randn(200, 5), torch.randint(0, 5, (200,))
+    outputs, labels = torch.randn(200, 6), torch.randint(0, 5, (200,))
+    outputs[:, 5] = -9  # a class that does not occur
     predicted = outputs.argmax(1)
-    found = ExpressionProbe(**options).metrics(outputs, {"label": labels})
+    found = ExpressionProbe(**options).task.metrics(outputs, {"label": labels})
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    assert found["class_accuracy"] == pytest.approx(recall_score(labels, predicted, average=None).tolist())
-    assert found["confusion"] == confusion_matrix(labels, predicted).tolist()
+    assert found["class_accuracy"][:5] == pytest.approx(recall_score(labels, predicted, average=None).tolist())
+    assert found["confusion"] == confusion_matrix(labels, predicted, labels=range(6)).tolist()
 
 
 def test_several_learning_rates_equal_separate_runs(splits, options, tiny_data, trainer):
@@ -81,14 +83,16 @@ def test_several_learning_rates_equal_separate_runs(splits, options, tiny_data, 
     for i, rate in enumerate([1e-2, 1e-3]):
         alone = ExpressionProbe(**options, lr=rate)
         trainer(3).fit(alone, tiny_data(splits()))
-        torch.testing.assert_close(together.head.weights[i], alone.head.weights[0], atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(
+            together.heads.f_s.head.weights[i], alone.heads.f_s.head.weights[0], atol=1e-6, rtol=1e-4
+        )
 
 
 def test_training_equals_a_plain_loop(splits, options, tiny_data, trainer):
     probe, data = ExpressionProbe(**options, lr=1e-2), tiny_data(splits())
     runner = trainer(4)
     runner.fit(probe, data)
-    table = probe.table(data.splits["train"]).load()
+    table = probe.source.table(data.splits["train"]).load()
     labels = data.splits["train"].labels["expression"]
     linear = torch.nn.Linear(table.shape[1], 3)
     linear.weight.data = torch.randn(3, table.shape[1], generator=torch.Generator().manual_seed(0)) * 0.01
@@ -103,7 +107,7 @@ def test_training_equals_a_plain_loop(splits, options, tiny_data, trainer):
             loss.backward()
             optimizer.step()
         schedule.step()
-    torch.testing.assert_close(probe.head.weights[0][0], linear.weight, atol=1e-5, rtol=1e-3)
+    torch.testing.assert_close(probe.heads.f_s.head.weights[0][0], linear.weight, atol=1e-5, rtol=1e-3)
 
 
 def test_checkpoint_alone_restores_the_heads_and_test_agrees(splits, options, tiny_data, trainer, tmp_path):
@@ -132,9 +136,9 @@ def test_resume_equals_an_uninterrupted_run(splits, options, tiny_data, trainer,
     trainer(4, callbacks=[keep], enable_checkpointing=True).fit(whole, tiny_data(splits()))
     resumed = ExpressionProbe(**options)
     trainer(4).fit(resumed, tiny_data(splits()), ckpt_path=tmp_path / "keep" / "epoch=1.ckpt")
-    assert torch.equal(resumed.head.weights[0], whole.head.weights[0])
+    assert torch.equal(resumed.heads.f_s.head.weights[0], whole.heads.f_s.head.weights[0])
     assert int(resumed.epochs_done) == 4
-    assert torch.equal(resumed.best_scores, whole.best_scores)
+    assert torch.equal(resumed.heads.f_s.best_scores, whole.heads.f_s.best_scores)
 
 
 def poisoned(splits):
@@ -176,7 +180,7 @@ def test_without_val_split_a_part_of_training_chooses_and_the_head_loses_nothing
     assert alone.results["best_epoch"] is None
     assert alone.results["metrics"]["best"] is None
     # the reported head is the one that is trained on everything
-    torch.testing.assert_close(chosen.head.weights[0][0], alone.head.weights[0][0])
+    torch.testing.assert_close(chosen.heads.f_s.head.weights[0][0], alone.heads.f_s.head.weights[0][0])
     assert chosen.results["metrics"]["last"] == alone.results["metrics"]["last"]
 
 
@@ -195,16 +199,16 @@ def test_who_chooses_has_not_seen_the_samples_it_chooses_on(run_without_val):
         given["train"].labels["expression"][held] = (given["train"].labels["expression"][held] + 1) % 3
 
     other = run_without_val(poison, lr=1e-2, val_fraction=0.2)
-    head, companion = honest.head.weights[0]
-    assert torch.equal(other.head.weights[0][1], companion)
-    assert not torch.equal(other.head.weights[0][0], head)
+    head, companion = honest.heads.f_s.head.weights[0]
+    assert torch.equal(other.heads.f_s.head.weights[0][1], companion)
+    assert not torch.equal(other.heads.f_s.head.weights[0][0], head)
 
 
 def test_the_best_head_is_not_the_companion(run_without_val):
     probe = run_without_val(lr=1e-1, epochs=1, val_fraction=0.2)
     assert probe.results["best_epoch"]["epochs"] == [1]
-    assert torch.equal(probe.best.weights[0][0], probe.head.weights[0][0])
-    assert not torch.equal(probe.best.weights[0][0], probe.head.weights[0][1])
+    assert torch.equal(probe.heads.f_s.best.weights[0][0], probe.heads.f_s.head.weights[0][0])
+    assert not torch.equal(probe.heads.f_s.best.weights[0][0], probe.heads.f_s.head.weights[0][1])
 
 
 def test_several_rates_need_something_to_choose_on(run_without_val):
@@ -220,7 +224,7 @@ def test_paper_protocol_labels_the_best_test_epoch(splits, options, tiny_data, t
     assert probe.results["protocol"] == "paper"
     assert probe.results["chosen_on"] == "test"
     assert probe.results["metrics"]["best"]["accuracy"] >= probe.results["metrics"]["last"]["accuracy"]
-    assert probe.results["metrics"]["best"]["accuracy"] == pytest.approx(float(probe.best_scores[0]))
+    assert probe.results["metrics"]["best"]["accuracy"] == pytest.approx(float(probe.heads.f_s.best_scores[0]))
 
 
 def test_duplicates_of_train_are_reported(splits, options, tiny_data, trainer):
@@ -255,7 +259,7 @@ def test_concat_is_three_features_wide(splits, options, tiny_data, trainer):
     trainer(1).fit(probe, tiny_data(splits()))
     one = ExpressionProbe(**options, feature="f_p")
     trainer(1).fit(one, tiny_data(splits()))
-    assert probe.head.weights[0].shape[-1] == 3 * one.head.weights[0].shape[-1]
+    assert probe.heads.concat.head.weights[0].shape[-1] == 3 * one.heads.f_p.head.weights[0].shape[-1]
 
 
 def test_streaming_gives_a_trained_head_too(splits, options, tiny_data, trainer):
@@ -276,6 +280,88 @@ def test_bad_labels_name_split_and_row(splits, options, tiny_data, trainer):
 def test_untrained_head_is_not_tested(splits, options, tiny_data, trainer):
     with pytest.raises(ValueError, match="--ckpt_path"):
         trainer(1).test(ExpressionProbe(**options), tiny_data(splits()))
+
+
+def test_untrained_head_is_not_validated(splits, options, tiny_data, trainer):
+    with pytest.raises(ValueError, match=r"the head is not trained.*--ckpt_path"):
+        trainer(1).validate(ExpressionProbe(**options), tiny_data(splits()), verbose=False)
+
+
+def test_validation_of_a_trained_head_reads_no_training_features_and_changes_nothing(
+    splits, options, tiny_data, trainer, tmp_path
+):
+    probe, runner = ExpressionProbe(**options, lr=[1e-1, 1e-3]), trainer(3)
+    runner.fit(probe, tiny_data(splits()))
+    accuracy = runner.callback_metrics["val/accuracy"]
+    runner.save_checkpoint(tmp_path / "probe.ckpt")
+    options = options | {"cache_dir": str(tmp_path / "other")}
+    fresh, runner = ExpressionProbe(**options, lr=[1e-1, 1e-3]), trainer(1)
+    (found,) = runner.validate(fresh, tiny_data(splits()), ckpt_path=tmp_path / "probe.ckpt", verbose=False)
+    assert found["val/accuracy"] == pytest.approx(float(accuracy))
+    assert [path.name.split("-")[1] for path in (tmp_path / "other").glob("*.npy")] == ["val"]
+    for name, value in probe.state_dict().items():
+        assert torch.equal(fresh.state_dict()[name], value), name
+
+
+def test_nothing_to_validate_on_is_said(splits, options, tiny_data, trainer):
+    given = splits()
+    del given["val"]
+    with pytest.raises(ValueError, match="no samples to validate on"):
+        trainer(1).validate(ExpressionProbe(**options, val_fraction=0), tiny_data(given), verbose=False)
+
+
+def test_several_features_are_those_of_separate_runs(splits, options, tiny_data, trainer, tmp_path):
+    """One run, one pass over the images, one block of results per feature."""
+    names = ["f_p", "concat", "f_s"]
+    data, runner = tiny_data(splits()), trainer(4)
+    together = ExpressionProbe(**options, feature=names, lr=[1e-2, 1e-3])
+    runner.fit(together, data)
+    runner.test(together, data, verbose=False)
+    found = blocks(json.loads((tmp_path / "results.json").read_text()))
+    assert set(found) == set(names)
+    assert together.results["features"]["feature"] == list(found)
+    for name in names:
+        alone, single = ExpressionProbe(**options, feature=name, lr=[1e-2, 1e-3]), trainer(4)
+        single.fit(alone, tiny_data(splits()))
+        single.test(alone, tiny_data(splits()), verbose=False)
+        for mine, theirs in zip(together.heads[name].parameters(), alone.heads[name].parameters(), strict=True):
+            torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-4)
+        assert blocks(alone.results)[name] == found[name]
+        assert runner.callback_metrics[f"test/{name}/accuracy"] == pytest.approx(
+            found[name]["metrics"]["last"]["accuracy"]
+        )
+    path = tmp_path / "several.ckpt"
+    runner.save_checkpoint(path)
+    loaded = ExpressionProbe.load_from_checkpoint(path, weights_only=True)
+    assert set(loaded.heads) == set(names)
+
+
+def test_an_unknown_feature_names_those_of_the_encoder(splits, options, tiny_data, trainer):
+    with pytest.raises(ValueError, match=r"model.feature f_x: this encoder has f_s, f_f, f_p, or concat for all"):
+        trainer(1).fit(ExpressionProbe(**options, feature=["f_s", "f_x"]), tiny_data(splits()))
+
+
+def test_results_say_precision_and_the_held_out_share(run_without_val):
+    probe = run_without_val(val_fraction=0.3, precision="bf16")
+    assert probe.results["val_fraction"] == 0.3
+    assert probe.results["features"]["precision"] == "bf16"
+    assert run_without_val(val_fraction=0.3).results["features"]["precision"] == "float32"
+    assert run_without_val(val_fraction=0.0).results["val_fraction"] is None
+
+
+@pytest.mark.parametrize("key", ["group", "subject", "identity", "photo", "person"])
+def test_groups_are_held_out_as_a_whole(run_without_val, key):
+    """Images of one photo on both sides would let the choice be made on what was trained on."""
+    groups = torch.arange(90) // 6
+
+    def give_groups(given):
+        given["train"].labels[key] = groups
+
+    plan = run_without_val(give_groups, val_fraction=0.2, epochs=1)._plan
+    chosen = set(groups[plan.choice.rows.flatten()].tolist())
+    companion = set(groups[plan.train.rows[plan.train.members[1]].flatten()].tolist())
+    assert chosen
+    assert not chosen & companion
 
 
 def test_missing_checkpoint_is_one_clear_line(splits, tiny_data, trainer):

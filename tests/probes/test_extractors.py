@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning import load_encoder
-from pcfrl_lightning.probes.features.choice import check_source
-from pcfrl_lightning.probes.features.extract import NetworkFeatures, RandomNetwork
+from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
+from pcfrl_lightning.probes.features.extract import EncoderFeatures, check_source, make_extractor
 from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
 
 
@@ -15,46 +14,74 @@ def images():
     return torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_network_features_equal_a_direct_forward(checkpoint, images):
-    extractor = NetworkFeatures(checkpoint)
+def extractor(checkpoint, baseline=None, **options):
+    return make_extractor(checkpoint, baseline, device=torch.device("cpu"), **options)
+
+
+def test_features_equal_a_direct_forward(checkpoint, images):
+    found = extractor(checkpoint)(images)
     with torch.no_grad():
         expected = load_encoder(checkpoint).encode(images.float() / 255)
-    found = extractor(images)
     assert list(found) == ["f_s", "f_f", "f_p"]
-    for name, value in expected._asdict().items():
+    for name, value in zip(found, expected, strict=True):
         torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4)
-    assert extractor.dim(32) == {name: value.shape[1] for name, value in found.items()}
-    assert extractor.dim(64)["f_s"] == 4 * extractor.dim(32)["f_s"]
 
 
 def test_random_network_has_the_architecture_but_not_the_weights(checkpoint, images):
-    trained, untrained = NetworkFeatures(checkpoint), RandomNetwork(checkpoint, seed=0)
-    assert untrained.dim(32) == trained.dim(32)
+    trained, untrained = extractor(checkpoint), extractor(checkpoint, "random")
+    assert untrained(images)["f_s"].shape == trained(images)["f_s"].shape
     assert not torch.allclose(untrained(images)["f_s"], trained(images)["f_s"])
-    again, other = RandomNetwork(checkpoint, seed=0), RandomNetwork(checkpoint, seed=1)
+    again, other = extractor(checkpoint, "random", seed=0), extractor(checkpoint, "random", seed=1)
     assert again.fingerprint() == untrained.fingerprint() != other.fingerprint()
     assert torch.equal(again(images)["f_p"], untrained(images)["f_p"])
+    assert torch.equal(again(images)["f_s"], EncoderFeatures(untrained_encoder(checkpoint, 0))(images)["f_s"])
 
 
 def test_random_network_leaves_the_global_generator_alone(checkpoint):
     torch.manual_seed(0)
     expected = torch.rand(1)
     torch.manual_seed(0)
-    RandomNetwork(checkpoint, seed=5)
+    extractor(checkpoint, "random", seed=5)
     assert torch.equal(torch.rand(1), expected)
 
 
-def test_bf16_is_part_of_the_fingerprint_and_stays_close(checkpoint, images):
-    exact, rounded = NetworkFeatures(checkpoint), NetworkFeatures(checkpoint, bf16=True)
+def test_precision_is_part_of_the_fingerprint_and_stays_close(checkpoint, images):
+    exact, rounded = extractor(checkpoint), extractor(checkpoint, precision="bf16")
+    assert (exact.precision, rounded.precision) == ("float32", "bf16")
     assert exact.fingerprint() != rounded.fingerprint()
     a, b = exact(images)["f_s"], rounded(images)["f_s"]
     assert b.dtype == torch.float32
-    assert float((a - b).norm() / a.norm()) < 0.05
+    assert 0 < float((a - b).norm() / a.norm()) < 0.05
+    with pytest.raises(ValueError, match=r"model\.precision tf32 needs a GPU"):
+        extractor(checkpoint, precision="tf32")
+
+
+@pytest.mark.parametrize(("setting", "within"), [("float32", "highest"), ("tf32", "high")])
+def test_float32_means_float32_whatever_the_process_allows(checkpoint, images, monkeypatch, setting, within):
+    """`pcfrl` allows TF32 for training; features say in which precision they were made."""
+    made = extractor(checkpoint)
+    made.precision = setting
+    seen = []
+    encode = made.encoder.encode
+    monkeypatch.setattr(made.encoder, "encode", lambda x: seen.append(precisions()) or encode(x))
+    before = precisions()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        made(images)
+        assert seen == [(within, setting == "tf32")]
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+    assert precisions() == before
+
+
+def precisions():
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
 def test_missing_checkpoint_is_one_clear_line():
     with pytest.raises(FileNotFoundError, match=r"checkpoint nowhere\.ckpt does not exist"):
-        NetworkFeatures("nowhere.ckpt")
+        extractor("nowhere.ckpt")
 
 
 def test_feature_lengths_of_the_baselines():
@@ -62,7 +89,7 @@ def test_feature_lengths_of_the_baselines():
     for extractor, dim in ((LBPFeatures(), 944), (HoGFeatures(), 900), (PixelFeatures(), 2304)):
         (name,) = extractor(images)
         assert extractor(images)[name].shape == (2, dim)
-        assert extractor.dim(48) == {name: dim}
+        assert extractor.names == (name,)
         assert name in extractor.fingerprint()
 
 
@@ -88,19 +115,20 @@ def test_grey_of_equal_channels_is_exact():
 
 
 @pytest.mark.parametrize(
-    ("checkpoint_path", "baseline", "feature", "words"),
+    ("checkpoint_path", "baseline", "features", "words"),
     [
-        (None, None, "f_s", "model.checkpoint .* or model.baseline"),
-        ("a.ckpt", "lbp", "f_s", "either model.checkpoint or model.baseline"),
-        ("a.ckpt", None, "f_x", "model.feature must be"),
-        (None, "lbp", "f_p", "model.feature f_p"),
-        (None, "sift", "f_s", "model.baseline must be"),
+        (None, None, ["f_s"], "model.checkpoint .* or model.baseline"),
+        ("a.ckpt", "lbp", ["f_s"], "either model.checkpoint or model.baseline"),
+        ("a.ckpt", None, [], "model.feature must name"),
+        ("a.ckpt", None, ["f_s", "f_s"], "model.feature must name"),
+        (None, "lbp", ["f_p"], "model.feature f_p"),
+        (None, "sift", ["f_s"], "model.baseline must be"),
     ],
 )
-def test_contradictions_name_the_keys(checkpoint_path, baseline, feature, words):
+def test_contradictions_name_the_keys(checkpoint_path, baseline, features, words):
     with pytest.raises(ValueError, match=words):
-        check_source(checkpoint_path, baseline, feature)
+        check_source(checkpoint_path, baseline, features)
 
 
 def test_random_may_take_its_architecture_from_a_checkpoint():
-    check_source("a.ckpt", "random", "concat")
+    check_source("a.ckpt", "random", ["concat"])

@@ -6,8 +6,7 @@ import torch
 from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
-from pcfrl_lightning.probes.features.store import cached_features
-from pcfrl_lightning.probes.moments import training_moments
+from pcfrl_lightning.probes.features.store import cached_features, feature_moments
 from pcfrl_lightning.probes.plan import Part, whole
 
 
@@ -15,8 +14,8 @@ from pcfrl_lightning.probes.plan import Part, whole
 def part_and_table(faces, tmp_path):
     split = faces("tiny/train", {"expression": torch.arange(203)})
     table = cached_features(
-        PixelFeatures(), split, ["pixels"], image_size=8, cache_dir=tmp_path, shard_rows=50, progress=False
-    )["pixels"]
+        PixelFeatures(), split, ["pixels"], image_size=8, cache_dir=tmp_path, chunk_rows=50, progress=False
+    )
     return whole(split, {"label": split.labels["expression"]}), table
 
 
@@ -71,7 +70,7 @@ def test_pairs_come_side_by_side(part_and_table, streamed):
 def test_moments_are_those_of_the_training_images_of_each_fold(part_and_table):
     part, table = part_and_table
     members = torch.rand(2, 203, generator=torch.Generator().manual_seed(0)) > 0.5
-    mean, variance = training_moments(table, part._replace(members=members))
+    mean, variance = feature_moments(table, part._replace(members=members).used_rows())
     for k in range(2):
         mine = table.load()[members[k]].double()
         torch.testing.assert_close(mean[k].double(), mine.mean(0), atol=1e-6, rtol=1e-6)

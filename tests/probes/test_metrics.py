@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from pcfrl_lightning.probes.metrics import (
+    NamedMetric,
     area_under_roc,
     banded_mae,
     best_threshold,
@@ -128,3 +129,30 @@ def test_normalized_mean_error_against_a_loop():
         distances = [math.dist(predicted[i, j], target[i, j]) for j in range(5)]
         expected = sum(distances) / 5 / math.dist(target[i, 0], target[i, 3])
         assert float(found[i]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "preds", "target", "expected"),
+    [
+        ("multiclass_cohen_kappa", torch.eye(3), torch.arange(3), 1.0),
+        ("MulticlassAUROC", torch.eye(3), torch.arange(3), 1.0),
+        ("cohen_kappa", torch.eye(3), torch.arange(3), 1.0),
+        ("multilabel_f1_score", torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[1, 0], [0, 1]]), 5 / 6),
+        ("binary_average_precision", torch.tensor([0.9, 0.1]), torch.tensor([1, 0]), 1.0),
+        ("MeanAbsoluteError", torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]), 1.0),
+        ("r2_score", torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]), 1.0),
+        ("mean_squared_error", torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.zeros(2, 2), [1.0, 4.0]),
+    ],
+)
+def test_metrics_of_torchmetrics_by_name(name, preds, target, expected):
+    assert NamedMetric(name)(preds, target) == pytest.approx(expected)
+
+
+def test_which_way_a_named_metric_is_better():
+    assert NamedMetric("multiclass_cohen_kappa").higher_is_better
+    assert NamedMetric("mean_absolute_error").higher_is_better is False
+
+
+def test_near_names_are_offered():
+    with pytest.raises(ValueError, match=r"model.metric multiclas_f1.*did you mean .*MulticlassF1Score"):
+        NamedMetric("multiclas_f1")

@@ -18,7 +18,9 @@ from pcfrl_lightning.probes import (
     VerificationProbe,
 )
 from pcfrl_lightning.probes.features.images import EvaluationImages
+from pcfrl_lightning.probes.plan import Part
 from pcfrl_lightning.probes.tasks.action_units import check_exclusive
+from pcfrl_lightning.probes.tasks.several import SeveralClasses
 
 N = 120
 
@@ -64,7 +66,7 @@ def test_head_pose_recovers_angles(faces, run):
 def test_head_pose_metrics_by_hand():
     probe = HeadPoseProbe(baseline="random")
     outputs = torch.tensor([[10.0, 0.0, 0.0], [50.0, 5.0, -4.0]])
-    found = probe.metrics(outputs, {"pose": torch.tensor([[12.0, 1.0, 0.0], [40.0, 0.0, 0.0]])})
+    found = probe.task.metrics(outputs, {"values": torch.tensor([[12.0, 1.0, 0.0], [40.0, 0.0, 0.0]])})
     assert (found["mae_yaw"], found["mae_pitch"], found["mae_roll"]) == (6.0, 3.0, 2.0)
     assert found["mae_mean"] == pytest.approx(11 / 3)
     assert found["mae_mean_yaw_0_30"] == pytest.approx(1.0)
@@ -85,11 +87,24 @@ def test_attributes_and_multilabel_metrics(faces, run):
     assert probe.results["metrics"]["last"]["accuracy"] > 0.95
     torch.manual_seed(0)
     outputs, truth = torch.randn(80, 5), torch.randint(0, 2, (80, 5))
-    found = probe.metrics(outputs, {"labels": truth.float()})
+    found = probe.task.metrics(outputs, {"labels": truth.float()})
     predicted = (outputs > 0).int()
     assert found["label_f1"] == pytest.approx(f1_score(truth, predicted, average=None).tolist())
     assert found["f1"] == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert found["label_accuracy"] == pytest.approx([accuracy_score(truth[:, a], predicted[:, a]) for a in range(5)])
+
+
+def test_rare_positives_weigh_more():
+    """The loss of the rarer of the two answers is multiplied, by negatives over positives."""
+    task = SeveralClasses("attributes", imbalance="pos_weight")
+    labels = torch.zeros(8, 2)
+    labels[0, 0], labels[:6, 1] = 1, 1  # one positive of eight, six of eight
+    members = torch.ones(1, 8, dtype=torch.bool)
+    task.prepare(Part(None, torch.arange(8)[:, None], {"labels": labels}, members))
+    outputs = torch.zeros(1, 1, 8, 2)
+    found = task.loss(outputs, {"labels": labels})[0, 0]
+    weights = torch.where(labels > 0, torch.tensor([7.0, 2 / 6]), torch.ones(2))
+    torch.testing.assert_close(found, (weights * 0.6931472).mean(1))
 
 
 def test_labels_other_than_zero_and_one_are_refused(faces, run):
@@ -112,10 +127,10 @@ def test_landmark_error_by_subset(faces):
     conditions = torch.tensor([[1.0, 0, 0], [0, 1, 0], [1, 1, 0]])
     given = faces("tiny", {"landmarks": points, "conditions": conditions}, class_names={"conditions": ["a", "b", "c"]})
     probe = LandmarkProbe(baseline="pixels")
-    targets = probe.targets(given)
+    targets = probe.task.targets(given)
     outputs = points.clone()
     outputs[1:, :, 1] += torch.tensor([0.1, 0.2])[:, None]  # errors 0, 0.2 and 0.4
-    found = probe.metrics(outputs.flatten(1), targets)
+    found = probe.task.metrics(outputs.flatten(1), targets)
     assert found["nme"] == pytest.approx(0.2)
     assert (found["nme_a"], found["nme_b"]) == (pytest.approx(0.2), pytest.approx(0.3))
     assert "nme_c" not in found
@@ -158,7 +173,7 @@ def test_action_units_of_a_fold_never_see_its_labels(faces, run):
     poisoned["test"].labels["action_units"] = poisoned["test"].labels["action_units"].clone()
     poisoned["test"].labels["action_units"][mine] = 1 - poisoned["test"].labels["action_units"][mine]
     honest, other = (run(ActionUnitProbe, splits, epochs=3) for splits in (subjects(faces), poisoned))
-    weights, others = honest.head.weights[0], other.head.weights[0]
+    weights, others = honest.heads.pixels.head.weights[0], other.heads.pixels.head.weights[0]
     assert torch.equal(weights[2], others[2])
     assert not torch.equal(weights[0], others[0])
 
@@ -243,18 +258,18 @@ def test_head_of_a_fold_never_sees_its_pairs(faces, run, rates, norm):
     flip = (pairs.fold == 2) & (torch.arange(len(pairs.fold)) % 5 == 0)
     poisoned["test"].pairs = pairs._replace(same=pairs.same ^ flip)
     other = run(VerificationProbe, poisoned, epochs=3, lr=rates, embedding_dim=8, input_norm=norm)
-    for mine, theirs in zip(honest.head.weights, other.head.weights, strict=True):
+    for mine, theirs in zip(honest.heads.pixels.head.weights, other.heads.pixels.head.weights, strict=True):
         assert torch.equal(mine[2], theirs[2])
         assert not torch.equal(mine[0], theirs[0])
-    assert torch.equal(honest.head.mean[2], other.head.mean[2])
-    assert torch.equal(honest.choice_scores[:, 2], other.choice_scores[:, 2])
+    assert torch.equal(honest.heads.pixels.head.mean[2], other.heads.pixels.head.mean[2])
+    assert torch.equal(honest.heads.pixels.choice_scores[:, 2], other.heads.pixels.choice_scores[:, 2])
 
 
 def test_verification_loss_equals_cosine_embedding_loss():
     probe = VerificationProbe(baseline="random", margin=0.2)
     torch.manual_seed(0)
     outputs, same = torch.randn(1, 1, 12, 5), torch.rand(6) > 0.5
-    found = probe.loss(outputs, {"same": same})[0, 0]
+    found = probe.task.loss(outputs, {"same": same})[0, 0]
     sign = same.float() * 2 - 1
     expected = torch.nn.functional.cosine_embedding_loss(
         outputs[0, 0, 0::2], outputs[0, 0, 1::2], sign, margin=0.2, reduction="none"
@@ -304,6 +319,7 @@ def test_training_subjects_choose(faces, run, lr):
     assert probe.results["metrics"]["best"]["f1"] > 0.9
     assert len(probe.results["best_epoch"]["epochs"]) == 3
     assert probe.results["chosen_on"] == "held-out training subjects"
+    assert probe.results["val_fraction"] == 0.3
     plan = probe._plan
     subject, every = torch.arange(N) % 9, []
     for part in (plan.train, plan.choice, plan.test):

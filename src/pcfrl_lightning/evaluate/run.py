@@ -18,8 +18,6 @@ from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.networks.checkpoint import read_checkpoint
-from pcfrl_lightning.probes import LinearProbe
-from pcfrl_lightning.probes.features.extract import FeatureChoice
 
 EPOCHS = 300
 """Of every linear probe (method section 9)."""
@@ -87,7 +85,7 @@ class Settings:
 
     checkpoint: str
     out: Path
-    feature: FeatureChoice = "f_s"
+    feature: str = "f_s"
     epochs: int = EPOCHS
     seed: int = 0
     cache_dir: Path | None = None
@@ -147,7 +145,7 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
             enable_progress_bar=settings.progress,
         )
     with (folder / "report.txt").open("w") as report, contextlib.redirect_stdout(report), _quiet():
-        if isinstance(probe, LinearProbe):
+        if probe.task.trained:
             L.seed_everything(settings.seed, verbose=False)
             trainer.fit(probe, datamodule=data)
         trainer.test(probe, datamodule=data, verbose=False)

@@ -8,11 +8,11 @@ from pcfrl_lightning.probes import (
     AttributeProbe,
     CosineVerification,
     ExpressionProbe,
-    FeatureProbe,
     HeadPoseProbe,
     ImageProbe,
     LandmarkProbe,
     PoseClassProbe,
+    Probe,
     VerificationProbe,
 )
 
@@ -35,7 +35,7 @@ class Task(NamedTuple):
     name: str
     data: str
     folder: str
-    probe: type[FeatureProbe]
+    probe: type[Probe]
     image_size: int
     metric: str
     lower_is_better: bool = False

@@ -203,7 +203,7 @@ def _read(source: str | Path) -> _Stored:
         path = folder / WEIGHTS if path.is_dir() else path
         return _Stored(_read_config(folder / CONFIG), load_weights(path), path)
     checkpoint = read_checkpoint(path)
-    if "head.weights.0" in checkpoint["state_dict"]:
+    if any(re.match(r"(heads\.\w+\.)?head\.weights\.0", key) for key in checkpoint["state_dict"]):
         raise DataError(f"checkpoint {path} is the head of a probe; give the checkpoint of the pretraining")
     state = {key[len(PREFIX) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)}
     settings = checkpoint["hyper_parameters"]

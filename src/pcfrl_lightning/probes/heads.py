@@ -1,6 +1,7 @@
 """Many linear heads on the same features, trained side by side in one matrix product."""
 
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class StackedHead(nn.Module):
 
     mean: Tensor
     variance: Tensor
+    offset: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -54,6 +57,8 @@ class StackedHead(nn.Module):
         tracked = 0 if input_norm == "none" else dim
         self.register_buffer("mean", torch.zeros(folds, tracked))
         self.register_buffer("variance", torch.ones(folds, tracked))
+        self.register_buffer("offset", torch.zeros(folds, outputs))
+        self.register_buffer("scale", torch.ones(folds, outputs))
 
     def candidate(self, index: int) -> list[nn.Parameter]:
         """The parameters of one candidate, for its own optimiser group."""
@@ -65,6 +70,11 @@ class StackedHead(nn.Module):
         self.mean.copy_(mean)
         self.variance.copy_(torch.where(variance > EPSILON, variance, 1.0))
 
+    def set_output_scale(self, offset: Tensor, scale: Tensor) -> None:
+        """Outputs become ``offset + scale * output``, each (K, C): targets in units far from 1."""
+        self.offset.copy_(offset)
+        self.scale.copy_(scale)
+
     @torch.no_grad()
     def copy_head(self, source: "StackedHead", candidate: int, fold: int) -> None:
         """Let one fold of candidate 0 become that fold of a candidate of another stack."""
@@ -72,6 +82,8 @@ class StackedHead(nn.Module):
             mine[fold].copy_(theirs[fold])
         self.mean[fold].copy_(source.mean[fold])
         self.variance[fold].copy_(source.variance[fold])
+        self.offset[fold].copy_(source.offset[fold])
+        self.scale[fold].copy_(source.scale[fold])
 
     def forward(self, features: Tensor, members: Tensor | None = None) -> Tensor:
         """Outputs of all heads.
@@ -100,7 +112,8 @@ class StackedHead(nn.Module):
     def _multiply(self, features: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
         weight, bias = torch.stack(weights), torch.stack(biases)  # (R, K, C, D), (R, K, C)
         outputs = torch.nn.functional.linear(features, weight.flatten(0, 2), bias.flatten())
-        return outputs.unflatten(1, bias.shape).permute(1, 2, 0, 3)  # (B, R K C) -> (R, K, B, C)
+        outputs = outputs.unflatten(1, bias.shape).permute(1, 2, 0, 3)  # (B, R K C) -> (R, K, B, C)
+        return outputs * self.scale.unsqueeze(1) + self.offset.unsqueeze(1)
 
     def _statistics(self, features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.input_norm == "standardize" or not self.training:
@@ -113,6 +126,83 @@ class StackedHead(nn.Module):
             self.mean.lerp_(mean, momentum)
             self.variance.lerp_(unbiased, momentum)
         return mean, variance
+
+
+class FeatureHeads(nn.Module):
+    """The heads on one feature: R learning rates times H heads, of which the first K are reported, and the best epoch.
+
+    Where a part of the training samples chooses, the H - K others are the companions that are scored on it.
+
+    Args:
+        dim: D, length of the feature.
+        outputs: C, values per sample.
+        rates: R.
+        heads: H.
+        folds: K.
+        input_norm: see `StackedHead`.
+        seed: of the initial weights.
+    """
+
+    choice_scores: Tensor
+    best_scores: Tensor
+    best_epochs: Tensor
+    best_candidates: Tensor
+
+    def __init__(
+        self, dim: int, outputs: int, rates: int, heads: int, folds: int, input_norm: InputNorm, seed: int
+    ) -> None:
+        super().__init__()
+        self.folds = folds
+        self.head = StackedHead(dim, outputs, rates, heads, input_norm, seed)
+        self.best = StackedHead(dim, outputs, 1, folds, input_norm, seed).requires_grad_(False)
+        self.register_buffer("choice_scores", torch.zeros(rates, folds))
+        self.register_buffer("best_scores", torch.full((folds,), -math.inf))
+        self.register_buffer("best_epochs", torch.zeros(folds, dtype=torch.long))
+        self.register_buffer("best_candidates", torch.zeros(folds, dtype=torch.long))
+
+    @classmethod
+    def like(cls, state: dict[str, Tensor], input_norm: InputNorm) -> "FeatureHeads":
+        """Heads of the shape of a state dictionary."""
+        heads, outputs, dim = state["head.weights.0"].shape
+        rates, folds = state["choice_scores"].shape
+        return cls(dim, outputs, rates, heads, folds, input_norm, 0)
+
+    @property
+    def has_best(self) -> bool:
+        """Whether there was an epoch to be remembered for every fold."""
+        return bool((self.best_epochs > 0).all())
+
+    def judge(self, scores: Tensor, epoch: int) -> Tensor:
+        """Take the scores of an epoch, (R, K), higher is better; remember the heads that are the best so far.
+
+        Returns:
+            (K,) best score of each fold over the learning rates.
+        """
+        scores = scores.nan_to_num(nan=-math.inf).to(self.choice_scores.device)
+        self.choice_scores.copy_(scores)
+        top, candidates = scores.max(0)
+        for k in (top > self.best_scores).nonzero().flatten().tolist():
+            self.best.copy_head(self.head, int(candidates[k]), k)
+            self.best_scores[k], self.best_epochs[k], self.best_candidates[k] = top[k], epoch, candidates[k]
+        return top
+
+    def chosen(self) -> Tensor:
+        """(K,) long: index of the learning rate chosen after the last epoch, for each fold."""
+        return self.choice_scores.argmax(0)
+
+    def reported(self, features: Tensor) -> dict[str, Tensor]:
+        """Outputs (K, B, C) of the chosen learning rate after the ``last`` epoch, and of the ``best`` one if any."""
+        last = self.head(features)[:, : self.folds]
+        found = {"last": last[self.chosen(), torch.arange(self.folds, device=last.device)]}
+        return found | ({"best": self.best(features)[0]} if self.has_best else {})
+
+    def facts(self, rates: list[float]) -> dict[str, Any]:
+        """Learning rates and best epochs for results.json."""
+        best = {"epochs": self.best_epochs.tolist(), "lr": [rates[i] for i in self.best_candidates.tolist()]}
+        return {
+            "lr": {"candidates": rates, "last": [rates[i] for i in self.chosen().tolist()]},
+            "best_epoch": best if self.has_best else None,
+        }
 
 
 def masked_moments(features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,63 +1,71 @@
-"""Labels are checked before anything is computed; a complaint names data set, row and image."""
+"""Probes of any label of any data set."""
+
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes.probe import Probe
+from pcfrl_lightning.probes.tasks.base import Task, need
+from pcfrl_lightning.probes.tasks.classes import Classes
+from pcfrl_lightning.probes.tasks.numbers import Numbers
+from pcfrl_lightning.probes.tasks.pairs import CosinePairs
+from pcfrl_lightning.probes.tasks.several import SeveralClasses
+
+Kind = Literal["auto", "class", "classes", "number", "pairs"]
+KINDS: dict[str, type[Task]] = {"class": Classes, "classes": SeveralClasses, "number": Numbers, "pairs": CosinePairs}
+MOST_CLASSES = 100
 
 
-def need(faces: FaceSet, key: str) -> Tensor:
-    """The label ``key`` of a split.
-
-    Raises:
-        DataError: the split does not have it, or is empty.
-    """
-    if key not in faces.labels:
-        found = ", ".join(sorted(faces.labels)) or "none"
-        raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
-    return faces.labels[key]
-
-
-def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:
-    """Refuse labels with a bad row.
+class LabelProbe(Probe):
+    """A linear layer on frozen features for one label, whatever it is.
 
     Args:
-        faces: the split.
-        key: the label.
-        good: (n,) bool.
-        expected: what a good value is.
-
-    Raises:
-        DataError: a row is bad; names the first and its image.
+        label: key of the label: a column of `LabelledFolder`, or of the batches of any data module.
+        task: ``class`` (cross-entropy, accuracy), ``classes`` (0/1 each; binary cross-entropy, F1), ``number`` (mean
+            absolute error in units of the label, R2), ``pairs`` (verification of the people that the label numbers, by
+            the cosine of the features: `pcfrl test` alone), or a `Task` of your own by ``class_path``.  ``auto``:
+            named values and the integers 0..C-1 (C <= 100) are classes, (n, A) of 0 and 1 several classes, others
+            numbers.
+        image_size: evaluation size, pixels.
+        lr: one or several learning rates.
+        **kwargs: see `Probe`.
     """
-    if not bool(good.all()):
-        row = int((~good).nonzero()[0])
-        value = faces.labels[key][row].tolist()
-        raise DataError(
-            f"{faces.name}: '{key}' of row {row} ({faces.source.name(row)}) is {value}, expected {expected} "
-            f"({int((~good).sum())} bad rows)"
-        )
+
+    def __init__(
+        self,
+        label: str,
+        task: Kind | Task = "auto",
+        image_size: int = 100,
+        lr: float | list[float] = 1e-2,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_size=image_size, lr=lr, **kwargs)
+        if isinstance(task, str) and task not in ("auto", *KINDS):
+            raise ValueError(f"model.task must be auto, {', '.join(KINDS)} or a Task, got {task!r}")
+        self.label = label
+        self.kind = task if isinstance(task, str) else None
+        if self.kind:
+            self.save_hyperparameters("task")
+        if isinstance(task, Task):
+            self.task = task
+
+    def choose_task(self, splits: dict[str, FaceSet]) -> Task:
+        """By the kind of the label in the training split."""
+        if self.kind is None:
+            return self.task
+        if self.kind != "auto":
+            return KINDS[self.kind](self.label)
+        return KINDS[kind_of(splits["train" if "train" in splits else "test"], self.label)](self.label)
 
 
-def class_labels(faces: FaceSet, key: str, classes: int | None) -> Tensor:
-    """Class numbers (n,) long in [0, classes), or from 0 on where the number of classes is not known."""
-    labels = need(faces, key).long()
-    known = labels < classes if classes else torch.ones_like(labels, dtype=torch.bool)
-    check(faces, key, (labels >= 0) & known, f"0..{classes - 1}" if classes else "0 or more")
-    return labels
-
-
-def binary_labels(faces: FaceSet, key: str) -> Tensor:
-    """(n, A) float32, 0 or 1."""
-    labels = need(faces, key).float()
-    check(faces, key, ((labels == 0) | (labels == 1)).all(1), "only 0 and 1")
-    return labels
-
-
-def finite_labels(faces: FaceSet, key: str, limit: float, expected: str) -> Tensor:
-    """(n, ...) float32, finite and at most ``limit`` in absolute value."""
-    labels = need(faces, key).float()
-    fine = labels.isfinite() & (labels.abs() <= limit)
-    check(faces, key, fine.flatten(1).all(1), expected)
-    return labels
+def kind_of(faces: FaceSet, label: str) -> Literal["class", "classes", "number"]:
+    """What a label is by its values; see `LabelProbe`."""
+    values = need(faces, label)
+    if values.ndim > 1:
+        return "classes" if bool(((values == 0) | (values == 1)).all()) else "number"
+    if faces.class_names.get(label, []):
+        return "class"
+    codes = values.unique()
+    few = len(codes) <= MOST_CLASSES and torch.equal(codes.double(), torch.arange(len(codes)).double())
+    return "class" if few and not values.is_floating_point() else "number"

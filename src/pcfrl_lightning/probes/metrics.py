@@ -1,10 +1,15 @@
-"""Metrics of face tasks that torchmetrics does not have, as pure functions."""
+"""Metrics of face tasks that torchmetrics does not have, as pure functions, and those that it has, by name."""
 
+import inspect
 from collections.abc import Sequence
+from difflib import get_close_matches
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric, classification, regression
+from torchmetrics.functional.classification import binary_roc
 
 
 def best_threshold(scores: Tensor, same: Tensor) -> float:
@@ -64,14 +69,12 @@ def error_rates(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         FAR and TAR, each (number of different scores + 1,) float64, not decreasing.
     """
-    ordered, order = scores.double().sort(descending=True)
-    matched = same[order].double()
-    last = torch.ones(len(ordered), dtype=torch.bool)
-    last[:-1] = ordered[1:] != ordered[:-1]  # equal scores are accepted together
-    zero = torch.zeros(1, dtype=torch.float64)
-    far = torch.cat([zero, (1 - matched).cumsum(0)[last] / (1 - matched).sum()])
-    tar = torch.cat([zero, matched.cumsum(0)[last] / matched.sum()])
-    return far, tar
+    # ranks: torchmetrics would squash scores outside [0, 1] to float32, where near ones become equal
+    ranks = scores.unique(return_inverse=True)[1] / len(scores)
+    far, tar, _ = binary_roc(ranks.double(), same.long())
+    positives = same.sum().double()
+    negatives = len(same) - positives
+    return (far.double() * negatives).round() / negatives, (tar.double() * positives).round() / positives
 
 
 def equal_error_rate(scores: Tensor, same: Tensor) -> float:
@@ -122,3 +125,42 @@ def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, in
     """
     distance = (target[:, eyes[0]] - target[:, eyes[1]]).norm(dim=-1)
     return (predicted - target).norm(dim=-1).mean(-1) / distance
+
+
+class NamedMetric:
+    """A metric of torchmetrics, given the arguments that follow from the predictions (``num_classes`` and the like).
+
+    Args:
+        name: of the class or of the function, such as ``MulticlassCohenKappa`` or ``multiclass_cohen_kappa``.
+
+    Raises:
+        ValueError: torchmetrics has no such metric of classes or numbers; names near ones.
+    """
+
+    def __init__(self, name: str) -> None:
+        known = {
+            _plain(key): getattr(module, key)
+            for module in (regression, classification)
+            for key in module.__all__
+            if inspect.isclass(getattr(module, key))
+        }
+        if _plain(name) not in known:
+            near = [known[key].__name__ for key in get_close_matches(_plain(name), known)]
+            hint = f"did you mean {', '.join(near)}?" if near else "see the lists of its classification and regression"
+            raise ValueError(f"model.metric {name}: torchmetrics has no such metric; {hint}")
+        self.kind: type[Metric] = known[_plain(name)]
+        self.name = name
+        self.higher_is_better = getattr(self.kind, "higher_is_better", None)
+
+    def __call__(self, preds: Tensor, target: Tensor) -> float | list[Any]:
+        """The value, a list where the metric gives several."""
+        width = preds.shape[1] if preds.ndim > 1 else 1
+        task = "multiclass" if target.ndim < preds.ndim else "multilabel" if preds.ndim > 1 else "binary"
+        offered = {"num_classes": width, "num_labels": width, "num_outputs": width, "task": task}
+        parameters = inspect.signature(self.kind).parameters
+        value = self.kind(**{key: each for key, each in offered.items() if key in parameters})(preds, target)
+        return float(value) if value.ndim == 0 else value.tolist()
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -1,12 +1,25 @@
-"""What a loader needs of one split: rows of features, targets, and which fold may use which sample."""
+"""Which samples a probe trains on, chooses on and is tested on."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.split import hold_out
+
+Protocol = Literal["default", "paper"]
+GROUPS = ("group", "subject", "identity", "photo", "person")
+"""Labels of images that must not be parted, the first one there counts."""
+
+
+class Rules(NamedTuple):
+    """Settings that decide the plan; see `Probe`."""
+
+    protocol: Protocol = "default"
+    val_fraction: float = 0.1
+    seed: int = 0
 
 
 class Part(NamedTuple):
@@ -31,6 +44,13 @@ class Part(NamedTuple):
         targets = {key: value[kept] for key, value in self.targets.items()}
         return Part(self.faces, self.rows[kept], targets, members[:, kept])
 
+    def used_rows(self) -> Tensor:
+        """(K, number of images) bool, the images that some sample of each fold uses."""
+        used = torch.zeros(len(self.members), len(self.faces), dtype=torch.bool)
+        for k, mine in enumerate(self.members):
+            used[k, self.rows[mine].flatten()] = True
+        return used
+
 
 class Plan(NamedTuple):
     """The parts of a protocol; `choice` (for learning rate and best epoch) and `train` may be missing.
@@ -41,6 +61,7 @@ class Plan(NamedTuple):
         choice_name: what that is: ``val``, ``held-out training subjects``, ``test`` (protocol paper) ...
         test: what the metrics are computed on.
         folds: K, the heads that are reported.
+        val_fraction: share of the training samples that were put aside for `choice`; None where none were.
     """
 
     train: Part | None
@@ -48,6 +69,7 @@ class Plan(NamedTuple):
     choice_name: str
     test: Part | None
     folds: int = 1
+    val_fraction: float | None = None
 
 
 def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:
@@ -56,15 +78,21 @@ def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:
     return Part(faces, torch.arange(n).unsqueeze(1), targets, torch.ones(1, n, dtype=torch.bool))
 
 
-def groups_of(faces: FaceSet) -> Tensor:
-    """(n,) long, equal for images that must not be parted: those of one subject, or one photo; else each its own."""
-    for key in ("group", "subject", "identity", "photo"):
-        if key in faces.labels:
-            return faces.labels[key]
+def groups_of(faces: FaceSet, label: str = "") -> Tensor:
+    """(n,) long, equal for images that must not be parted: those of one group, subject or photo; else each its own.
+
+    Args:
+        faces: the images.
+        label: what is learned; it is not a group, since each of its values must be seen in training.
+    """
+    for key in GROUPS:
+        values = faces.labels.get(key)
+        if key != label and values is not None and not _same_partition(values, faces.labels.get(label)):
+            return values
     return torch.arange(len(faces))
 
 
-def with_companions(plan: Plan, held: Tensor, name: str) -> Plan:
+def with_companions(plan: Plan, held: Tensor, name: str, fraction: float | None = None) -> Plan:
     """Give each head a companion that is trained without ``held`` and can be scored there.
 
     The companion chooses learning rate and best epoch of its head, which thereby loses no training sample.
@@ -73,6 +101,7 @@ def with_companions(plan: Plan, held: Tensor, name: str) -> Plan:
         plan: has a training part with members (K, n) and nothing to choose on.
         held: (K, n) bool, the samples put aside for choosing, by fold.
         name: of what chooses.
+        fraction: their share, where it was asked for.
 
     Returns:
         The plan with training members (2 K, n), heads first, and a part to choose on; unchanged where a fold would have
@@ -84,9 +113,33 @@ def with_companions(plan: Plan, held: Tensor, name: str) -> Plan:
     if not bool((chosen.any(1) & rest.any(1)).all()):
         return plan
     heads = train._replace(members=torch.cat([train.members, rest]))
-    return plan._replace(train=heads, choice=train.restrict(chosen), choice_name=name)
+    return plan._replace(train=heads, choice=train.restrict(chosen), choice_name=name, val_fraction=fraction)
+
+
+def hold_out_groups(plan: Plan, groups: Tensor, rules: Rules, name: str) -> Plan:
+    """`with_companions` that hold out whole groups of each fold's training samples.
+
+    Args:
+        plan: has a training part with members (K, n) and nothing to choose on.
+        groups: (n,) long.
+        rules: share and seed.
+        name: of what chooses.
+    """
+    assert plan.train is not None
+    held = torch.zeros_like(plan.train.members)
+    for mine, put_aside in zip(plan.train.members, held, strict=True):
+        put_aside[mine] = hold_out(groups[mine], rules.val_fraction, rules.seed)
+    return with_companions(plan, held, name, rules.val_fraction)
 
 
 def fold_members(fold: Tensor, folds: Sequence[int]) -> Tensor:
     """(K, n) bool, True where a sample lies in the fold."""
     return torch.stack([fold == number for number in folds])
+
+
+def _same_partition(groups: Tensor, values: Tensor | None) -> bool:
+    """Whether the groups are the classes themselves (a column named twice)."""
+    if values is None or values.shape != groups.shape or values.is_floating_point():
+        return False
+    pairs = torch.stack([groups, values]).unique(dim=1).shape[1]
+    return pairs == len(groups.unique()) == len(values.unique())

@@ -1,195 +1,387 @@
-"""The base of every probe: cached features in, metrics and results.json out."""
+"""The one base class of all probes: frozen features in, linear heads, metrics and results.json out."""
 
+import math
 import time
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
-from torch import Tensor
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.probes.features.choice import Baseline, check_source, feature_names, make_extractor
-from pcfrl_lightning.probes.features.extract import FeatureChoice, FeatureExtractor
-from pcfrl_lightning.probes.features.images import EvaluationImages
+from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.probes.features.extract import Baseline, Precision
 from pcfrl_lightning.probes.features.loaders import FeatureBatch, FeatureBatches
-from pcfrl_lightning.probes.features.store import CacheType, FeatureTable, cached_features
-from pcfrl_lightning.probes.plan import Part, Plan
+from pcfrl_lightning.probes.features.plain import splits_of, use_loaders
+from pcfrl_lightning.probes.features.source import FeatureSource
+from pcfrl_lightning.probes.features.store import CacheType, feature_moments
+from pcfrl_lightning.probes.heads import FeatureHeads, InputNorm
+from pcfrl_lightning.probes.metrics import NamedMetric
+from pcfrl_lightning.probes.plan import Part, Plan, Protocol, Rules
 from pcfrl_lightning.probes.report import print_report
-from pcfrl_lightning.probes.results import Metrics, average_folds, describe_run, write_results
+from pcfrl_lightning.probes.results import Metrics, describe_run, write_results
+from pcfrl_lightning.probes.tasks.base import Task
+from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test
 from pcfrl_lightning.run_directory import run_directory
+from pcfrl_lightning.schedule import scheduled
 
 EVALUATION_BATCH = 2048
 
 
-class FeatureProbe(L.LightningModule, ABC):
-    """Evaluates frozen features of ``trainer.datamodule``, which are extracted once and then read from a cache.
+class Probe(L.LightningModule):
+    """One linear layer on frozen features of ``trainer.datamodule`` (method section 9).
+
+    Features are extracted once, in one pass for all that are asked for, and then read from a cache.  The default
+    protocol fits on the training split, chooses the learning rate (and labels a best epoch) on validation data, and
+    reports the last epoch on the test split; no test label is read before `test`.  ``protocol: paper`` does what the
+    public code does: test metrics in every epoch, the best test epoch beside the last one, and no shuffling where the
+    public code had none; results say so.
+
+    A subclass sets `task`.
 
     Args:
-        checkpoint: file with the pretrained network.  With ``baseline: random`` it gives the architecture only.
+        checkpoint: the encoder, whatever `load_encoder` takes: a file of ``fit`` or ``import-pcl``, an exported folder
+            or .safetensors, ``timm:NAME``, ``torchvision:NAME``.  With ``baseline: random`` it gives the architecture.
         baseline: ``random`` (the untrained network), ``lbp``, ``hog`` or ``pixels`` instead of a pretrained one.
-        feature: which feature of the network; ``concat`` puts F_s, F_f and F_p side by side.
+        feature: one or several features of the encoder, each with heads of its own; ``concat``: all side by side.
         image_size: size the images are brought to, pixels.
+        lr: learning rate, or several: all are trained in one pass over the features, and validation data chooses.
+        input_norm: ``none``, ``standardize`` (with training statistics) or ``batchnorm``; default: what the protocol of
+            the task has for networks, ``standardize`` for LBP, HoG and pixels.
+        protocol: ``default`` or ``paper``.
+        batch_size: samples per step.
+        weight_decay: of AdamW; 0 makes it Adam.
+        val_fraction: where the data set has no validation split, the share of the training subjects (or samples) on
+            which learning rate and best epoch are chosen. They are scored by companion heads trained without it; the
+            reported heads are trained on everything. 0: no choice, only the last epoch.
+            ``protocol: paper`` does not use it.
+        metric: name of a metric of torchmetrics that is reported as well, and chooses.
+        weights: file of the weights of ``timm:NAME`` or ``torchvision:NAME``; default: the library's download.
+        trust: packages, besides this one, whose classes a checkpoint may name.
+        precision: of the extraction: ``float32``, ``tf32``, ``bf16``, or ``auto``: bf16 on a GPU, float32 on a CPU.
         cache_dir: folder of the cached features.
         cache_dtype: ``float16`` halves the size; exact for features computed in bf16 (on a GPU).
         memory_gb: features up to this size are held in memory; larger ones are streamed from disk.
-        bf16: extract under bf16 autocast; default on a GPU yes, on a CPU no.
         seed: of the initial head, the order of the samples and the untrained network.
 
     Raises:
-        ValueError: contradictory or unknown settings; names the keys.
+        ValueError: contradictory or unknown settings, a value out of range; names the keys.
     """
 
-    task: ClassVar[str]
+    task: Task
+    comes_from: str | None = None  # checkpoint to be loaded: a wrong one is refused before files are touched
+    epochs_done: Tensor
 
     def __init__(
         self,
         checkpoint: str | None = None,
         baseline: Baseline | None = None,
-        feature: FeatureChoice = "f_s",
+        feature: list[str] | str = "f_s",
         image_size: int = 100,
+        lr: float | list[float] = 1e-2,
+        input_norm: InputNorm | None = None,
+        protocol: Protocol = "default",
+        batch_size: int = 256,
+        weight_decay: float = 0.0,
+        val_fraction: float = 0.1,
+        metric: str | None = None,
+        weights: str | None = None,
+        trust: Sequence[str] = (),
+        precision: Precision = "auto",
         cache_dir: str = "runs/features",
         cache_dtype: CacheType = "float32",
         memory_gb: float = 6.0,
-        bf16: bool | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        check_source(checkpoint, baseline, feature)
-        if image_size < 1:
-            raise ValueError(f"model.image_size must be at least 1, got {image_size}")
-        if cache_dtype not in ("float32", "float16"):
-            raise ValueError(f"model.cache_dtype must be float32 or float16, got {cache_dtype!r}")
-        self.save_hyperparameters()
-        self.checkpoint, self.baseline, self.feature = checkpoint, baseline, feature
-        self.image_size, self.seed = image_size, seed
-        self.cache_dir, self.cache_dtype = cache_dir, cache_dtype
-        self.memory_gb, self.bf16 = memory_gb, bf16
+        self.source = FeatureSource(
+            checkpoint,
+            baseline,
+            [feature] if isinstance(feature, str) else feature,
+            image_size=image_size,
+            weights=weights,
+            trust=trust,
+            precision=precision,
+            cache_dir=cache_dir,
+            cache_dtype=cache_dtype,
+            memory_gb=memory_gb,
+            seed=seed,
+        )
+        self.rates = [float(rate) for rate in ([lr] if isinstance(lr, (int, float)) else lr)]
+        if not self.rates or not all(math.isfinite(rate) and rate > 0 for rate in self.rates):
+            raise ValueError(f"model.lr must be one or several positive numbers, got {lr}")
+        if protocol not in ("default", "paper"):
+            raise ValueError(f"model.protocol must be default or paper, got {protocol!r}")
+        if protocol == "paper" and len(self.rates) > 1:
+            raise ValueError("model.lr: protocol paper has no validation data to choose with; give one learning rate")
+        if input_norm not in (None, "none", "standardize", "batchnorm"):
+            raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
+        if batch_size < 1:
+            raise ValueError(f"model.batch_size must be at least 1, got {batch_size}")
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"model.val_fraction must be at least 0 and below 1, got {val_fraction}")
+        if weight_decay < 0:
+            raise ValueError(f"model.weight_decay must not be negative, got {weight_decay}")
+        self.save_hyperparameters(ignore=["task"])
+        self.batch_size, self.weight_decay, self.chosen_norm = batch_size, weight_decay, input_norm
+        self.rules = Rules(protocol, val_fraction, seed)
+        self.metric = None if metric is None else NamedMetric(metric)
+        self.heads = nn.ModuleDict()
+        self.register_buffer("epochs_done", torch.zeros((), dtype=torch.long))
         self.results: dict[str, Any] = {}
-        self.extraction_seconds = 0.0
-        self.pixels = image_size
-        self._extractor: FeatureExtractor | None = None
-        self._tables: dict[int, tuple[FaceSet, FeatureTable]] = {}
-        self._loaded: dict[int, Tensor] = {}
+        self.fit_seconds = self._started = 0.0
         self._plan: Plan | None = None
-        self._collected: list[dict[str, Tensor]] = []
+        self._trained_on: dict[str, Any] = {}
+        self._losses: dict[str, Tensor] = {}
+        self._collected: dict[tuple[str, str], list[Tensor]] = {}
 
-    @abstractmethod
-    def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
-        """Which samples are for training, choosing and testing.  Called with the splits of the data module."""
+    @property
+    def input_norm(self) -> InputNorm:
+        """What precedes the linear layer."""
+        return self.chosen_norm or ("standardize" if self.source.hand_made else self.task.input_norm)
 
-    @abstractmethod
-    def test_outputs(self, batch: FeatureBatch) -> dict[str, Tensor]:
-        """Outputs (K, B, ...) of the heads to be reported: ``last`` and, if there is one, ``best``."""
-
-    @abstractmethod
-    def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """Metrics of outputs (n, ...) of one head on its test samples."""
+    def choose_task(self, splits: dict[str, FaceSet]) -> Task:
+        """Hook: the task where it follows from the data."""
+        return self.task
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
-        """Metrics of outputs (K, n, ...): those of each fold on its own samples, averaged over folds."""
-        return average_folds(
-            [
-                self.metrics(outputs[k][mine], {key: value[mine] for key, value in part.targets.items()})
-                for k, mine in enumerate(part.members)
-            ]
-        )
-
-    def prepare(self, plan: Plan, stage: str) -> None:
-        """Hook of subclasses, called when the features of a stage are there."""
-
-    def protocol_facts(self) -> dict[str, Any]:
-        """Hook of subclasses: what results.json says about protocol, choices and epochs."""
-        return {"protocol": "training-free"}
-
-    def loader_options(self, name: str) -> dict[str, Any]:
-        """Hook of subclasses: options of the loader of ``train``, ``val`` or ``test``."""
-        return {"batch_size": EVALUATION_BATCH}
+        """Hook: metrics of outputs (K, n, ...) on the test samples."""
+        return self.task.evaluate(outputs, part)
 
     def prepare_data(self) -> None:
         """Extract or read the features.  What goes wrong does so here, before loggers touch an earlier run's files."""
-        stage = "test" if self.trainer.testing else "fit"
-        self._plan = self.plan(self._data().splits, stage)
-        for part in self._used(self._plan, stage).values():
-            self.table(part.faces)
+        data = self._data()
+        splits = splits_of(data, getattr(self, "label", ""))
+        self.task = self.choose_task(splits)
+        if self.metric is not None:
+            self.task.use(self.metric)
+        self._plan = self.task.plan(splits, "test" if self.trainer.testing else "fit", self.rules)
+        if self._validates() and self._plan.choice is None:
+            raise UsageError(f"{self.task.name}: there are no samples to validate on")
+        if self._plan.train is not None and self._plan.choice is None and len(self.rates) > 1:
+            name = self._plan.train.faces.name
+            raise DataError(f"{name}: no samples to choose among several model.lr with; give one")
+        progress = self.trainer.progress_bar_callback is not None
+        for part in self._used().values():
+            device = self.trainer.strategy.root_device
+            self.source.read(part.faces, device, getattr(data, "num_workers", 0), progress)
+        self._trained_on = describe_training(data, self._plan, self.task)  # once: it reads the names of all images
+        if self.comes_from:
+            check_training(read_checkpoint(self.comes_from), self._trained_on)
 
     def setup(self, stage: str) -> None:
-        """Hand loaders of the stage's features to the data module."""
-        data = self._data()
-        plan = self._plan
+        """Hand loaders of the stage's features to the data module; build the heads and prepare their inputs."""
+        data, plan = self._data(), self._plan
         assert plan is not None
-        used = self._used(plan, stage)
-        data.use_features({name: self._loader(name, part) for name, part in used.items()})
-        self.prepare(plan, stage)
+        use_loaders(data, {name: self._loader(name, part) for name, part in self._used().items()})
+        if plan.train is None:
+            return
+        if not self.heads:
+            outputs, sizes = self.task.outputs(plan.train.faces), (len(self.rates), len(plan.train.members), plan.folds)
+            for name, columns in self.source.columns.items():
+                dim = columns.stop - columns.start
+                self.heads[name] = FeatureHeads(dim, outputs, *sizes, self.input_norm, self.rules.seed)
+        if self.trainer.state.fn == "fit":
+            self._set_statistics(plan.train, plan.folds)
 
-    def table(self, faces: FaceSet) -> FeatureTable:
-        """The features of a split, extracted when they are not in the cache."""
-        if id(faces) not in self._tables:
-            started = time.perf_counter()
-            device = self.trainer.strategy.root_device
-            if self._extractor is None:
-                self._extractor = make_extractor(self.checkpoint, self.baseline, device, self.bf16, self.seed)
-            tables = cached_features(
-                self._extractor,
-                faces,
-                feature_names(self.baseline, self.feature),
-                image_size=self.image_size,
-                cache_dir=self.cache_dir,
-                dtype=self.cache_dtype,
-                num_workers=getattr(self._data(), "num_workers", 0),
-                progress=self.trainer.progress_bar_callback is not None,
-            )
-            self.pixels = EvaluationImages(faces, self.image_size, self._extractor.enlarges).size
-            self._tables[id(faces)] = faces, FeatureTable.side_by_side(list(tables.values()))
-            self.extraction_seconds += time.perf_counter() - started
-        return self._tables[id(faces)][1]
+    def head_facts(self, feature: str) -> dict[str, Any]:
+        """Learning rates and best epochs of one feature for results.json."""
+        return self._heads()[feature].facts(self.rates) if self.task.trained else {}
+
+    def protocol_facts(self) -> dict[str, Any]:
+        """Protocol, choices and epochs for results.json."""
+        if not self.task.trained:
+            return {"protocol": "training-free"}
+        assert self._plan is not None
+        return {
+            "protocol": self.rules.protocol,
+            "epochs": int(self.epochs_done),
+            "chosen_on": self._plan.choice_name or None,
+            "chosen_by": self.task.monitor,
+            "input_norm": self.input_norm,
+            "val_fraction": self._plan.val_fraction,
+            "batch_size": self.batch_size,
+            "weight_decay": self.weight_decay,
+            "fit_seconds": round(self.fit_seconds, 2),
+            **self.task.facts(),
+        }
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with a group per feature and learning rate, cosine over the epochs of the trainer."""
+        stacks = [heads.head for heads in self._heads().values()]
+        groups = [{"params": head.candidate(i), "lr": rate} for head in stacks for i, rate in enumerate(self.rates)]
+        return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True))
+
+    def on_fit_start(self) -> None:
+        """Start the clock; what the run folder says about an earlier head goes."""
+        forget_test(self.trainer)
+        self._started = time.perf_counter()
+
+    def on_fit_end(self) -> None:
+        """Stop the clock."""
+        self.fit_seconds += time.perf_counter() - self._started
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the loader the epoch, so that a resumed run sees the order of an uninterrupted one."""
+        loader: Any = self.trainer.train_dataloader
+        loader.set_epoch(self.current_epoch)
+        self._losses = {name: torch.zeros(len(self.rates), device=self.device) for name in self.heads}
+
+    def training_step(self, batch: FeatureBatch, batch_idx: int) -> Tensor:
+        """Sum over features and heads of the mean loss over the samples that each may train on."""
+        views = len(batch.features) // batch.members.shape[1]  # 2 for pairs
+        rows = batch.members.repeat_interleave(views, dim=1)
+        weights = batch.members / batch.members.sum(1, keepdim=True).clamp_min(1)
+        losses = []
+        for name, features in self._split(batch).items():
+            outputs = self._heads()[name].head(features, rows)
+            losses.append((self.task.loss(outputs, batch.targets) * weights).sum((1, 2)))  # (R, H, B) -> (R,)
+            self._losses[name] += losses[-1].detach()
+        return torch.cat(losses).sum()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of the epoch (the lowest of the learning rates, mean over folds)."""
+        self.epochs_done += 1
+        for name, heads in self._heads().items():
+            losses = self._losses[name] / (self.trainer.num_training_batches * len(heads.head.biases[0]))
+            if not losses.isfinite().any():
+                raise UsageError(f"training diverged in epoch {self.current_epoch}: lower model.lr (now {self.rates})")
+            loss = losses.nan_to_num(nan=math.inf).min()
+            self.log(f"train/{self._key(name)}loss", loss, prog_bar=True, batch_size=1)
+
+    def on_validation_start(self) -> None:
+        """Refuse to report a head that was never trained."""
+        if self._validates():
+            self._refuse_untrained()
+
+    def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
+        """Collect the outputs of all heads."""
+        for name, features in self._split(batch).items():
+            outputs = self.task.reduce(self._heads()[name].head(features))
+            self._collected.setdefault((name, "all"), []).append(outputs.cpu())
+
+    def on_validation_epoch_end(self) -> None:
+        """Score every head, or its companion, on its own samples; remember the best epoch of each fold."""
+        collected, self._collected = self._collected, {}
+        assert self._plan is not None
+        part = self._plan.choice
+        assert part is not None
+        if self.trainer.sanity_checking:
+            return
+        sign = 1.0 if self.task.higher_is_better else -1.0
+        for name, heads in self._heads().items():
+            # the companions stand behind the heads
+            outputs = torch.cat(collected[name, "all"], dim=2)[:, -self._plan.folds :]
+            scores = torch.empty(outputs.shape[:2])
+            for k, mine in enumerate(part.members):
+                targets = {key: value[mine] for key, value in part.targets.items()}
+                values = [self.task.choice_score(each[k][mine], targets) for each in outputs]
+                scores[:, k] = sign * torch.tensor(values)
+            top = scores.max(0).values if self._validates() else heads.judge(scores, self.current_epoch + 1)
+            key = f"val/{self._key(name)}{self.task.monitor}"
+            self.log(key, sign * float(top.mean()), prog_bar=True, batch_size=1)
+
+    def on_test_start(self) -> None:
+        """Refuse to report a head that was never trained."""
+        self._refuse_untrained()
 
     def test_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Collect the outputs; the metrics are computed on all of them at once."""
-        self._collected.append({name: value.detach().cpu() for name, value in self.test_outputs(batch).items()})
+        for name, features in self._split(batch).items():
+            found = self._heads()[name].reported(features) if self.task.trained else {"last": features.unsqueeze(0)}
+            for epoch, outputs in found.items():
+                self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs).cpu())
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics: ``test/...`` of the last epoch, ``test_best/...`` of the best one."""
         assert self._plan is not None
         assert self._plan.test is not None
-        collected, self._collected = self._collected, []
-        found: dict[str, Metrics] = {}
-        for name in collected[0]:
-            outputs = torch.cat([item[name] for item in collected], dim=1)
-            found[name] = self.evaluate(outputs, self._plan.test)
-            prefix = "test" if name == "last" else f"test_{name}"
-            scalars = {f"{prefix}/{key}": value for key, value in found[name].items() if isinstance(value, float)}
+        collected, self._collected = self._collected, {}
+        found: dict[str, dict[str, Metrics]] = {}
+        for (name, epoch), outputs in collected.items():
+            metrics = self.evaluate(torch.cat(outputs, dim=1), self._plan.test)
+            found.setdefault(name, {})[epoch] = metrics
+            prefix = f"{'test' if epoch == 'last' else 'test_best'}/{self._key(name)}"
+            scalars = {f"{prefix}{key}": value for key, value in metrics.items() if isinstance(value, float)}
             self.log_dict(scalars, batch_size=1)
-        facts = self.protocol_facts()
-        self.results = describe_run(self, self._data(), self._plan, found, facts)
+        self.results = describe_run(self, self._data(), self._plan, found)
 
     def on_test_end(self) -> None:
         """Write results.json into the run directory and print the table."""
         path = write_results(run_directory(self.trainer) / "results.json", self.results)
         print_report(self.results, path)
 
-    @staticmethod
-    def _used(plan: Plan, stage: str) -> dict[str, Part]:
-        parts = {"test": plan.test} if stage == "test" else {"train": plan.train, "val": plan.choice}
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the seconds spent so far, for the results of a later `test`, and what the head is trained on."""
+        checkpoint["trained_on"] = self._trained_on
+        running = time.perf_counter() - self._started if self.trainer.state.fn == "fit" else 0.0
+        checkpoint["fit_seconds"] = self.fit_seconds + running
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a head of other data; build heads of the stored shape when there are no data."""
+        check_training(checkpoint, self._trained_on)
+        self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
+        if self.heads:
+            return
+        for name in dict.fromkeys(key.split(".")[1] for key in checkpoint["state_dict"] if key.startswith("heads.")):
+            prefix = f"heads.{name}."
+            state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
+            self.heads[name] = FeatureHeads.like(state, self.chosen_norm or "none")
+
+    def _heads(self) -> dict[str, FeatureHeads]:
+        return {name: heads for name, heads in self.heads.items() if isinstance(heads, FeatureHeads)}
+
+    def _split(self, batch: FeatureBatch) -> dict[str, Tensor]:
+        """The columns of each feature of a batch."""
+        return {name: batch.features[:, columns] for name, columns in self.source.columns.items()}
+
+    def _key(self, feature: str) -> str:
+        """Part of the name of a logged value: nothing where there is only one feature."""
+        return "" if len(self.source.columns) == 1 else f"{feature}/"
+
+    def _set_statistics(self, train: Part, folds: int) -> None:
+        scale = self.task.prepare(train)
+        if self.input_norm == "standardize":
+            mean, variance = feature_moments(self.source.table(train.faces), train.used_rows())
+        for name, heads in self._heads().items():
+            columns = self.source.columns[name]
+            for stack, count in ((heads.head, len(train.members)), (heads.best, folds)):
+                if self.input_norm == "standardize":
+                    stack.set_statistics(mean[:count, columns], variance[:count, columns])
+                if scale is not None:
+                    stack.set_output_scale(scale[0][:count], scale[1][:count])
+
+    def _validates(self) -> bool:
+        """Whether this is `pcfrl validate`; `trainer.validating` is true in a fit as well."""
+        return self.trainer.state.fn == "validate"
+
+    def _refuse_untrained(self) -> None:
+        if self.task.trained and not int(self.epochs_done):
+            raise UsageError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
+
+    def _used(self) -> dict[str, Part]:
+        """The parts that the stage needs features of."""
+        plan = self._plan
+        assert plan is not None
+        if self.trainer.testing:
+            parts = {"test": plan.test}
+        else:
+            parts = {"train": None if self._validates() else plan.train, "val": plan.choice}
         return {name: part for name, part in parts.items() if part is not None}
 
     def _loader(self, name: str, part: Part) -> FeatureBatches:
-        table = self.table(part.faces)
-        return FeatureBatches(part, table, self._in_memory(part.faces, table), **self.loader_options(name))
-
-    def _in_memory(self, faces: FaceSet, table: FeatureTable) -> Tensor | None:
-        if id(faces) not in self._loaded:
-            held = sum(value.nbytes for value in self._loaded.values())
-            if held + table.nbytes > self.memory_gb * 1e9:
-                return None
-            self._loaded[id(faces)] = table.load().to(self.trainer.strategy.root_device)
-        return self._loaded[id(faces)]
+        """Only training is shuffled, in an order given by seed and epoch."""
+        if name != "train":
+            return self.source.loader(part, EVALUATION_BATCH)
+        return self.source.loader(part, self.batch_size, self.rules.protocol == "default" or self.task.paper_shuffles)
 
     def _data(self) -> Any:
         if self.trainer.world_size > 1:
             raise UsageError("a probe trains on cached features in seconds: run it with trainer.devices: 1")
         data = getattr(self.trainer, "datamodule", None)
-        if data is None or not hasattr(data, "use_features"):
-            raise UsageError(f"{type(self).__name__} needs a data module derived from pcfrl_lightning.data.FaceData")
+        if data is None:
+            raise UsageError(f"{type(self).__name__} needs a data module: trainer.fit(probe, datamodule=...)")
         return data

@@ -16,7 +16,7 @@ from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.probes.plan import Part, Plan
 
 if TYPE_CHECKING:
-    from pcfrl_lightning.probes.probe import FeatureProbe
+    from pcfrl_lightning.probes.probe import Probe
 
 Metrics = dict[str, float | list[Any]]
 
@@ -35,43 +35,59 @@ def average_folds(folds: list[Metrics]) -> Metrics:
     return result
 
 
-def describe_run(
-    probe: "FeatureProbe", data: Any, plan: Plan, metrics: dict[str, Metrics], facts: dict[str, Any]
-) -> dict[str, Any]:
+def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[str, Metrics]]) -> dict[str, Any]:
     """Everything results.json says, as primitives.
+
+    With one feature its metrics, learning rates and best epochs stand beside the rest; with several, in one block per
+    feature under ``by_feature`` (see `blocks`).
 
     Args:
         probe: the probe that was tested.
         data: its data module.
         plan: the samples.
-        metrics: by epoch, ``last`` and ``best``; ``last`` is the headline.
-        facts: protocol, learning rates, epochs.
+        metrics: by feature and epoch, ``last`` and ``best``; ``last`` is the headline.
     """
-    checkpoint = probe.checkpoint
+    source = probe.source
+    assert source.extractor is not None
     sizes = {"train": plan.train, "choice": plan.choice, "test": plan.test}
+    found = {
+        name: {"metrics": {"headline": "last", "last": each["last"], "best": each.get("best")}} | probe.head_facts(name)
+        for name, each in metrics.items()
+    }
+    named = source.checkpoint and Path(source.checkpoint)
     return {
-        "task": probe.task,
+        "task": probe.task.name,
         "probe": type(probe).__name__,
-        "dataset": getattr(data, "name", type(data).__name__),
+        "label": probe.task.label,
+        "dataset": getattr(data, "name", None) or type(data).__name__,
         "cropping": cropping_of(data),
         "data": describe_data(data, [part.faces for part in sizes.values() if part is not None]),
         "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
-            "checkpoint": Path(checkpoint).name if checkpoint else None,
-            "checkpoint_sha256": file_sha256(checkpoint) if checkpoint else None,
-            "baseline": probe.baseline,
-            "feature": probe.feature if probe.baseline in (None, "random") else probe.baseline,
-            "image_size": probe.pixels,
+            "checkpoint": named.name if named else None,
+            "checkpoint_sha256": file_sha256(named) if named and named.is_file() else None,
+            "baseline": source.baseline,
+            "feature": next(iter(found)) if len(found) == 1 else list(found),
+            "image_size": source.pixels,
+            "precision": source.extractor.precision,
+            "extractor": source.extractor.fingerprint(),
         },
-        "metrics": {"headline": "last", "last": metrics["last"], "best": metrics.get("best")},
-        **facts,
+        **(next(iter(found.values())) if len(found) == 1 else {"by_feature": found}),
+        **probe.protocol_facts(),
         "folds": plan.folds,
-        "seed": probe.seed,
-        "extraction_seconds": round(probe.extraction_seconds, 2),
+        "seed": source.seed,
+        "extraction_seconds": round(source.seconds, 2),
         "hardware": hardware(),
         "versions": versions(),
         "command": command(sys.argv),
     }
+
+
+def blocks(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """``metrics``, ``lr`` and ``best_epoch`` of results.json by feature, whether it holds one feature or several."""
+    if "by_feature" in results:
+        return dict(results["by_feature"])
+    return {results["features"]["feature"]: {key: results.get(key) for key in ("metrics", "lr", "best_epoch")}}
 
 
 def write_results(path: Path, results: dict[str, Any]) -> Path:
@@ -105,7 +121,7 @@ def versions() -> dict[str, str]:
 
 
 def command(argv: list[str]) -> str:
-    """The command line, absolute paths reduced to their last component: home folders are nobody's business."""
+    """The command line, absolute paths reduced to their last component: they would name the user."""
     return " ".join("=".join(_without_folders(side) for side in word.split("=")) for word in argv)
 
 
@@ -116,7 +132,7 @@ def _without_folders(word: str) -> str:
 def cropping_of(data: Any) -> str | None:
     """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
 
-    Files are reduced to their names: folders are nobody's business.
+    Files are reduced to their names.
     """
     cropping = getattr(data, "cropping", None)
     if cropping is None:

@@ -10,22 +10,24 @@ from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.probes.plan import Plan
 from pcfrl_lightning.probes.results import cropping_of
+from pcfrl_lightning.probes.tasks.base import Task
 from pcfrl_lightning.run_directory import run_directory
 
 _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
 """Settings of data sets that do not change the training images, or do so by their names."""
 
 
-def describe_training(data: Any, plan: Plan | None) -> dict[str, Any]:
+def describe_training(data: Any, plan: Plan, task: Task) -> dict[str, Any]:
     """Primitives for a checkpoint: training split, number and names of its images (as a hash), cropping and options of
-    the data set; nothing where nothing is trained."""
-    if plan is None or plan.train is None:
+    the data set, kind of task and label; nothing where nothing is trained."""
+    if plan.train is None:
         return {}
     train = plan.train
     options = {key: value for key, value in describe_data(data, []).items() if key not in _NO_MATTER}
     source = train.faces.source
     names = digest(source.name(row).rpartition("/")[2] for row in range(len(source)))[:12]
-    about = {"split": train.faces.name, "count": len(source), "names": names, "cropping": cropping_of(data)}
+    about: dict[str, Any] = {"task": type(task).__name__, "label": task.label}
+    about |= {"split": train.faces.name, "count": len(source), "names": names, "cropping": cropping_of(data)}
     return {**about, **options}
 
 

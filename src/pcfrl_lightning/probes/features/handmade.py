@@ -16,15 +16,17 @@ class GreyFeatures(ABC):
     """Base: one feature vector, called ``pixels``, ``lbp`` or ``hog``, computed from each grey image alone."""
 
     enlarges = False
+    precision = "float32"
     name: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one feature."""
+        return (self.name,)
 
     @abstractmethod
     def describe(self, grey: np.ndarray) -> np.ndarray:
         """(S, S) uint8 to (D,) float."""
-
-    def dim(self, image_size: int) -> dict[str, int]:
-        """Length of the feature, found on a black image."""
-        return {self.name: len(self.describe(np.zeros((image_size, image_size), np.uint8)))}
 
     def fingerprint(self) -> str:
         """Name and settings."""
@@ -94,6 +96,13 @@ class HoGFeatures(GreyFeatures):
 
         cell, block = (self.cell, self.cell), (self.block, self.block)
         return hog(grey, self.orientations, pixels_per_cell=cell, cells_per_block=block, block_norm="L2-Hys")
+
+
+HAND_MADE: dict[str, type[PixelFeatures | LBPFeatures | HoGFeatures]] = {
+    "lbp": LBPFeatures,
+    "hog": HoGFeatures,
+    "pixels": PixelFeatures,
+}
 
 
 def to_grey(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Features on disk: extracted once, checked, resumable, readable without holding them in memory."""
+"""Features on disk: extracted once, resumable, readable without holding them in memory."""
 
 import hashlib
 import json
@@ -6,8 +6,6 @@ import math
 import os
 import re
 import shutil
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -21,42 +19,34 @@ from tqdm import tqdm
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.loaders import start_worker
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
 from pcfrl_lightning.probes.features.images import EvaluationImages
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise it when the same extractor and images would give other features than before."""
 
 CacheType = Literal["float32", "float16"]
-STALE_SECONDS = 3600.0
+CHUNK_ROWS = 2048
 
 
 class FeatureTable:
-    """Features of one split on disk, as shards of consecutive rows.
+    """Features of one split on disk, n rows; several features are put side by side.
 
     Files are mapped only while they are read, so that a table larger than memory can be streamed.
 
     Args:
-        columns: for each feature the paths of its shards (.npy); several features are put side by side.
-        lengths: rows of each shard.
+        paths: an .npy file (n, D) per feature.
     """
 
-    def __init__(self, columns: Sequence[Sequence[Path]], lengths: Sequence[int]) -> None:
-        self.columns = [list(paths) for paths in columns]
-        self.starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-        first = [np.load(paths[0], mmap_mode="r") for paths in self.columns]
-        self.dims = [array.shape[1] for array in first]
-        self.dtype = torch.from_numpy(np.empty(0, first[0].dtype)).dtype
-
-    @classmethod
-    def side_by_side(cls, tables: "Sequence[FeatureTable]") -> "FeatureTable":
-        """Several features of the same images as one table."""
-        lengths = np.diff(tables[0].starts).tolist()
-        return cls([paths for table in tables for paths in table.columns], lengths)
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+        arrays = [np.load(path, mmap_mode="r") for path in self.paths]
+        self.dims = [array.shape[1] for array in arrays]
+        self.rows = len(arrays[0])
+        self.dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return self.rows
 
     @property
     def dim(self) -> int:
@@ -69,95 +59,60 @@ class FeatureTable:
         return len(self) * self.dim * self.dtype.itemsize
 
     def gather(self, rows: Tensor) -> Tensor:
-        """Rows in the given order, (B, dim), in the stored type; reads each shard front to back."""
-        wanted = rows.numpy()
-        order = np.argsort(wanted, kind="stable")
-        bounds = np.searchsorted(wanted[order], self.starts)
-        result = torch.empty(len(wanted), self.dim, dtype=self.dtype)
-        for shard, start in enumerate(self.starts[:-1]):
-            places = order[bounds[shard] : bounds[shard + 1]]
-            if len(places):
-                self._read(shard, wanted[places] - start, places, result.numpy())
-        return result
+        """Rows in the given order, (B, dim), in the stored type; reads each file front to back."""
+        order = rows.argsort()
+        return self._read(rows[order].numpy(), order.numpy(), len(rows))
 
     def load(self) -> Tensor:
         """All rows, (n, dim), in the stored type."""
-        result = torch.empty(len(self), self.dim, dtype=self.dtype)
-        for shard, (start, end) in enumerate(zip(self.starts[:-1], self.starts[1:], strict=True)):
-            self._read(shard, slice(None), slice(int(start), int(end)), result.numpy())
-        return result
+        return self._read(slice(None), slice(None), len(self))
 
     def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(row numbers, float32 rows) shard by shard."""
-        for start, end in zip(self.starts[:-1], self.starts[1:], strict=True):
-            rows = torch.arange(int(start), int(end))
+        """(row numbers, float32 rows) in order."""
+        for rows in torch.arange(len(self)).split(CHUNK_ROWS):
             yield rows, self.gather(rows).float()
 
-    def _read(self, shard: int, local: Any, places: Any, result: np.ndarray) -> None:
+    def _read(self, rows: Any, places: Any, count: int) -> Tensor:
+        result = torch.empty(count, self.dim, dtype=self.dtype)
         column = 0
-        for paths, dim in zip(self.columns, self.dims, strict=True):
-            result[places, column : column + dim] = np.load(paths[shard], mmap_mode="r")[local]
+        for path, dim in zip(self.paths, self.dims, strict=True):
+            result.numpy()[places, column : column + dim] = np.load(path, mmap_mode="r")[rows]
             column += dim
+        return result
 
 
-class ShardStore:
-    """The shards of one feature of one split, in one folder, with a manifest of checksums.
+class FeatureFile:
+    """One feature of one split: an .npy file, filled from the top, and beside it a .json with the rows that count.
 
-    A shard counts only when the manifest lists it and its SHA-256 fits.  Files get their final name by a rename after
-    everything is on disk, so a process killed at any moment leaves nothing that a later one believes.
+    The .json is replaced in one move after the rows are on disk, so a process killed at any moment leaves nothing that
+    a later one believes.
 
     Args:
-        folder: of the shards; created.
-        key: what the features depend on; written into the manifest for the reader.
+        path: of the .npy file.
+        key: what the features depend on, for the reader.
     """
 
-    def __init__(self, folder: Path, key: dict[str, Any]) -> None:
-        self.folder, self.key = folder, key
-        folder.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob("*.part"):
-            if time.time() - leftover.stat().st_mtime > STALE_SECONDS:
-                leftover.unlink(missing_ok=True)
-
-    def path(self, shard: int) -> Path:
-        """File of a shard."""
-        return self.folder / f"{shard:05d}.npy"
-
-    def intact(self, shard: int) -> bool:
-        """Whether a shard is complete; warns about one whose content has changed."""
-        path = self.path(shard)
-        checksum = self._checksums().get(path.name)
-        if checksum is None or not path.is_file():
-            return False
-        if file_sha256(path) == checksum:
-            return True
-        warnings.warn(f"cached features {path} are damaged (checksum differs); extracting them again", stacklevel=2)
-        return False
-
-    def write(self, shard: int, rows: np.ndarray) -> None:
-        """Store the rows of a shard, then enter it in the manifest."""
-        path = self.path(shard)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        with part.open("wb") as file:
-            np.save(file, rows)
-            file.flush()
-            os.fsync(file.fileno())
-        checksums = self._checksums() | {path.name: file_sha256(part)}
-        os.replace(part, path)
-        self._write_manifest(checksums)
-
-    def _checksums(self) -> dict[str, str]:
+    def __init__(self, path: Path, key: dict[str, Any]) -> None:
+        self.path, self.note, self.key = path, path.with_suffix(".json"), key
         try:
-            return dict(json.loads((self.folder / "manifest.json").read_text())["shards"])
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
-            return {}
+            note = json.loads(self.note.read_text())
+            self.rows = int(note["rows"]) if path.stat().st_size == note["bytes"] else 0
+        except (OSError, ValueError, LookupError, TypeError):
+            self.rows = 0
 
-    def _write_manifest(self, checksums: dict[str, str]) -> None:
-        part = self.folder / f"manifest.json.{os.getpid()}.part"
-        with part.open("w") as file:
-            json.dump({"key": self.key, "shards": checksums}, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, self.folder / "manifest.json")
+    def write(self, start: int, values: np.ndarray, total: int) -> None:
+        """Store rows from ``start`` on of ``total``, then count them."""
+        shape = (total, values.shape[1])
+        # a whole file is not truncated: another process may be writing the same features
+        whole = self.path.is_file() and self.path.stat().st_size > total * values[0].nbytes
+        mode: Literal["r+", "w+"] = "r+" if whole else "w+"
+        array = np.lib.format.open_memmap(self.path, mode, values.dtype, shape)
+        array[start : start + len(values)] = values
+        array.flush()
+        self.rows = start + len(values)
+        part = self.note.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps({"key": self.key, "rows": self.rows, "bytes": self.path.stat().st_size}, indent=1))
+        os.replace(part, self.note)
 
 
 def cached_features(
@@ -169,30 +124,27 @@ def cached_features(
     cache_dir: str | Path = "runs/features",
     dtype: CacheType = "float32",
     batch_size: int = 128,
-    shard_rows: int = 2048,
+    chunk_rows: int = CHUNK_ROWS,
     num_workers: int = 0,
     progress: bool = True,
-) -> dict[str, FeatureTable]:
+) -> FeatureTable:
     """Features of all images of a split, from the cache where they are there.
 
     One pass over the images gives all the features asked for.  A run that was killed continues behind the last complete
-    shard.
+    chunk.
 
     Args:
         extractor: gives the features.
         faces: the n images; their labels are not looked at.
-        names: features wanted, such as ``["f_s", "f_p"]``.
+        names: features wanted, such as ``["f_s", "f_p"]``; the table has them side by side in this order.
         image_size: evaluation size in pixels.
-        cache_dir: one folder per feature, split and key is made in here.
+        cache_dir: two files per feature, split and key are made in here.
         dtype: stored type.  ``float16`` halves the disk space; it is exact for features computed under bf16 (8 bits of
             mantissa) and rounds others by at most 5e-4 of their value.
         batch_size: images per forward pass.
-        shard_rows: rows per file.
+        chunk_rows: rows that are stored at once.
         num_workers: processes that read images.
         progress: show a bar.
-
-    Returns:
-        One table per feature name.
 
     Raises:
         DataError: the split is empty, a feature is not finite or too large for float16, or the disk is too small.
@@ -200,47 +152,57 @@ def cached_features(
     if len(faces) == 0:
         raise DataError(f"{faces.name}: there are no images to extract features from")
     images = EvaluationImages(faces, image_size, extractor.enlarges)
-    common = {"extractor": extractor.fingerprint(), "data": _image_fingerprint(faces), "image_size": images.size}
-    common |= {"dtype": dtype, "shard_rows": shard_rows, "code": CODE_VERSION}
-    stores = {name: ShardStore(*_place(Path(cache_dir), faces.name, {**common, "feature": name})) for name in names}
-    lengths = [min(shard_rows, len(faces) - start) for start in range(0, len(faces), shard_rows)]
-    missing = [shard for shard in range(len(lengths)) if not all(store.intact(shard) for store in stores.values())]
+    key = {"extractor": extractor.fingerprint(), "data": _image_fingerprint(faces), "image_size": images.size}
+    key |= {"dtype": dtype, "code": CODE_VERSION}
+    cache_dir = Path(cache_dir)
+    files = {name: _file(cache_dir, faces.name, {**key, "feature": name}) for name in names}
+    missing = {name: file for name, file in files.items() if file.rows < len(faces)}
     if missing:
-        _check_space(Path(cache_dir), sum(lengths[i] for i in missing), extractor.dim(images.size), names, dtype)
-        batches = _shard_batches(missing, lengths, shard_rows, batch_size)
+        start = min(file.rows for file in missing.values())
+        batches = torch.arange(start, len(faces)).split(batch_size)
         loader = DataLoader(
             images,
-            batch_sampler=[rows for _, rows in batches],
+            batch_sampler=[rows.tolist() for rows in batches],
             num_workers=num_workers,
             worker_init_fn=start_worker,
         )
-        _extract(extractor, loader, batches, stores, dtype, progress, f"{faces.name} {'+'.join(names)}")
-    return {
-        name: FeatureTable([[store.path(i) for i in range(len(lengths))]], lengths) for name, store in stores.items()
-    }
+        title = f"{faces.name} {'+'.join(missing)}"
+        pending: dict[str, list[np.ndarray]] = {name: [] for name in missing}
+        with tqdm(total=len(faces), initial=start, desc=f"features of {title}", disable=not progress) as bar:
+            for number, batch in enumerate(loader, 1):
+                features = extractor(batch)
+                for name, parts in pending.items():
+                    parts.append(_checked(features[name].cpu().numpy().astype(dtype), name, title, start))
+                bar.update(len(batch))
+                if number == 1:
+                    _check_space(cache_dir, len(faces) - start, [parts[0] for parts in pending.values()])
+                if number == len(batches) or number * batch_size % chunk_rows < batch_size:
+                    for name, file in missing.items():
+                        values = np.concatenate(pending[name])
+                        file.write(start, values, len(faces))
+                        pending[name] = []
+                    start += len(values)
+    return FeatureTable([file.path for file in files.values()])
 
 
-def _extract(
-    extractor: FeatureExtractor,
-    loader: DataLoader[Tensor],
-    batches: list[tuple[int, list[int]]],
-    stores: dict[str, ShardStore],
-    dtype: CacheType,
-    progress: bool,
-    title: str,
-) -> None:
-    pending: dict[str, list[np.ndarray]] = {name: [] for name in stores}
-    total = sum(len(rows) for _, rows in batches)
-    with tqdm(total=total, desc=f"features of {title}", unit="img", disable=not progress) as bar:
-        for position, ((shard, rows), images) in enumerate(zip(batches, loader, strict=True)):
-            features = extractor(images)
-            for name, parts in pending.items():
-                parts.append(_checked(features[name].cpu().numpy().astype(dtype), name, title, rows[0]))
-            bar.update(len(rows))
-            if position + 1 == len(batches) or batches[position + 1][0] != shard:
-                for name, store in stores.items():
-                    store.write(shard, np.concatenate(pending[name]))
-                    pending[name] = []
+def feature_moments(table: FeatureTable, used: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and (biased) variance of some rows, each (K, D) float32, read once from disk; sums are taken in float64.
+
+    Args:
+        table: n rows.
+        used: (K, n) bool, the rows of each of K statistics.
+    """
+    weights = used.double()
+    total = torch.zeros(len(used), table.dim, dtype=torch.float64)
+    squares = torch.zeros_like(total)
+    centre = table.gather(torch.zeros(1, dtype=torch.long)).double()  # keeps the squares small: nothing cancels
+    for rows, block in table.blocks():
+        values = block.double() - centre
+        total += weights[:, rows] @ values
+        squares += weights[:, rows] @ values.square_()
+    count = weights.sum(1, keepdim=True)
+    mean = total / count
+    return (mean + centre).float(), (squares / count - mean.square()).clamp_min_(0.0).float()
 
 
 def _checked(values: np.ndarray, name: str, title: str, row: int) -> np.ndarray:
@@ -252,30 +214,20 @@ def _checked(values: np.ndarray, name: str, title: str, row: int) -> np.ndarray:
     return values
 
 
-def _shard_batches(
-    shards: list[int], lengths: list[int], shard_rows: int, batch_size: int
-) -> list[tuple[int, list[int]]]:
-    """(shard, row numbers) per batch; a batch never crosses the border of a shard."""
-    return [
-        (shard, list(range(shard * shard_rows + i, shard * shard_rows + min(i + batch_size, lengths[shard]))))
-        for shard in shards
-        for i in range(0, lengths[shard], batch_size)
-    ]
-
-
 def _image_fingerprint(faces: FaceSet) -> str:
     """Unlike `FaceSet.fingerprint` without the labels: features do not depend on them."""
     return f"{faces.source.fingerprint()} {'' if faces.crop is None else faces.crop.fingerprint()}"
 
 
-def _place(cache_dir: Path, split: str, key: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def _file(cache_dir: Path, split: str, key: dict[str, Any]) -> FeatureFile:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", split).strip("-")
-    return cache_dir / f"{readable}-{key['feature']}-{digest[:20]}", key
+    return FeatureFile(cache_dir / f"{readable}-{key['feature']}-{digest[:20]}.npy", key)
 
 
-def _check_space(cache_dir: Path, rows: int, dims: dict[str, int], names: Sequence[str], dtype: CacheType) -> None:
-    needed = rows * sum(dims[name] for name in names) * np.dtype(dtype).itemsize
+def _check_space(cache_dir: Path, rows: int, samples: Sequence[np.ndarray]) -> None:
+    needed = rows * sum(sample[0].nbytes for sample in samples)
+    cache_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache_dir).free
     if needed > free:
         raise DataError(

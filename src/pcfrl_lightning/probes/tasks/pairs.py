@@ -1,4 +1,4 @@
-"""Face verification on ten folds of pairs (method section 9, FR)."""
+"""Face verification on folds of pairs (method section 9, FR)."""
 
 import warnings
 from typing import Any
@@ -8,88 +8,105 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.split import pairs_of
 from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.probes.features.loaders import FeatureBatch
-from pcfrl_lightning.probes.linear import LinearProbe
 from pcfrl_lightning.probes.metrics import area_under_roc, equal_error_rate, fold_accuracies, tar_at_far
-from pcfrl_lightning.probes.plan import Part, Plan, fold_members, with_companions
-from pcfrl_lightning.probes.probe import FeatureProbe
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, with_companions
 from pcfrl_lightning.probes.results import Metrics
+from pcfrl_lightning.probes.tasks.base import Task, need
 
 FAR = 1e-3
+FOLDS = 10
 
 
-class CosineVerification(FeatureProbe):
-    """The training-free protocol: cosine of the raw features, threshold of each fold chosen on the other nine.
-
-    There is nothing to fit: run `pcfrl test` (``trainer.test``).
+class CosinePairs(Task):
+    """The training-free protocol: cosine of the raw features, threshold of each fold chosen on the others.
 
     Args:
-        image_size: evaluation size, pixels.
-        **kwargs: see `FeatureProbe`.
+        label: numbers the people, for a data set that comes without pairs: they are then made from it
+            (`pcfrl_lightning.data.split.pairs_of`), in ten folds or as many as there are two people for.
     """
 
-    task = "verification"
+    monitor = "auc"
+    trained = False
 
-    def __init__(self, image_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(image_size=image_size, **kwargs)
+    def __init__(self, label: str = "") -> None:
+        super().__init__(label, "verification")
 
-    def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
+    def outputs(self, faces: FaceSet) -> int:
+        """No head."""
+        return 0
+
+    def targets(self, faces: FaceSet) -> dict[str, Tensor]:
+        """`same` and `fold` of the pairs."""
+        return pair_targets(faces)
+
+    def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
         """All pairs, each tested in its fold."""
         if stage != "test":
-            raise UsageError("CosineVerification has nothing to train: run `pcfrl test`")
-        every = pairs_part(splits)
+            raise UsageError("the cosine of two features has nothing to train or to choose: run `pcfrl test` alone")
+        every = self.pairs_part(splits, rules)
         return Plan(None, None, "", every, len(every.members))
 
-    def test_outputs(self, batch: FeatureBatch) -> dict[str, Tensor]:
-        """Cosine of each pair, (1, B)."""
-        return {"last": pair_cosines(batch.features).unsqueeze(0)}
+    def pairs_part(self, splits: dict[str, FaceSet], rules: Rules) -> Part:
+        """The pairs of the first split that has some (``test`` before others), with their folds as members.
+
+        Raises:
+            DataError: no split has pairs, nor the label to make them from.
+        """
+        names = sorted(splits, key=lambda name: name != "test")
+        found = [splits[name] for name in names if splits[name].pairs is not None]
+        if not found and not self.label:
+            raise DataError(f"verification needs pairs; none of the splits {', '.join(sorted(splits))} has any")
+        faces = found[0] if found else splits[names[0]]
+        if faces.pairs is None:
+            people = len(need(faces, self.label).unique())
+            faces.pairs = pairs_of(faces, self.label, folds=max(2, min(FOLDS, people // 2)), seed=rules.seed)
+        targets = pair_targets(faces)
+        _warn_shared_people(faces)
+        rows = torch.stack([faces.pairs.first, faces.pairs.second], dim=1)
+        return Part(faces, rows, targets, fold_members(targets["fold"], targets["fold"].unique().tolist()))
+
+    def reduce(self, outputs: Tensor) -> Tensor:
+        """Embeddings (..., 2B, C) to cosines (..., B)."""
+        return pair_cosines(outputs)
+
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Cosines, moved to [0, 1], and whether the people are the same, (n,)."""
+        return (pooled(outputs, targets.get("fold")) + 1) / 2, targets["same"].long()
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
         """See `verification_metrics`."""
         return verification_metrics(outputs, targets)
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
-        """Ten-fold metrics of (1, n) cosines."""
-        return self.metrics(outputs[0], part.targets)
-
-    def training_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Never reached: `plan` refuses to fit."""
-
-    def configure_optimizers(self) -> None:
-        """Nothing to optimise."""
+        """Metrics over all folds of cosines (1, n), or (K, n) with row k from the head that has not seen fold k."""
+        return self.all_metrics(outputs[0] if len(outputs) == 1 else outputs, part.targets)
 
 
-class VerificationProbe(LinearProbe):
-    """BN + linear, `CosineEmbeddingLoss`; head and threshold of each fold are fitted on the other folds.
+class LearnedPairs(CosinePairs):
+    """`CosineEmbeddingLoss` on a linear embedding; head and threshold of each fold are fitted on the other folds.
 
     The heads of all folds are trained in one pass.  The fold after the test fold chooses learning rate and best epoch,
-    by companion heads that are not trained on it (``val_fraction: 0``: no choice).  Margin and length of the embedding
-    are not published; neither is lr.
+    by companion heads that are not trained on it (``val_fraction: 0``: no choice).
 
     Args:
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
         embedding_dim: length of the embedding.
         margin: cosine below which different people cost nothing, in [-1, 1].
-        **kwargs: see `LinearProbe`.
+        label: see `CosinePairs`.
 
     Raises:
         ValueError: an argument out of range; names it.
     """
 
-    task = "verification"
-    monitor = "auc"
+    trained = True
 
-    def __init__(
-        self,
-        image_size: int = 128,
-        lr: float | list[float] = 1e-3,
-        embedding_dim: int = 128,
-        margin: float = 0.0,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
+    def __init__(self, embedding_dim: int = 128, margin: float = 0.0, label: str = "") -> None:
+        super().__init__(label)
         if embedding_dim < 1:
             raise ValueError(f"model.embedding_dim must be at least 1, got {embedding_dim}")
         if not -1 <= margin <= 1:
@@ -100,23 +117,15 @@ class VerificationProbe(LinearProbe):
         """Length of the embedding."""
         return self.embedding_dim
 
-    def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """`same` and `fold` of the pairs."""
-        return pair_targets(faces)
-
-    def plan(self, splits: dict[str, FaceSet], stage: str) -> Plan:
+    def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
         """For each fold: train on the others, choose on the next one by companions, test on it."""
-        every = pairs_part(splits)
+        every = self.pairs_part(splits, rules)
         test = every.members
-        if self.protocol == "paper":
+        if rules.protocol == "paper":
             return Plan(every._replace(members=~test), every, "test", every, len(test))
         plan = Plan(every._replace(members=~test), None, "", every, len(test))
-        following = test.roll(-1, 0) if self.val_fraction else torch.zeros_like(test)
+        following = test.roll(-1, 0) if rules.val_fraction else torch.zeros_like(test)
         return with_companions(plan, following, "next fold")
-
-    def reduce(self, outputs: Tensor) -> Tensor:
-        """Embeddings (..., 2B, C) to cosines (..., B)."""
-        return pair_cosines(outputs)
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
         """1 - cos for the same person, max(0, cos - margin) for two."""
@@ -127,17 +136,9 @@ class VerificationProbe(LinearProbe):
         """Area under the ROC curve: needs no threshold."""
         return area_under_roc(outputs, targets["same"])
 
-    def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """See `verification_metrics`."""
-        return verification_metrics(outputs, targets)
-
-    def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
-        """Ten-fold metrics of cosines (K, n), row k from the head that has not seen fold k."""
-        return self.metrics(outputs, part.targets)
-
-    def protocol_facts(self) -> dict[str, Any]:
-        """Adds the settings that are not published."""
-        return super().protocol_facts() | {"embedding_dim": self.embedding_dim, "margin": self.margin}
+    def facts(self) -> dict[str, Any]:
+        """The settings that are not published."""
+        return {"embedding_dim": self.embedding_dim, "margin": self.margin}
 
 
 def pair_cosines(features: Tensor) -> Tensor:
@@ -158,17 +159,23 @@ def verification_metrics(cosines: Tensor, targets: dict[str, Tensor]) -> Metrics
     """
     same, fold = targets["same"], targets["fold"]
     accuracies, thresholds = fold_accuracies(cosines, same, fold)
-    position = torch.searchsorted(fold.unique(), fold.contiguous())
-    pooled = cosines if cosines.ndim == 1 else cosines.gather(0, position.unsqueeze(0))[0]
+    every = pooled(cosines, fold)
     return {
         "accuracy": float(accuracies.mean()),
         "accuracy_std": float(accuracies.std(correction=0)),
-        "auc": area_under_roc(pooled, same),
-        "eer": equal_error_rate(pooled, same),
-        "tar_at_far_1e-3": tar_at_far(pooled, same, FAR),
+        "auc": area_under_roc(every, same),
+        "eer": equal_error_rate(every, same),
+        "tar_at_far_1e-3": tar_at_far(every, same, FAR),
         "accuracy_folds": accuracies.tolist(),
         "thresholds": thresholds.tolist(),
     }
+
+
+def pooled(cosines: Tensor, fold: Tensor | None) -> Tensor:
+    """(n,) cosines, each from the head of its fold, of (K, n); (n,) stays."""
+    if cosines.ndim == 1 or fold is None:
+        return cosines
+    return cosines.gather(0, torch.searchsorted(fold.unique(), fold.contiguous()).unsqueeze(0))[0]
 
 
 def pair_targets(faces: FaceSet) -> dict[str, Tensor]:
@@ -187,24 +194,6 @@ def pair_targets(faces: FaceSet) -> dict[str, Tensor]:
         if len(same[fold == name].unique()) < 2:
             raise DataError(f"{faces.name}: fold {name} has only one kind of pair, needs same and different people")
     return {"same": same, "fold": fold}
-
-
-def pairs_part(splits: dict[str, FaceSet]) -> Part:
-    """The pairs of the first split that has some (``test`` before others), with their folds as members.
-
-    Raises:
-        DataError: no split has pairs.
-    """
-    names = sorted(splits, key=lambda name: name != "test")
-    found = [splits[name] for name in names if splits[name].pairs is not None]
-    if not found:
-        raise DataError(f"verification needs pairs; none of the splits {', '.join(sorted(splits))} has any")
-    faces = found[0]
-    targets, pairs = pair_targets(faces), faces.pairs
-    assert pairs is not None
-    _warn_shared_people(faces)
-    rows = torch.stack([pairs.first, pairs.second], dim=1)
-    return Part(faces, rows, targets, fold_members(targets["fold"], targets["fold"].unique().tolist()))
 
 
 def _warn_shared_people(faces: FaceSet) -> None:

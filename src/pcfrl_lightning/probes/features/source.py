@@ -1,0 +1,133 @@
+"""The features that a probe asks for: made or read once per split, and handed out as loaders."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.probes.features.extract import (
+    CONCAT,
+    PRECISIONS,
+    Baseline,
+    FeatureExtractor,
+    Precision,
+    check_source,
+    make_extractor,
+)
+from pcfrl_lightning.probes.features.handmade import HAND_MADE
+from pcfrl_lightning.probes.features.images import EvaluationImages
+from pcfrl_lightning.probes.features.loaders import FeatureBatches
+from pcfrl_lightning.probes.features.store import CacheType, FeatureTable, cached_features
+from pcfrl_lightning.probes.plan import Part
+
+
+class FeatureSource:
+    """Tables and loaders of the features of one extractor; arguments as of `Probe`.
+
+    Attributes:
+        extractor: made when the first table is asked for.
+        columns: columns of a batch by feature; known with the first table.
+        pixels: size of the images that were looked at.
+        seconds: spent on extraction and reading.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | None,
+        baseline: Baseline | None,
+        features: Sequence[str],
+        *,
+        image_size: int,
+        weights: str | None,
+        trust: Sequence[str],
+        precision: Precision,
+        cache_dir: str,
+        cache_dtype: CacheType,
+        memory_gb: float,
+        seed: int,
+    ) -> None:
+        check_source(checkpoint, baseline, features)
+        if image_size < 1:
+            raise ValueError(f"model.image_size must be at least 1, got {image_size}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"model.precision must be {', '.join(PRECISIONS)}, got {precision!r}")
+        if cache_dtype not in ("float32", "float16"):
+            raise ValueError(f"model.cache_dtype must be float32 or float16, got {cache_dtype!r}")
+        self.checkpoint, self.baseline, self.features = checkpoint, baseline, list(features)
+        self.weights, self.trust, self.seed, self.precision = weights, tuple(trust), seed, precision
+        self.image_size, self.memory_bytes = image_size, memory_gb * 1e9
+        self.cache: dict[str, Any] = {"cache_dir": cache_dir, "dtype": cache_dtype}
+        self.extractor: FeatureExtractor | None = None
+        self.columns: dict[str, slice] = {}
+        self.pixels, self.seconds = image_size, 0.0
+        self.device = torch.device("cpu")
+        self._tables: dict[int, tuple[FaceSet, FeatureTable]] = {}
+        self._loaded: dict[int, Tensor] = {}
+
+    @property
+    def hand_made(self) -> bool:
+        """Whether no network is involved."""
+        return self.baseline in HAND_MADE
+
+    def read(self, faces: FaceSet, device: torch.device, num_workers: int = 0, progress: bool = False) -> None:
+        """Extract the features of a split, unless they are in the cache.
+
+        Raises:
+            FileNotFoundError, ValueError: see `make_extractor`; or the encoder does not have a feature.
+            DataError: see `cached_features`.
+        """
+        if id(faces) in self._tables:
+            return
+        started = time.perf_counter()
+        self.device = device
+        if self.extractor is None:
+            self.extractor = make_extractor(
+                self.checkpoint,
+                self.baseline,
+                device=device,
+                precision=self.precision,
+                seed=self.seed,
+                weights=self.weights,
+                trust=self.trust,
+            )
+        parts = self._parts(self.extractor.names)
+        names = list(dict.fromkeys(name for each in parts.values() for name in each))
+        options = {"image_size": self.image_size, "num_workers": num_workers, "progress": progress, **self.cache}
+        table = cached_features(self.extractor, faces, names, **options)
+        starts = dict(zip(names, [sum(table.dims[:i]) for i in range(len(names))], strict=True))
+        widths = dict(zip(names, table.dims, strict=True))
+        self.columns = {name: slice(starts[p[0]], starts[p[-1]] + widths[p[-1]]) for name, p in parts.items()}
+        self.pixels = EvaluationImages(faces, self.image_size, self.extractor.enlarges).size
+        self._tables[id(faces)] = faces, table
+        self.seconds += time.perf_counter() - started
+
+    def table(self, faces: FaceSet) -> FeatureTable:
+        """The features of a split that was read."""
+        return self._tables[id(faces)][1]
+
+    def loader(self, part: Part, batch_size: int, shuffle: bool = False) -> FeatureBatches:
+        """Batches of samples, from memory where the features fit."""
+        table = self.table(part.faces)
+        return FeatureBatches(part, table, self._in_memory(part.faces, table), batch_size, shuffle, self.seed)
+
+    def _parts(self, known: tuple[str, ...]) -> dict[str, list[str]]:
+        """What each wanted feature is made of: itself, or for ``concat`` all features of the encoder."""
+        if self.hand_made:
+            return {known[0]: list(known)}
+        for name in self.features:
+            if name not in (*known, CONCAT):
+                raise ValueError(f"model.feature {name}: this encoder has {', '.join(known)}, or {CONCAT} for all")
+        # `concat` first, so that its columns lie side by side
+        ordered = sorted(self.features, key=lambda name: name != CONCAT)
+        return {name: list(known) if name == CONCAT else [name] for name in ordered}
+
+    def _in_memory(self, faces: FaceSet, table: FeatureTable) -> Tensor | None:
+        if id(faces) not in self._loaded:
+            held = sum(value.nbytes for value in self._loaded.values())
+            if held + table.nbytes > self.memory_bytes:
+                return None
+            self._loaded[id(faces)] = table.load().to(self.device)
+        return self._loaded[id(faces)]

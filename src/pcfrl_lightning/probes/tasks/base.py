@@ -1,0 +1,183 @@
+"""What is asked of frozen features: labels, loss, metrics and protocol of a task."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes.heads import InputNorm
+from pcfrl_lightning.probes.metrics import NamedMetric
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, groups_of, hold_out_groups, whole
+from pcfrl_lightning.probes.results import Metrics, average_folds
+
+HELD_OUT = "held-out training data"
+
+
+class Task(ABC):
+    """One question to frozen features.  A new task is a subclass in one file; a config names it as ``model.task``.
+
+    Leading dimensions of outputs in `loss` are R learning rates and K heads; `score`, `metrics` and `predictions` see
+    the outputs of one head.
+
+    Attributes:
+        name: as results.json calls it.
+        label: the label of the data set that holds the answer.
+        monitor: metric by which learning rate and best epoch are chosen.
+        higher_is_better: whether a high value of it is a good one.
+        input_norm: what precedes the linear layer of a network's features.
+        paper_shuffles: whether the public code shuffles the training samples (``protocol: paper``).
+        trained: whether there is a head to fit.
+
+    Args:
+        label: see above.
+        name: default: the label.
+    """
+
+    monitor: str
+    higher_is_better: bool = True
+    input_norm: InputNorm = "batchnorm"
+    paper_shuffles: bool = True
+    trained: bool = True
+
+    def __init__(self, label: str, name: str = "") -> None:
+        self.label, self.name = label, name or label
+        self.metric: NamedMetric | None = None
+
+    @abstractmethod
+    def targets(self, faces: FaceSet) -> dict[str, Tensor]:
+        """Checked targets of a split, one row per image.  Raises DataError naming split, row and image."""
+
+    @abstractmethod
+    def outputs(self, faces: FaceSet) -> int:
+        """C, the values a head gives per sample; ``faces`` are the training images."""
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        """Loss per sample, (R, K, B), of outputs (R, K, B, C)."""
+
+    @abstractmethod
+    def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
+        """Metrics of outputs (n, ...) of one head on its test samples."""
+
+    def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What a metric of torchmetrics is given, ``preds`` and ``target``."""
+        raise NotImplementedError(f"{type(self).__name__} takes no model.metric")
+
+    def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
+        """Train on ``train``, choose on ``val``, test on ``test``; the last is not looked at before it is needed.
+
+        Without a ``val`` split, whole groups of training images are held out for the choice.
+        """
+        train = self.part(splits, "train")
+        test = self.part(splits, "test") if stage == "test" or rules.protocol == "paper" else None
+        if rules.protocol == "paper":
+            return Plan(train, test, "test", test)
+        if "val" in splits:
+            return Plan(train, self.part(splits, "val"), "val", test)
+        return hold_out_groups(Plan(train, None, "", test), groups_of(train.faces, self.label), rules, HELD_OUT)
+
+    def part(self, splits: dict[str, FaceSet], split: str) -> Part:
+        """All images of a split with their targets."""
+        if split not in splits:
+            raise DataError(
+                f"{self.name} needs a split '{split}'; the data set has {', '.join(sorted(splits))}: give a data.root "
+                "that holds it"
+            )
+        return whole(splits[split], self.targets(splits[split]))
+
+    def prepare(self, train: Part) -> tuple[Tensor, Tensor] | None:
+        """Hook, called before fitting with what the H heads train on.
+
+        Returns:
+            Offset and scale (H, C) that are built into the heads; None: 0 and 1.
+        """
+        return None
+
+    def reduce(self, outputs: Tensor) -> Tensor:
+        """What is kept of outputs (..., B V, C) for the metrics, (..., B, ...)."""
+        return outputs
+
+    def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
+        """Hook: the monitored metric, where it can be had cheaper than by `metrics`."""
+        value = self.metrics(outputs, targets)[self.monitor]
+        assert isinstance(value, float)
+        return value
+
+    def use(self, metric: NamedMetric) -> None:
+        """Report one more metric, and choose by it, unless torchmetrics does not say whether higher is better."""
+        self.metric = metric
+        if metric.higher_is_better is not None:
+            self.monitor, self.higher_is_better = metric.name, metric.higher_is_better
+
+    def choice_score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
+        """What learning rate and best epoch are chosen by, in the direction of `higher_is_better`."""
+        if self.metric is None or self.monitor != self.metric.name:
+            return self.score(outputs, targets)
+        value = self.metric(*self.predictions(outputs, targets))
+        return value if isinstance(value, float) else sum(value) / len(value)
+
+    def all_metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
+        """`metrics` and the one of `use`."""
+        found = self.metrics(outputs, targets)
+        return (
+            found
+            if self.metric is None
+            else {**found, self.metric.name: self.metric(*self.predictions(outputs, targets))}
+        )
+
+    def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
+        """Metrics of outputs (K, n, ...): those of each fold on its own samples, averaged over folds."""
+        return average_folds(
+            [
+                self.all_metrics(outputs[k][mine], {key: value[mine] for key, value in part.targets.items()})
+                for k, mine in enumerate(part.members)
+            ]
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """Hook: settings for results.json."""
+        return {}
+
+
+def need(faces: FaceSet, key: str) -> Tensor:
+    """The label ``key`` of a split.
+
+    Raises:
+        DataError: the split does not have it; says why where the data set knows.
+    """
+    if key not in faces.labels:
+        found = ", ".join(sorted(faces.labels)) or "none"
+        raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
+    return faces.labels[key]
+
+
+def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:
+    """Refuse labels with a bad row.
+
+    Args:
+        faces: the split.
+        key: the label.
+        good: (n,) bool.
+        expected: what a good value is.
+
+    Raises:
+        DataError: a row is bad; names the first and its image.
+    """
+    if not bool(good.all()):
+        row = int((~good).nonzero()[0])
+        value = faces.labels[key][row].tolist()
+        raise DataError(
+            f"{faces.name}: '{key}' of row {row} ({faces.source.name(row)}) is {value}, expected {expected} "
+            f"({int((~good).sum())} bad rows)"
+        )
+
+
+def finite_labels(faces: FaceSet, key: str, limit: float = torch.inf, expected: str = "a finite number") -> Tensor:
+    """(n, ...) float32, finite and at most ``limit`` in absolute value."""
+    labels = need(faces, key).float()
+    fine = labels.isfinite() & (labels.abs() <= limit)
+    check(faces, key, fine.flatten(1).all(1) if labels.ndim > 1 else fine, expected)
+    return labels
