@@ -1,4 +1,4 @@
-"""Errors that tell a user what is wrong with the input and how to mend it."""
+"""Errors that tell a user what is wrong with the input and how to fix it."""
 
 
 class DataError(ValueError):
@@ -6,4 +6,4 @@ class DataError(ValueError):
 
 
 class UsageError(ValueError):
-    """A command or setting that cannot work, or a run that came to nothing; the message says what to change."""
+    """A command or setting that cannot work, or a run that failed; the message says what to change."""

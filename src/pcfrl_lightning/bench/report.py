@@ -28,7 +28,7 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write figures, six significant digits, into a folder that is made if need be."""
+    """Write figures, six significant digits, into a folder that is created where it is absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_rounded(content), indent=2) + "\n", encoding="utf-8")
 

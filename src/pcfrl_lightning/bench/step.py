@@ -133,7 +133,7 @@ def multiply_adds(function: Callable[[], object]) -> int:
 def machine_rates(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """FLOP/s of a large matrix product and of the trunk's largest kind of 3x3 convolution, forward.
 
-    The larger of the two bounds every step from below: no arrangement of the same arithmetic can be faster.
+    No step can reach more than the larger of the two.
     """
     size, count = (8192, 1024) if device.type == "cuda" else (2048, 64)
     kind: dict[str, Any] = {"device": device, "dtype": dtype}

@@ -62,7 +62,7 @@ class OnlineMonitor(L.Callback):
             self.images = {split: self._read(data, split, run_directory(trainer)) for split in ("train", "val")}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Judge the features when it is due."""
+        """Measure the features after every ``every_n_epochs``-th epoch and the last."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.current_epoch + 1 == trainer.max_epochs
         if not due or not trainer.is_global_zero:
             return

@@ -33,7 +33,7 @@ class ReconstructionGrid(L.Callback):
             self.views = batch["source"][: self.images].clone(), batch["target"][: self.images].clone()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw and save the picture when it is due."""
+        """Draw and save the picture after every ``every_n_epochs``-th epoch and the last."""
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.current_epoch + 1 == trainer.max_epochs
         if self.views is not None and due:
             network: PCFRLNetwork = pl_module.network  # type: ignore[assignment]

@@ -32,7 +32,7 @@ class Pairs(NamedTuple):
 class ImageTransform(ABC):
     """A fixed change applied to every image of a set, such as a centre crop.
 
-    A crop that differs from image to image belongs into an `ImageSource` of its own, where `read(i)` knows the image.
+    A crop that differs from image to image belongs in an `ImageSource` of its own, where `read(i)` knows the image.
     """
 
     @abstractmethod

@@ -30,7 +30,7 @@ class FailureWatch:
             threading.Thread(target=_look, args=(store, self._stopped), daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more; the others may end."""
+        """Stop looking."""
         if self._stopped is not None:
             self._stopped.set()
             self._stopped = None

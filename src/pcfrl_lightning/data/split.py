@@ -32,12 +32,12 @@ def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
 def pairs_of(faces: FaceSet, label: str, count: int = 6000, folds: int = 10, seed: int = 0) -> Pairs:
     """Verification pairs made from a person label: as many of one person as of two, folds without a common person.
 
-    The people are dealt to the folds at random, those with most images first, so that the folds have about as many
-    images.  A pair lies within one fold and no pair stands twice.
+    The people are distributed over the folds at random, those with most images first, so that the folds have about as
+    many images.  A pair lies within one fold and no pair occurs twice.
 
     Args:
         faces: n images.
-        label: key of an (n,) integer label that numbers the people; a negative number is nobody and is left out.
+        label: key of an (n,) integer label that numbers the people; images with a negative number are left out.
         count: pairs wanted in all, 2 per fold at least.
         folds: number of folds, 2 or more.
         seed: of people and pairs; the same seed gives the same pairs.
@@ -60,7 +60,7 @@ def pairs_of(faces: FaceSet, label: str, count: int = 6000, folds: int = 10, see
         raise DataError(f"{faces.name}: {len(names)} people by '{label}' are too few for {folds} folds of two or more")
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(names))
-    # dealt in turn from the largest on: every fold gets a person of several images as long as there are enough
+    # in turn from the largest on: every fold gets a person of several images as long as there are enough
     dealt = names[shuffled[np.argsort(-sizes[shuffled], kind="stable")]]
     made = []
     for fold in range(folds):

@@ -74,8 +74,8 @@ class RandomNegatives(Negatives):
 class MixedNegatives(Negatives):
     """Mixed negatives of the public PCL code: two negatives blended before normalisation, weights Beta(beta, beta).
 
-    One permutation per step says who is mixed with whom, weights are drawn per anchor and negative. A mixture in which
-    either part is a calibrated pair of the anchor is left out. The rows of a bank are not mixed.
+    One permutation per step chooses the partner of each negative, weights are drawn per anchor and negative. A mixture
+    in which either part is a calibrated pair of the anchor is left out. The rows of a bank are not mixed.
 
     Args:
         beta: parameter of the Beta distribution, > 0; the public code uses 1.6.
@@ -128,7 +128,7 @@ def _checked(beta: float, name: str) -> float:
 
 
 def _mixing(beta: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights Beta(beta, beta) of shape (n, K) and one permutation (K,) that says who is mixed with whom."""
+    """Weights Beta(beta, beta) of shape (n, K) and one permutation (K,) that chooses the partner of each negative."""
     permutation = torch.randperm(shape[1], device=like.device)
     concentration = like.new_full((), beta)
     # validation would read the parameters back from the device

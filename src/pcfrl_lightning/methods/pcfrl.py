@@ -123,7 +123,7 @@ class PCFRL(Method):
         return self.network.backbone(images).flatten(1)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Eq. 8 with the weights of the epoch, which take note of the losses; and every part."""
+        """Eq. 8 with the weights of the epoch, which record the losses for later epochs; and every part."""
         parts = self.parts(batch)
         face, pose, alpha = parts.face, parts.pose, self.task_weights.weights
         tasks = torch.stack([face.loss + face.calibrated_loss, pose.loss + pose.calibrated_loss])
@@ -179,7 +179,7 @@ class PCFRL(Method):
         return reconstruction_loss(batch["source"], batch["target"], images.unflatten(0, (4, -1)))
 
     def end_epoch(self, means: dict[str, Tensor]) -> None:
-        """Update the task weights, say so when their bound had to act, and warn of a threshold that is none."""
+        """Update the task weights, log when their bound acted, and warn where most anchors are calibrated."""
         bounded = self.task_weights.end_epoch()
         self.log("train/dwa_bounded", bounded.float().sum(), sync_dist=True)  # equal on all ranks
         self.warn_of_many_pairs(means, {"face": "model.contrast.calibrator", "pose": "model.contrast.calibrator"})

@@ -1,4 +1,4 @@
-"""Read files of weights: always without running code from them, with one line that says what is wrong."""
+"""Read files of weights without running code from them; an error is one line."""
 
 import hashlib
 import re
@@ -13,7 +13,7 @@ from pcfrl_lightning.errors import DataError
 
 T = TypeVar("T")
 SHOWN = 3
-"""Missing, foreign and misshapen keys, of each so many, that a message about a wrong file names."""
+"""How many missing, unexpected and wrongly shaped keys, of each kind, an error names."""
 
 
 def file_sha256(path: str | Path) -> str:

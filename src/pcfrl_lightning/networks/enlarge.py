@@ -50,8 +50,8 @@ class EnlargingConv(nn.Module):
         return columns.view(batch, self.size, self.size, channels).permute(0, 3, 1, 2)
 
     def taps(self, x: Tensor) -> Tensor:
-        """The nine 1x1 convolutions: (B, c, s, s) -> (B, v, u, j, i, o). The bias rides on the middle tap, which
-        never falls outside and whose weights in A A sum to one."""
+        """The nine 1x1 convolutions: (B, c, s, s) -> (B, v, u, j, i, o). The bias is added with the middle tap,
+        which never falls outside and whose weights in A A sum to one."""
         out_channels, in_channels = self.conv.weight.shape[:2]
         weight = self.conv.weight.permute(2, 3, 0, 1).reshape(9 * out_channels, in_channels)
         bias = F.pad(cast(Tensor, self.conv.bias), (4 * out_channels, 4 * out_channels))

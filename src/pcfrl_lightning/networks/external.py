@@ -106,7 +106,7 @@ class _ForeignEncoder(Encoder):
         if weights is None:
             try:
                 state = encoder._download()
-            except Exception as error:  # errors of several libraries, down to the socket
+            except Exception as error:  # errors of several libraries, network errors among them
                 raise ValueError(
                     f"the weights of {cls.library}:{model_name} could not be downloaded ({one_line(error, 120)}); "
                     "give a file of them with weights=FILE (--weights FILE)"

@@ -1,4 +1,4 @@
-"""Faces the project renders itself: a parametric 3D head whose labels are true."""
+"""Faces the project renders itself: a parametric 3D head with exact labels."""
 
 from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, EXPRESSIONS
 from pcfrl_lightning.synthetic.parameters import (

@@ -53,7 +53,7 @@ class SyntheticFaces(FaceData):
             folds.
         pairs_per_fold: verification pairs in each fold, half of them of one person; even.
         pose_range: largest absolute yaw, pitch and roll in degrees.
-        population: number of the world the people come from; another one gives other people and pictures.
+        population: seed of the population; another one gives other people and pictures.
         render_size: side of the rendered images in pixels, 32 to 256; None for `image_size`.
         cache: keep the rendered images on disk; False renders each image whenever it is read.
 

@@ -1,4 +1,4 @@
-"""What defines a rendered face: who it is, what it does, and how it is filmed. Sampling is deterministic."""
+"""What defines a rendered face: the person, expression and pose, and the scene. Sampling is deterministic."""
 
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple

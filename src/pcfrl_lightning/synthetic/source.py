@@ -66,7 +66,7 @@ class SyntheticSource(ImageSource):
     def materialize(self, processes: int = 1) -> None:
         """Render all pictures into the cache folder, or open them where that has been done.
 
-        A folder that cannot be written to costs a warning; pictures are then rendered whenever they are read.
+        A folder that cannot be written to gives a warning; pictures are then rendered whenever they are read.
 
         Args:
             processes: how many processes render.
@@ -80,7 +80,7 @@ class SyntheticSource(ImageSource):
             log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
 
     def _write(self, path: Path, processes: int) -> None:
-        """Fill a temporary file and move it into place, so that no one ever sees half a cache."""
+        """Fill a temporary file and move it into place, so that no process reads an incomplete cache."""
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(suffix=".partial", dir=path.parent)
         os.close(handle)

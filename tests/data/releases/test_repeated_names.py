@@ -1,4 +1,4 @@
-"""An image that stands twice, in one list or in two splits, is refused with both lines."""
+"""An image that occurs twice, in one list or in two splits, is refused with both lines."""
 
 import pytest
 

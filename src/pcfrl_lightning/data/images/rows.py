@@ -1,4 +1,4 @@
-"""Text lists of the official releases: read line by line, every complaint names file and line."""
+"""Text lists of the official releases: read line by line; every error names file and line."""
 
 import csv
 import math
@@ -123,7 +123,7 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
 
 
 class Once:
-    """Names that may stand only once in a list, or in several lists that must have no image in common.
+    """Names that may occur only once in a list, or in several lists that must have no image in common.
 
     Args:
         within: whether a name may not be repeated inside one list either.

@@ -12,15 +12,14 @@ from pcfrl_lightning.errors import DataError
 log = logging.getLogger(__name__)
 
 _QUALITY = 95
-_STAMP = "video.txt"  # beside the frames: the video that they are from
+_STAMP = "video.txt"  # stored beside the frames: which video they come from
 
 
 def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
     """Write the frames of videos as `<folder>/<n>.jpg`, n from 0.
 
     A folder that exists is complete: frames are written to `<folder>.part` and the folder is renamed at the end, so
-    that a killed run leaves nothing a later one believes. It is made anew when the video is another one (name, size,
-    time of the last change).
+    that an incomplete folder is never read. It is made again for another video (name, size, time of the last change).
 
     Args:
         videos: video file and folder of its frames.
@@ -77,7 +76,7 @@ def _write_frames(video: Path, folder: Path) -> int:
             count += 1
     finally:
         capture.release()
-    if count == 0 or count < promised:  # a decoder passes over damaged frames in silence
+    if count == 0 or count < promised:  # a decoder skips damaged frames without an error
         raise DataError(
             f"{video}: {count} readable frames of {promised}; copy it again, or extract the frames yourself"
         )

@@ -27,7 +27,7 @@ def cache_folder() -> Path:
         return Path(given)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
-    except RuntimeError:  # a user number without a name and without $HOME
+    except RuntimeError:  # a user id without an account, and no $HOME
         return _temporary_cache()
 
 

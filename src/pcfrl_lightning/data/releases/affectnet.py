@@ -102,7 +102,7 @@ class AffectNet7(CroppedRelease):
                 expression = row.integer(6, 0, _LARGEST_CODE)
                 if expression < len(CLASSES):
                     points = _csv_points(row) if self.cropping.needs_landmarks else None
-                    row = Row(path, row.number, row.fields[:1])  # the landmarks are a thousand letters
+                    row = Row(path, row.number, row.fields[:1])  # the landmark column has about a thousand characters
                     yield _Sample(row, once.add(row, row.relative(0)), expression, points)
 
 

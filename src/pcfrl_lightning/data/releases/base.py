@@ -15,7 +15,7 @@ from pcfrl_lightning.data.module import FaceData
 
 
 class Release(FaceData):
-    """Base of the published data sets.  A subclass sets `name`, implements `build`, and is known by its name then.
+    """Base of the published data sets.  A subclass sets `name`, implements `build`, and is then found by that name.
 
     Attributes:
         side: default of `image_size`.

@@ -29,7 +29,7 @@ _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 def read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
     """Frame (from 0) to its eight intensities 0..5, from `<subject>/<subject>_au<k>.txt`, lines `<frame>,<intensity>`.
 
-    The files count frames from 1 (or from 0, told by their first line).  A frame counts as labelled when all eight
+    The files count frames from 1 (or from 0, as their first line shows).  A frame counts as labelled when all eight
     files have it; up to one frame in a hundred may lack one.
 
     Raises:

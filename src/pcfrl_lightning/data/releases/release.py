@@ -209,7 +209,7 @@ def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str],
 
 
 def note_missing(problem: str, names: Sequence[str]) -> None:
-    """Inside `missing_collected`, list images that the complete release has; a part of it can be used all the same."""
+    """Inside `missing_collected`, list images that the complete release has; a part of it can still be used."""
     if (collected := _COLLECTED.get()) is not None:
         collected.append(MissingImages(problem, names))
 

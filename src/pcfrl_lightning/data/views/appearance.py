@@ -13,7 +13,7 @@ from itertools import permutations
 import cv2
 import numpy as np
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations calls home on import
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations looks for updates on import
 
 from albumentations.augmentations.pixel import functional as pixel
 

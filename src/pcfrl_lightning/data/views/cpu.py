@@ -157,7 +157,7 @@ class LiteralPoseViews(AlbumentationsViews):
 
 def as_grey(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) to (H, W) where the three channels are equal: grey files are frequent, and a third of the work."""
-    for part in (image[::_GREY_STEP, ::_GREY_STEP], image):  # a coarse look first: it settles nearly all colour images
+    for part in (image[::_GREY_STEP, ::_GREY_STEP], image):  # a coarse sample is enough for nearly all colour images
         if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 1], part[..., 2])):
             return image
     return np.ascontiguousarray(image[..., 0])
