@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+import pcfrl_lightning.data
+import pcfrl_lightning.synthetic
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic import sample_face
 from pcfrl_lightning.synthetic.module import FOLDS, SyntheticFaces, verification_pairs
@@ -36,6 +38,12 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def data():
     return SyntheticFaces(**SMALL)
+
+
+def test_the_data_module_is_exported_by_both_packages():
+    assert pcfrl_lightning.data.SyntheticFaces is pcfrl_lightning.synthetic.SyntheticFaces is SyntheticFaces
+    with pytest.raises(AttributeError, match="no attribute 'SyntheticFace'"):
+        _ = pcfrl_lightning.synthetic.SyntheticFace
 
 
 def test_splits_and_labels(data):

@@ -1,5 +1,7 @@
 """Faces the project renders itself: a parametric 3D head with exact labels."""
 
+from typing import Any
+
 from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, EXPRESSIONS
 from pcfrl_lightning.synthetic.parameters import (
     FaceParameters,
@@ -19,8 +21,18 @@ __all__ = [
     "HeadShape",
     "Identity",
     "Scene",
+    "SyntheticFaces",
     "pair_same_identity",
     "pair_same_pose",
     "sample_face",
     "sample_identity",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The data module is imported on use: it needs torch, Lightning and OpenCV, which parameters do not."""
+    if name != "SyntheticFaces":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pcfrl_lightning.synthetic.module import SyntheticFaces
+
+    return SyntheticFaces

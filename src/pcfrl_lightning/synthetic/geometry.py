@@ -35,23 +35,13 @@ _PROFILE = np.array(
 )
 
 
-def _heights() -> Array:
-    """Canonical height of each row: dense over the features, three rows under the chin."""
-    crown = 1 - 0.4 * np.linspace(0, 1, 9) ** 1.7
-    face = np.linspace(0.6, -0.92, 36)[1:]
-    return np.concatenate([crown, face, [-0.955, -0.98, -1.0]]).astype(np.float32)
-
-
-def _azimuths() -> Array:
-    """Azimuth of each column in radians, dense over the face, from the back round to the back."""
-    front = np.linspace(0, np.radians(100), 26)
-    back = np.linspace(np.radians(100), np.pi, 8)[1:]
-    half = np.concatenate([front, back])
-    return np.concatenate([-half[:0:-1], half]).astype(np.float32)
-
-
-HEIGHT = _heights()
-AZIMUTH = _azimuths()
+# Canonical height of each row: dense over the features, three rows under the chin.
+HEIGHT = np.concatenate(
+    [1 - 0.4 * np.linspace(0, 1, 9) ** 1.7, np.linspace(0.6, -0.92, 36)[1:], [-0.955, -0.98, -1.0]]
+).astype(np.float32)
+# Azimuth of each column in radians, dense over the face, from the back round to the back.
+_HALF = np.concatenate([np.linspace(0, np.radians(100), 26), np.linspace(np.radians(100), np.pi, 8)[1:]])
+AZIMUTH = np.concatenate([-_HALF[:0:-1], _HALF]).astype(np.float32)
 X = ARC * AZIMUTH
 """Arc length of each column."""
 _SECTIONS = np.stack([np.interp(-HEIGHT, -_PROFILE[:, 0], column) for column in _PROFILE.T[1:]]).astype(np.float32)
@@ -75,12 +65,16 @@ def _step(values: npt.NDArray[np.floating], start: float, end: float) -> npt.NDA
 def head_mesh(identity: Identity, layout: Layout) -> Mesh:
     """Surface of the head with hair volume, without ears and neck."""
     shape = identity.shape
-    width, front, back = _sections(shape)
+    width, front, back = _SECTIONS
+    jaw = 0.14 * shape.jaw_width * _step(HEIGHT, -0.2, -0.75) + 0.07 * shape.cheek_fat * _bell(HEIGHT, -0.45, 0.2)
+    width = width * (1 + 0.09 * shape.face_width + jaw).astype(np.float32)
+    depth = np.float32(1 + 0.07 * shape.head_depth)
     x = width[:, None] * _SINE
-    z = np.where(_COSINE > 0, front[:, None], back[:, None]) * _COSINE
+    z = np.where(_COSINE > 0, (front * depth)[:, None], (back * depth)[:, None]) * _COSINE
     z = z + _relief(shape, layout)
     y = np.repeat(HEIGHT[:, None], len(X), axis=1)
-    cover = _hair_cover(identity)
+    # 1 where hair grows, 0 on bare skin, (rows, columns)
+    cover = _step(HEIGHT[:, None] - hairline(identity, X)[None, :], 0.0, 0.1).astype(np.float32)
     swell = 1 + HAIR_THICKNESS[identity.hair_style] * cover
     x, z = x * swell, z * swell
     y = y + np.maximum(y, 0) * (swell - 1)
@@ -91,15 +85,6 @@ def head_mesh(identity: Identity, layout: Layout) -> Mesh:
     occlusion = np.where(HEIGHT < -0.95, 0.75, 1.0).astype(np.float32)[:, None]
     gloss = (1 - cover) * 0.22 + cover * 0.12
     return grid_mesh(grid, _COORDINATES, occlusion, gloss.astype(np.float32))
-
-
-def _sections(shape: HeadShape) -> tuple[Array, Array, Array]:
-    """Half width, front depth and back depth of each row."""
-    width, front, back = _SECTIONS
-    jaw = 0.14 * shape.jaw_width * _step(HEIGHT, -0.2, -0.75) + 0.07 * shape.cheek_fat * _bell(HEIGHT, -0.45, 0.2)
-    width = width * (1 + 0.09 * shape.face_width + jaw).astype(np.float32)
-    depth = np.float32(1 + 0.07 * shape.head_depth)
-    return width, front * depth, back * depth
 
 
 def _relief(shape: HeadShape, layout: Layout) -> Array:
@@ -139,9 +124,3 @@ def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
     ridge = np.interp(HEIGHT, stops, heights)
     width = np.interp(HEIGHT, stops, np.array([0.1, 0.1, 0.085, 0.065, 0.06, 0.08])) * (1 + 0.2 * shape.nose_width)
     return ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
-
-
-def _hair_cover(identity: Identity) -> Array:
-    """1 where hair grows, 0 on bare skin, (rows, columns)."""
-    line = hairline(identity, X)
-    return _step(HEIGHT[:, None] - line[None, :], 0.0, 0.1).astype(np.float32)

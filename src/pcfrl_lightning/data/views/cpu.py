@@ -63,20 +63,19 @@ class AlbumentationsViews(Views):
         face_transforms: Sequence[Any] | None = None,
         pose_transforms: Sequence[Any] | None = None,
     ) -> None:
-        if image_size is not None and image_size < 8:
-            raise ValueError(f"views.image_size must be at least 8, got {image_size}")
-        if not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise ValueError(f"views.crop_scale must be two rising numbers in (0, 1], got {crop_scale}")
-        if not 0 < crop_ratio[0] <= crop_ratio[1]:
-            raise ValueError(f"views.crop_ratio must be two rising positive numbers, got {crop_ratio}")
-        if not 0 <= flip_p <= 1:
-            raise ValueError(f"views.flip_p must be in [0, 1], got {flip_p}")
-        if not 0 <= rotation <= 45:
-            raise ValueError(f"views.rotation must be in [0, 45] degrees, got {rotation}")
+        for right, key, expected, value in (
+            (image_size is None or image_size >= 8, "image_size", "at least 8", image_size),
+            (0 < crop_scale[0] <= crop_scale[1] <= 1, "crop_scale", "two rising numbers in (0, 1]", crop_scale),
+            (0 < crop_ratio[0] <= crop_ratio[1], "crop_ratio", "two rising positive numbers", crop_ratio),
+            (0 <= flip_p <= 1, "flip_p", "in [0, 1]", flip_p),
+            (0 <= rotation <= 45, "rotation", "in [0, 45] degrees", rotation),
+        ):
+            if not right:
+                raise ValueError(f"views.{key} must be {expected}, got {value}")
         self.image_size = image_size
         self.appearance = appearance or Appearance()
-        self.crop_scale = (crop_scale[0], crop_scale[1])
-        self.crop_ratio = (crop_ratio[0], crop_ratio[1])
+        self.crop_scale = crop_scale
+        self.crop_ratio = crop_ratio
         self.flip_p = flip_p
         self.rotation = rotation
         self.face_transforms = face_transforms
@@ -93,10 +92,9 @@ class AlbumentationsViews(Views):
         target = self._move(whole, Geometry(True, self._angle(uniform)))
         face = () if self._own_face else self._face_crops(grey, uniform)
         pose = [self._move(whole, geometry) for geometry in self._pose_geometry(uniform)]
+        face_views = [self.appearance(view, uniform) for view in face]
         if self._own_face:
             face_views = [self._own_face(image, self.side, rng) for _ in range(2)]
-        else:
-            face_views = [self.appearance(view, uniform) for view in face]
         if self._own_pose:
             pose_views = [self._own_pose(_as_rgb(view), self.side, rng) for view in pose]
         else:
