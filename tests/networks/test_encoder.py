@@ -179,9 +179,9 @@ class TestFiles:
             assert "\n" not in str(error.value)
 
         (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
-        refused(r"model\.safetensors is damaged")
+        refused(r"model\.safetensors is not a file of plain tensors, or is damaged")
         (folder / "model.safetensors").write_bytes(b"hello")
-        refused(r"model\.safetensors is damaged")
+        refused(r"model\.safetensors is not a file of plain tensors, or is damaged")
         save_file({"a": torch.zeros(1)}, folder / "model.safetensors")
         refused(r"model\.safetensors does not hold the network it describes: missing backbone")
         (folder / "model.safetensors").unlink()
@@ -254,7 +254,7 @@ class TestLibraries:
         torch.save([1], tmp_path / "list.pth")
         for name, message in [
             ("part.pth", r"part\.pth does not hold torchvision:resnet18: missing layer1.*unexpected extra\.weight"),
-            ("list.pth", r"list\.pth is not a state dict"),
+            ("list.pth", r"list\.pth: expected a state dict"),
         ]:
             with pytest.raises(DataError, match=message):
                 load_encoder("torchvision:resnet18", weights=tmp_path / name)
@@ -306,3 +306,16 @@ class TestLibraries:
         trained = encoder.backbone.model.conv1[0].weight
         assert not torch.equal(untrained.backbone.model.conv1[0].weight, trained)
         assert encoder.config["init_args"]["backbone"]["init_args"]["pretrained"] is True
+
+    def test_timm_that_cannot_be_made_on_the_meta_device(self, monkeypatch, tmp_path):
+        timm = pytest.importorskip("timm")
+        module = PCFRL(TimmBackbone("resnet10t", out_index=-2), image_size=32, projection_dim=8)
+        path, create = write(tmp_path / "last.ckpt", module), timm.create_model
+
+        def old(*args, **kwargs):
+            if "dynamic_img_size" not in kwargs:
+                torch.zeros(()).item()
+            return create(*args, **kwargs)
+
+        monkeypatch.setattr(timm, "create_model", old)
+        assert load_encoder(path).backbone.model_name == "resnet10t"

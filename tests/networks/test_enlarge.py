@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcfrl_lightning.networks.enlarge import EnlargingConv, EnlargingConvToImage, shifted_enlargement
+from pcfrl_lightning.networks.enlarge import EnlargingConv, shifted_enlargement
 
 SIDES = [(1, 2), (2, 4), (1, 8), (2, 3), (4, 7), (13, 25), (8, 16), (3, 3)]
 
@@ -12,11 +12,10 @@ def reference(layer, x):
     return F.conv2d(large, layer.conv.weight, layer.conv.bias, padding=1)
 
 
-@pytest.mark.parametrize("kind", [EnlargingConv, EnlargingConvToImage])
 @pytest.mark.parametrize("sides", SIDES)
-def test_equals_interpolation_then_convolution_with_gradients(kind, sides):
+def test_equals_interpolation_then_convolution_with_gradients(sides):
     torch.manual_seed(0)
-    layer = kind(5, 3, *sides).double()
+    layer = EnlargingConv(5, 3, *sides).double()
     layer.axis = shifted_enlargement_float64(*sides)
     x = torch.randn(2, 5, sides[0], sides[0], dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 3, sides[1], sides[1], dtype=torch.float64)
@@ -55,7 +54,7 @@ def test_float32_matches_within_rounding():
 
 def test_bfloat16_autocast_is_close():
     torch.manual_seed(1)
-    for layer in (EnlargingConv(32, 16, 6, 12), EnlargingConvToImage(32, 3, 6, 12)):
+    for layer in (EnlargingConv(32, 16, 6, 12), EnlargingConv(32, 3, 6, 12)):
         x = torch.randn(2, 32, 6, 6)
         with torch.autocast("cpu", torch.bfloat16):
             result = layer(x)

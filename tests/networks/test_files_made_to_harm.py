@@ -62,6 +62,10 @@ HARM = {
     "wide": {"class_path": "FaceBackbone", "init_args": {"width": 1e5}},
     "infinitely wide": {"class_path": "FaceBackbone", "init_args": {"width": 1e300}},
     "text for a number": {"class_path": "FaceBackbone", "init_args": {"width": "1"}},
+    "wide, beside an argument that fails": {
+        "class_path": f"{OWN}.PCFRLNetwork",
+        "init_args": {"backbone": {"class_path": "FaceBackbone", "init_args": {"width": 1e3}}, "meta": 1},
+    },
     "hub of timm": {"class_path": "TimmBackbone", "init_args": {"model_name": "hf-hub:some/one"}},
     "a string": "os.system",
     "a number": 7,
@@ -167,6 +171,11 @@ def test_classes_of_a_trusted_package_only(good, tmp_path, monkeypatch):
     assert type(encoder.backbone).__name__ == "Mine"
     assert isinstance(load("my_package.nets.Mine", trust="my_package.nets").backbone, FaceBackbone)
     assert isinstance(PCFRL.load_from_checkpoint(path, trust=["my_package"]).network.backbone, FaceBackbone)
+    (tmp_path / "my_package/asks.py").write_text(
+        "import torch\nfrom my_package.nets import Mine\n\n\nclass Asks(Mine):\n"
+        "    def __init__(self, width):\n        super().__init__(torch.tensor(width).item())\n"
+    )
+    assert load("my_package.asks.Asks", trust=["my_package"]).backbone.width == 0.0625  # impossible on the meta device
     for name in ("my_package.nets.function", "my_package.os.system", "my_package.Identity", "my_package.nowhere.X"):
         with pytest.raises(DataError, match=re.escape(name)):
             load(name, trust=["my_package"])

@@ -36,7 +36,7 @@ def pcl_state():
     return {theirs: ours[key] for theirs, key in PCL_TO_PCFRL.items()}
 
 
-@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module.", "module._orig_mod."])
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_golden_values(golden, tmp_path, prefix, wrapped):
     keys = json.loads((golden / "pcl_state_dict_keys.json").read_text())
@@ -108,10 +108,10 @@ def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nosuch\.pth"):
         import_pcl(tmp_path / "nosuch.pth", tmp_path / "x.ckpt")
     (tmp_path / "text.pth").write_text("hello")
-    with pytest.raises(ValueError, match=r"text\.pth: not a file of plain tensors"):
+    with pytest.raises(ValueError, match=r"text\.pth is not a file of plain tensors"):
         import_pcl(tmp_path / "text.pth", tmp_path / "x.ckpt")
     torch.save([torch.zeros(1)], tmp_path / "list.pth")
-    with pytest.raises(ValueError, match=r"list\.pth: expected a state dict .* found list"):
+    with pytest.raises(ValueError, match=r"list\.pth: expected a state dict.* found list"):
         import_pcl(tmp_path / "list.pth", tmp_path / "x.ckpt")
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth: .*unexpected a"):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pcfrl_lightning.errors import DataError
@@ -81,6 +82,28 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise DataError(f"checkpoint {path} is damaged: its 'hyper_parameters' is not a dictionary of named settings")
     return checkpoint
+
+
+def load_weights(path: str | Path) -> dict[str, Tensor]:
+    """State dict of a ``.safetensors`` or ``torch.save`` file, on the CPU; names without wrappers.
+
+    Raises:
+        FileNotFoundError: there is no file.
+        DataError: it is damaged or no state dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"file of weights {path} does not exist")
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else load_plain(path)
+    except Exception as error:
+        raise DataError(f"{path} is not a file of plain tensors, or is damaged ({one_line(error)})") from error
+    for key in ("state_dict", "model", "teacher"):  # what training scripts put it under
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected a state dict, a dictionary of named tensors, found {type(content).__name__}")
+    return strip_wrappers({k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)})
 
 
 def strip_wrappers(state: Mapping[str, T]) -> dict[str, T]:

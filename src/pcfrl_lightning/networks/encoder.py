@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import load_plain, one_line, read_checkpoint, strip_wrappers
+from pcfrl_lightning.networks.checkpoint import load_weights, one_line, read_checkpoint, strip_wrappers
 from pcfrl_lightning.networks.rebuild import PREFIX, build, describe, find_class, rebuild
 
 FORMAT = 1
@@ -125,7 +125,7 @@ def load_encoder(source: str | Path, *, trust: str | Iterable[str] = (), weights
         raise ValueError(f"weights= goes with timm:NAME or torchvision:NAME, not with {source}")
     else:
         stored = _read(source)
-        encoder = rebuild(partial(_make, stored.spec, trust), stored.state, stored.path)
+        encoder = rebuild(partial(_make, stored.spec, trust), stored.state, stored.path, trusted=bool(trust))
     return _frozen(encoder)
 
 
@@ -142,7 +142,8 @@ def untrained_encoder(source: str | Path | None, seed: int, *, trust: str | Iter
     else:
         stored = _read(source)
         make = partial(_make, stored.spec, trust)
-        rebuild(make, stored.state, stored.path)  # a file that describes more than it holds is refused
+        # a file that describes more than it holds is refused
+        rebuild(make, stored.state, stored.path, trusted=bool(trust))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _frozen(make())
@@ -158,35 +159,6 @@ def encoder_identity(source: str | Path | Encoder, *, trust: str | Iterable[str]
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def load_weights(path: str | Path) -> dict[str, Tensor]:
-    """State dict of a ``.safetensors`` or ``torch.save`` file, on the CPU; names without wrappers.
-
-    Raises:
-        FileNotFoundError: there is no file.
-        DataError: it is damaged or no state dict.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"file of weights {path} does not exist")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        else:
-            content = load_plain(path)
-    except Exception as error:
-        raise DataError(f"{path} is damaged or is no file of weights ({one_line(error)})") from error
-    for key in ("state_dict", "model", "teacher"):  # what training scripts put it under
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
-        raise DataError(f"{path} is not a state dict: a dictionary of named tensors")
-    return strip_wrappers(content)
 
 
 class _Stored(NamedTuple):

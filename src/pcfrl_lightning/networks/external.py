@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import check_weights, one_line
-from pcfrl_lightning.networks.encoder import Encoder, load_weights
+from pcfrl_lightning.networks.checkpoint import check_weights, load_weights, one_line
+from pcfrl_lightning.networks.encoder import Encoder
 
 _Foreign = TypeVar("_Foreign", bound="_ForeignEncoder")
 
@@ -213,13 +213,23 @@ def _timm_model(model_name: str, **arguments: Any) -> Any:
         timm = import_module("timm")
     except ImportError as error:
         raise ImportError(f"{model_name} needs timm: pip install timm") from error
-    try:
-        if ":" in model_name:  # a name of a hub or folder would read code-like configuration from elsewhere
-            raise ValueError("names with a colon are not taken")
+
+    def create() -> Any:
         try:
             return timm.create_model(model_name, dynamic_img_size=True, **arguments)
         except TypeError:  # only transformers know the option
             return timm.create_model(model_name, **arguments)
+
+    try:
+        if ":" in model_name:  # names of hubs and folders would take the architecture from elsewhere
+            raise ValueError("names with a colon are not taken")
+        try:
+            return create()
+        except RuntimeError:
+            if torch.get_default_device().type != "meta":
+                raise
+            with torch.device("cpu"):  # timm up to 1.0.20 asks tensors for values
+                return create().to("meta")
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         of_map = f" with out_index={arguments['out_indices'][0]}" if "out_indices" in arguments else ""
         raise ValueError(

@@ -9,59 +9,37 @@ import lightning
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_plain, strip_wrappers
+from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_weights
 from pcfrl_lightning.networks.network import PCFRLNetwork
 
 _CONVOLUTION = ("weight", "bias")
 _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 # PCL module -> ours. PCL calls the face branch "exp"; its Sequentials count the activations between the layers.
+_ATTENTION = {"g": "gather", "theta": "attend", "phi": "project"}
+_BRANCHES = {"exp": "face", "pose": "pose"}
 _CONVOLUTIONS = {
     "encoder.conv1.0": "backbone.stem.0.0",
     "encoder.conv1.2": "backbone.stem.1.0",
     "encoder.layer1.0": "backbone.layer1.0.0",
-    "encoder.layer1.2.g": "backbone.layer1.1.gather",
-    "encoder.layer1.2.theta": "backbone.layer1.1.attend",
-    "encoder.layer1.2.phi": "backbone.layer1.1.project",
     "encoder.layer1.3": "backbone.layer1.2.0",
     "encoder.layer2_1.0": "backbone.layer2.0.0",
-    "encoder.layer2_1.2.g": "backbone.layer2.1.gather",
-    "encoder.layer2_1.2.theta": "backbone.layer2.1.attend",
-    "encoder.layer2_1.2.phi": "backbone.layer2.1.project",
     "encoder.layer2_1.3": "backbone.layer2.2.0",
-    "encoder.resblock1.conv1": "backbone.residual.0.conv1",
-    "encoder.resblock1.conv2": "backbone.residual.0.conv2",
-    "encoder.resblock2.conv1": "backbone.residual.1.conv1",
-    "encoder.resblock2.conv2": "backbone.residual.1.conv2",
     "encoder.layer2_2.0": "backbone.layer3.0.0",
     "encoder.layer2_2.2": "backbone.layer3.1.0",
     "encoder.layer3_1.0": "backbone.layer4.0.0",
     "encoder.layer3_1.2": "backbone.layer4.1.0",
-    "encoder.layer3_2_exp.0": "face_subnet.0.0",
-    "encoder.layer3_2_exp.2": "face_subnet.1.0",
-    "encoder.layer3_2_pose.0": "pose_subnet.0.0",
-    "encoder.layer3_2_pose.2": "pose_subnet.1.0",
-    "exp_fc.0": "face_projector.0",
-    "exp_fc.2": "face_projector.2",
-    "pose_fc.0": "pose_projector.0",
-    "pose_fc.2": "pose_projector.2",
     "decoder.fc": "decoder.linear",
-    "decoder.model.2": "decoder.blocks.0.conv",
-    "decoder.model.6": "decoder.blocks.1.conv",
-    "decoder.model.10": "decoder.blocks.2.conv",
-    "decoder.model.14": "decoder.blocks.3.conv",
-    "decoder.model.18": "decoder.blocks.4.conv",
-    "decoder.model.22": "decoder.blocks.5.conv",
+    **{f"encoder.layer1.2.{theirs}": f"backbone.layer1.1.{ours}" for theirs, ours in _ATTENTION.items()},
+    **{f"encoder.layer2_1.2.{theirs}": f"backbone.layer2.1.{ours}" for theirs, ours in _ATTENTION.items()},
+    **{f"encoder.resblock{i + 1}.conv{j}": f"backbone.residual.{i}.conv{j}" for i in (0, 1) for j in (1, 2)},
+    **{f"encoder.layer3_2_{t}.{2 * i}": f"{o}_subnet.{i}.0" for t, o in _BRANCHES.items() for i in (0, 1)},
+    **{f"{theirs}_fc.{i}": f"{ours}_projector.{i}" for theirs, ours in _BRANCHES.items() for i in (0, 2)},
+    **{f"decoder.model.{4 * i + 2}": f"decoder.blocks.{i}.conv" for i in range(6)},
 }
 _NORMS = {
-    "exp_fc.3": "face_projector.3",
-    "pose_fc.3": "pose_projector.3",
-    "decoder.model.3": "decoder.norms.0",
-    "decoder.model.7": "decoder.norms.1",
-    "decoder.model.11": "decoder.norms.2",
-    "decoder.model.15": "decoder.norms.3",
-    "decoder.model.19": "decoder.norms.4",
+    **{f"{theirs}_fc.3": f"{ours}_projector.3" for theirs, ours in _BRANCHES.items()},
+    **{f"decoder.model.{4 * i + 3}": f"decoder.norms.{i}" for i in range(5)},
 }
 
 PCL_TO_PCFRL: dict[str, str] = {
@@ -81,12 +59,11 @@ HYPER_PARAMETERS: dict[str, Any] = {
 
 
 def from_pcl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PCL's state dict, also with ``module.`` and ``_orig_mod.``, renamed to `PCFRLNetwork`'s keys; shapes are checked.
+    """PCL's state dict renamed to `PCFRLNetwork`'s keys, shapes checked.
 
     Raises:
         ValueError: one message with the first missing, unexpected and wrongly shaped keys and the number of others.
     """
-    state = strip_wrappers(state)
     with torch.device("meta"):
         shapes = {key: value.shape for key, value in PCFRLNetwork().state_dict().items()}
     try:
@@ -100,7 +77,8 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
     """Convert a checkpoint of the public PCL code to one of this package.
 
     Args:
-        source: a ``torch.save`` file holding PCL's state dict, or a dict with it under ``state_dict``.
+        source: a ``torch.save`` file holding PCL's state dict, or a dict with it under ``state_dict``;
+            names may begin with ``module.`` or ``_orig_mod.``.
         target: the checkpoint to write; a path alone is then enough to load the network.
 
     Raises:
@@ -108,10 +86,9 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
         ValueError: ``source`` is not such a file, or its keys or shapes do not fit.
     """
     source, target = Path(source), Path(target)
-    if not source.is_file():
-        raise FileNotFoundError(f"PCL checkpoint {source} does not exist")
+    state = load_weights(source)
     try:
-        network = from_pcl(_read_state(source))
+        network = from_pcl(state)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     checkpoint = {
@@ -126,14 +103,3 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
     partial = target.with_name(target.name + ".part")
     torch.save(checkpoint, partial)
     os.replace(partial, target)
-
-
-def _read_state(source: Path) -> dict[str, Tensor]:
-    try:
-        content = load_plain(source)
-    except DataError as error:
-        raise ValueError(f"not a file of plain tensors that torch.load(weights_only=True) reads ({error})") from error
-    state = content.get("state_dict", content) if isinstance(content, dict) else content
-    if not isinstance(state, dict):
-        raise ValueError(f"expected a state dict or a dict with the entry state_dict, found {type(content).__name__}")
-    return {key: value for key, value in state.items() if isinstance(key, str) and isinstance(value, Tensor)}

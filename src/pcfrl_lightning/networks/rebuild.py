@@ -124,7 +124,9 @@ def find_class(path: Any, trust: str | Iterable[str] = ()) -> type[nn.Module]:
     return found
 
 
-def rebuild(make: Callable[[], M], state: Mapping[str, Tensor], path: Path, strict: str = "") -> M:
+def rebuild(
+    make: Callable[[], M], state: Mapping[str, Tensor], path: Path, *, trusted: bool = False, strict: str = ""
+) -> M:
     """Make the module that a file describes and fill it with the weights of that file.
 
     Names and shapes are compared on the meta device first, so that no file makes us allocate more than it holds. The
@@ -134,6 +136,7 @@ def rebuild(make: Callable[[], M], state: Mapping[str, Tensor], path: Path, stri
         make: builds the module.
         state: its weights.
         path: the file, for its size and for messages.
+        trusted: classes of the user may be among those that are made; they need not work on the meta device.
         strict: weights whose names begin like this must be exactly those of the module; others may be missing, and
             are left out where the module does not have them.
 
@@ -142,9 +145,21 @@ def rebuild(make: Callable[[], M], state: Mapping[str, Tensor], path: Path, stri
     """
     try:
         with torch.random.fork_rng(devices=[]):
-            state = _sketched(make, state, path, strict)
+            try:
+                with torch.device("meta"):
+                    expected = make().state_dict()
+            except Exception:
+                if not trusted:
+                    raise
+                expected = make().state_dict()
+            exact = {key: value.shape for key, value in expected.items() if key.startswith(strict)}
+            check_weights(exact, {key: value for key, value in state.items() if key.startswith(strict)})
+            needed = sum(value.numel() * value.element_size() for value in expected.values())
+            # an expanded tensor has a large shape, but takes no room in the file
+            if needed > _GROWTH * path.stat().st_size:
+                raise ValueError(f"its weights would take {needed / 1e6:.0f} MB, more than the file has")
             module = make()
-            module.load_state_dict(state, strict=False)
+            module.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)
     except Exception as error:  # of any class that the file may name
         raise DataError(f"{path} does not hold the network it describes: {one_line(error)}") from error
     return module
@@ -171,27 +186,7 @@ def rebuild_method(cls: type[M], path: str | Path, trust: str | Iterable[str] = 
     def make() -> M:
         return cls(**{key: build(value, trust) for key, value in settings.items() if key not in overrides}, **overrides)
 
-    return rebuild(make, checkpoint["state_dict"], Path(path), strict=PREFIX)
-
-
-def _sketched(make: Callable[[], nn.Module], state: Mapping[str, Tensor], path: Path, strict: str) -> dict[str, Tensor]:
-    """The weights that the module has, after names, shapes and amount were compared."""
-    try:
-        with torch.device("meta"):
-            expected = make().state_dict()
-    except Exception as error:
-        if "meta" not in str(error).lower():
-            raise
-        expected = make().state_dict()  # a trusted class, or an old timm, that asks tensors for values when it is made
-    check_weights(
-        {key: value.shape for key, value in expected.items() if key.startswith(strict)},
-        {key: value for key, value in state.items() if key.startswith(strict)},
-    )
-    needed = sum(value.numel() * value.element_size() for value in expected.values())
-    # an expanded tensor has a large shape, but takes no room in the file
-    if needed > _GROWTH * path.stat().st_size:
-        raise ValueError(f"its weights would take {needed / 1e6:.0f} MB, more than the file has")
-    return {key: value for key, value in state.items() if key in expected}
+    return rebuild(make, checkpoint["state_dict"], Path(path), trusted=bool(trust), strict=PREFIX)
 
 
 @cache
