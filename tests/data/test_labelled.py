@@ -2,6 +2,8 @@
 
 import gzip
 import logging
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -203,8 +205,11 @@ def test_a_column_that_is_no_label_says_why(faces):
     assert len(skipped) == 7
     assert "mood" in skipped.labels
     assert len(opened(faces, text, label_columns=["height"], test_fraction=0, missing="skip").build()["train"]) == 8
-    with pytest.raises(DataError, match=r"labels\.csv: has no column 'weight', only image, site, mood, age, height"):
-        opened(faces, text, label_columns=["weight"]).build()
+    for option in ("label_columns", "class_columns", "several_columns"):
+        with pytest.raises(
+            DataError, match=r"labels\.csv: has no column 'weight', only image, site, mood, age, height"
+        ):
+            opened(faces, text, **{option: ["weight"]}).build()
 
 
 def test_rows_without_image_are_left_out_with_a_warning(faces, caplog):
@@ -239,6 +244,28 @@ def test_files_that_are_no_table(faces, content, path, message):
     (faces / "a.csv.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.csv\.gz: not readable"):
         LabelledFolder(faces, "a.csv.gz").build()
+
+
+def test_a_table_beside_an_archive(faces, tmp_path):
+    archive = pack(faces, tmp_path / "a.zip")
+    (tmp_path / "beside.csv").write_text(TABLE)
+    assert everything(LabelledFolder(archive, "beside.csv")) == everything(opened(faces, TABLE))
+    with pytest.raises(FileNotFoundError, match=r"^none\.csv: no such table of labels; expected a csv"):
+        LabelledFolder(archive, "none.csv").build()
+
+
+def test_parquet_tables(faces, monkeypatch):
+    """A stand-in for pyarrow, which is no dependency: absent values come as None or NaN."""
+    table = {"image": [f"p{i // 2}/{i}.png" for i in range(8)], "age": [20 + i for i in range(8)],
+             "height": [float("nan"), *range(7)], "mood": [None, *"abababa"]}  # fmt: skip
+    reader = types.SimpleNamespace(read_table=lambda path: types.SimpleNamespace(to_pydict=lambda: table))
+    monkeypatch.setitem(sys.modules, "pyarrow", types.SimpleNamespace(parquet=reader))
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", reader)
+    (faces / "a.parquet").write_bytes(b"PAR1")
+    split = LabelledFolder(faces, "a.parquet", test_fraction=0).build()["train"]
+    assert split.labels["age"].tolist() == [20 + i for i in range(8)]
+    assert "a.parquet:1: 'height' is empty (1 in all)" in split.unusable["height"]
+    assert "a.parquet:1: 'mood' is empty (1 in all)" in split.unusable["mood"]
 
 
 def test_a_parquet_file_needs_pyarrow(faces):

@@ -40,7 +40,7 @@ class LabelledFolder(FaceData):
 
     Args:
         root: folder, zip archive, several zip archives, or a folder or pattern (`faces_*.zip`) of zip archives.
-        labels: the table, relative to the working directory or to `root`; default: class folders.
+        labels: the table, relative to the working directory, to `root` or to its folder; default: class folders.
         image_column: default: the first of image, file, filename, path, name, else the first that names images.
         split_column: holds train, val, valid, validation or test.
         group_column: groups that no split may share, such as the person.
@@ -146,9 +146,11 @@ class LabelledFolder(FaceData):
 
     def _from_table(self, source: ImageSource, path: Path) -> tuple[Table, list[int], str | None, list[str]]:
         """The rows of the table that are used, with the image of each."""
-        table = read_table(path if path.exists() or path.is_absolute() else self.root / path)
+        places = (path, self.root / path, self.root.parent / path)
+        table = read_table(next((place for place in places if place.is_file()), path))
         named = self.image_column or image_column_of(table)
-        for column in filter(None, (self.split_column, self.group_column, *(self.label_columns or ()))):
+        chosen = (*(self.label_columns or ()), *self.class_columns, *self.several_columns)
+        for column in filter(None, (self.split_column, self.group_column, *chosen)):
             table.column(column)
         images = locate(table, table.column(named), source)
         kept = [row for row, image in enumerate(images) if image is not None]

@@ -111,6 +111,7 @@ def _parquet(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
         raise DataError(f"{path}: reading parquet needs pyarrow (pip install pyarrow); or save it as csv") from None
     except Exception as error:  # pyarrow has many error types; all mean the same here
         raise DataError(f"{path}: not a readable parquet file ({error}); copy it again") from None
-    text = [["" if cell is None else str(cell).strip() for cell in cells] for cells in columns.values()]
+    # None and NaN are the cells that were left empty
+    text = [["" if c is None or c != c else str(c).strip() for c in cells] for cells in columns.values()]
     rows = [list(row) for row in zip(*text, strict=True)]
     return [str(name).strip() for name in columns], rows, list(range(1, len(rows) + 1))
