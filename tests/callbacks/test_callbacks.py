@@ -6,6 +6,7 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 from pcfrl_lightning.callbacks import OnlineMonitor, ReconstructionGrid, Throughput
+from pcfrl_lightning.callbacks.online_monitor import extract
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
 from pcfrl_lightning.figures.grid import labelled_grid
 from tiny import TinyFaces, tiny_model, trainer
@@ -59,6 +60,23 @@ def test_callbacks_in_a_run(tmp_path):
     speeds = [float(row["train/images_per_second_step"]) for row in rows if row.get("train/images_per_second_step")]
     assert len(speeds) == 3 * 4  # every step: the trainer logs each
     assert min(speeds) > 0
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_the_monitor_leaves_every_part_in_its_mode_and_its_statistics(frozen):
+    """Training would go on with fixed batch statistics, or unfreeze a part that is kept in evaluation mode."""
+    network = tiny_model().network.train()
+    if frozen:
+        network.backbone.eval()
+    modes = {name: module.training for name, module in network.named_modules()}
+    assert any(modes.values())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
+    features = extract(network, images, batch_size=2)
+    assert {name: module.training for name, module in network.named_modules()} == modes
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert not features.requires_grad
+    torch.testing.assert_close(features, network.eval().features(images)["f_s"], atol=1e-5, rtol=1e-4)
 
 
 def test_monitor_names_a_label_that_is_missing(tmp_path):

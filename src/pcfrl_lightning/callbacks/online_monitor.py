@@ -1,6 +1,7 @@
 """kNN and linear accuracy of the frozen features on a labelled set while pretraining runs."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -13,14 +14,15 @@ from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.quality.unreadable import without_unreadable
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.run_directory import run_directory
 
 
 class OnlineMonitor(L.Callback):
     """Every few epochs logs ``monitor/knn_accuracy`` and ``monitor/linear_accuracy`` on labelled faces.
 
-    Both classifiers see frozen F_s, fit on (a part of) the ``train`` split and judged on ``val``; no gradient reaches
-    the backbone. The linear one is a ridge regression on one-hot labels: a quick indicator, not the protocol.
+    Both classifiers see the first feature of the method's encoder (F_s), frozen, fit on (a part of) the ``train`` split
+    and judged on ``val``. The linear one is a ridge regression on one-hot labels: a quick indicator, not the protocol.
 
     Args:
         data: a labelled data set, e.g. ``FER2013`` (its views are not used); default: the run's own data module, whose
@@ -44,11 +46,8 @@ class OnlineMonitor(L.Callback):
                 "OnlineMonitor needs every_n_epochs >= 1, max_images >= 2, neighbors >= 1, "
                 f"got {every_n_epochs}, {max_images}, {neighbors}"
             )
-        self.data = data
-        self.label = label
-        self.every_n_epochs = every_n_epochs
-        self.max_images = max_images
-        self.neighbors = neighbors
+        self.data, self.label, self.every_n_epochs = data, label, every_n_epochs
+        self.max_images, self.neighbors = max_images, neighbors
         self.images: dict[str, tuple[Tensor, Tensor]] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -66,7 +65,8 @@ class OnlineMonitor(L.Callback):
         due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.current_epoch + 1 == trainer.max_epochs
         if not due or not trainer.is_global_zero:
             return
-        features = {split: extract(pl_module, images) for split, (images, _) in self.images.items()}
+        encoder: Any = pl_module.network
+        features = {split: extract(encoder, images) for split, (images, _) in self.images.items()}
         train, val = features["train"], features["val"]
         train_labels, val_labels = (self.images[split][1].to(train.device) for split in ("train", "val"))
         for name, predicted in (
@@ -101,10 +101,12 @@ class OnlineMonitor(L.Callback):
 
 
 @torch.no_grad()
-def extract(module: L.LightningModule, images: Tensor, batch_size: int = 256) -> Tensor:
-    """F_s of uint8 images ``(n, 3, S, S)`` as float32 ``(n, D)`` on the module's device; leaves the module's mode."""
-    training = module.training
-    module.eval()
-    features = [module(part.to(module.device).float() / 255).float() for part in images.split(batch_size)]
-    module.train(training)
-    return torch.cat(features)
+def extract(encoder: Encoder, images: Tensor, batch_size: int = 256) -> Tensor:
+    """First feature of uint8 images ``(n, 3, S, S)``, (n, D); every module keeps the mode it had."""
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    try:
+        return torch.cat([encoder.features(part)[encoder.feature_names[0]] for part in images.split(batch_size)])
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
