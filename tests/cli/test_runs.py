@@ -134,18 +134,6 @@ def test_a_pretrained_model_is_not_measured_without_a_probe(command, faces, stag
     assert "\n" not in line
 
 
-def test_a_probe_predicts_nothing(command, probe):
-    line = command("predict", *probe, "--ckpt_path", "any.ckpt")
-    assert line.startswith("pcfrl: `pcfrl predict` takes a pretrained model")
-
-
-def test_features_of_an_untrained_network_are_not_written(command, faces, folder):
-    small = ["--model.backbone.width=0.0625", "--trainer.accelerator=cpu"]
-    line = command("predict", "--config", "configs/pretrain.yaml", "--data.root", faces, *small)
-    assert line == "pcfrl: `pcfrl predict` takes a pretrained model and its --ckpt_path CHECKPOINT"
-    assert not (folder / "runs").exists()
-
-
 def test_the_learning_rate_is_logged_per_step_and_per_epoch(pcfrl, faces, folder):
     small = ["--model.backbone.width=0.0625", "--model.image_size=32", "--data.batch_size=4", "--data.num_workers=0"]
     quiet = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]

@@ -8,7 +8,6 @@ import wandb
 import yaml
 
 from pcfrl_lightning import load_encoder
-from pcfrl_lightning.data import FaceFolder
 from pcfrl_lightning.errors import UsageError
 
 SMALL = [
@@ -203,25 +202,6 @@ def test_probe_config_writes_results(pcfrl, fer2013, faces, folder):
     assert results["task"] == "expression"
     assert 0 <= results["metrics"]["last"]["accuracy"] <= 1
     assert len(results["features"]["checkpoint_sha256"]) == 64
-
-
-def test_predict_writes_the_features_of_every_image(pcfrl, faces, folder):
-    pcfrl(*PRETRAIN, "--data.root", faces, *SMALL)
-    checkpoint = folder / "runs" / "pretrain" / "version_0" / "checkpoints" / "last.ckpt"
-    small = [argument for argument in SMALL if "max_epochs" not in argument]
-    pcfrl("predict", *PRETRAIN[1:], "--data.root", faces, *small, "--ckpt_path", checkpoint)
-    (path,) = (folder / "runs").rglob("features_rank0.pt")
-    features = torch.load(path, weights_only=True)
-    assert features["index"].tolist() == list(range(12))
-    assert features["name"] == sorted(file.relative_to(faces).as_posix() for file in faces.rglob("*.png"))
-    network = load_encoder(checkpoint)
-    data = FaceFolder(faces, image_size=32, num_workers=0)
-    images = torch.cat([batch["image"] for batch in data.image_loader("train")]).float() / 255
-    expected = network.encode(images)  # in float32, the command ran in bf16
-    for name in ("f_s", "f_f", "f_p"):
-        torch.testing.assert_close(
-            features[name], getattr(expected, name), atol=2e-2, rtol=2e-2
-        )  # bf16 against float32
 
 
 def test_baseline_alias(pcfrl, fer2013, folder):

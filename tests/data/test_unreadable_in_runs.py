@@ -6,7 +6,7 @@ import lightning as L
 import pytest
 import torch
 
-from pcfrl_lightning.callbacks import FeatureWriter, OnlineMonitor
+from pcfrl_lightning.callbacks import OnlineMonitor
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.folders.unlabelled import FaceFolder
 from pcfrl_lightning.data.images.listing import open_images
@@ -103,13 +103,12 @@ def test_predicted_features_go_with_the_names_of_the_images_that_were_read(make_
     names = empty(folder, 5)
     augment = AlbumentationsViews(16) if with_views else None
     data = FaceFolder(folder, views=augment, image_size=16, batch_size=32, num_workers=0)
-    trainer(tmp_path / "run", callbacks=[FeatureWriter()]).predict(Encoder(), data, return_predictions=False)
-    written = torch.load(tmp_path / "run" / "features_rank0.pt", weights_only=True)
-    assert written["name"] == [name for name in names if name != names[5]]
-    assert written["index"].tolist() == list(range(199))
+    batches = trainer(tmp_path / "run").predict(Encoder(), data)
+    written = {key: torch.cat([batch[key] for batch in batches]) for key in ("index", "f_s")}
     source = data.readable("train").source
+    assert [source.name(row) for row in written["index"].tolist()] == [name for name in names if name != names[5]]
+    assert written["index"].tolist() == list(range(199))
     mean = torch.from_numpy(source.read(7)[2:18].copy()).float().mean((0, 1))  # 20 x 16, the centre square
-    assert source.name(7) == written["name"][7]
     torch.testing.assert_close(written["f_s"][7], mean)
     assert (tmp_path / "run" / "unreadable_faces_train.txt").read_text().startswith(names[5])
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 import trees
@@ -13,9 +14,10 @@ from pcfrl_lightning.data.releases.registry import DATA_SETS
 from pcfrl_lightning.evaluate import run as run_module
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
-from pcfrl_lightning.evaluate.summary import default_folder
+from pcfrl_lightning.evaluate.summary import default_folder, source_name
 from pcfrl_lightning.evaluate.table import better, format_value, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
+from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +75,8 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
     [
         (["--tasks", "fer2031"], "unknown task fer2031; known are fer2013"),
         (["--epochs", "0"], "epochs must be at least 1"),
+        (["--feature", "f_x"], "has no feature f_x; it has f_s, f_f, f_p, concat"),
+        (["--weights", "w.pth"], "--weights goes with timm:NAME or torchvision:NAME"),
         (["--data-root", "/no/such/folder"], "is not a folder"),
         (["--cropping", "yunet"], "--cropping yunet and --yunet-model PATH belong together"),
         (["--yunet-model", "x.onnx"], "--cropping yunet and --yunet-model PATH belong together"),
@@ -164,9 +168,66 @@ def test_checkpoints_of_one_name_have_folders_of_their_own(checkpoint, tmp_path)
     other = tmp_path / "last.ckpt"
     other.write_bytes(Path(checkpoint).read_bytes() + b" ")
     wanted = [(path, *rest) for path in (checkpoint, str(other)) for rest in (("f_s", None), ("f_p", "none"))]
-    folders = {default_folder(*each) for each in wanted}
+    folders = {default_folder(Settings(path, tmp_path, feature), crop) for path, feature, crop in wanted}
     assert len(folders) == 4
-    assert all(folder.name.startswith("last-") for folder in folders)
+    assert {folder.name.split("-")[0] for folder in folders} == {
+        Path(checkpoint).parent.name,
+        tmp_path.name.split("-")[0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("runs/pretrain/version_3/checkpoints/last.ckpt", "pretrain-version_3-last"),
+        ("runs/fer2013/version_0/checkpoints/epoch=4.ckpt", "fer2013-version_0-epoch=4"),
+        ("somewhere/pcl.ckpt", "pcl"),
+        ("exported/", "exported"),
+        ("exported/model.safetensors", "exported-model"),
+        ("timm:vit_small_patch14_dinov2.lvd142m", "timm-vit_small_patch14_dinov2.lvd142m"),
+    ],
+)
+def test_the_run_is_in_the_name_of_a_checkpoint(source, name):
+    assert source_name(source) == name
+
+
+def test_several_encoders_and_features_make_one_table(checkpoint, releases, tmp_path, capsys, monkeypatch):
+    timm = pytest.importorskip("timm")
+    weights = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    other = tmp_path / "other/version_7/checkpoints/last.ckpt"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(Path(checkpoint).read_bytes())
+    sources = [str(other), "timm:test_resnet", "--weights", str(weights)]
+    arguments = [*sources, "--data-root", str(releases), "--tasks", "lfw", "disfa", "--feature", "f_s", "f_p"]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert main([checkpoint, *arguments, "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    header = printed.partition("┏")[2].partition("┡")[0]
+    names = [f"{Path(checkpoint).parent.name}-last", "other-version_7-last", "timm-test_resnet"]
+    assert [header.count(name) for name in names] == [2, 2, 1]  # timm has no f_p
+    assert printed.count("disfa: no folder") == 1
+    for name, features in zip(names, (["f_s", "f_p"], ["f_s", "f_p"], ["f_s"]), strict=True):
+        rows = json.loads((tmp_path / "out" / name / "summary.json").read_text())["rows"]
+        assert [(row["task"], row["feature"]) for row in rows] == [
+            (task, feature) for task in ("lfw", "disfa") for feature in features
+        ]
+        results = json.loads((tmp_path / "out" / name / "lfw/pretrained/results.json").read_text())
+        found = [blocks(results)[feature]["metrics"]["last"]["accuracy"] for feature in features]
+        assert found == [row["value"] for row in rows[: len(features)]]
+    assert len(list((tmp_path / "out" / names[0] / "features").rglob("*.npy"))) == 2
+
+
+def test_a_summary_of_an_earlier_version_is_added_to(checkpoint, releases, tmp_path, capsys):
+    run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
+    path = tmp_path / "out/summary.json"
+    stored = json.loads(path.read_text())
+    del stored["encoder"], stored["rows"][0]["feature"]
+    path.write_text(json.dumps(stored))
+    (releases / "lfw").rename(tmp_path / "gone")
+    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw", "rafdb")
+    assert status == 0
+    assert [(row["task"], row["status"]) for row in summary["rows"]] == [("lfw", "measured"), ("rafdb", "measured")]
 
 
 def test_a_failure_leaves_no_older_results(checkpoint, releases, tmp_path, capsys):

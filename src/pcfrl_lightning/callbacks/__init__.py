@@ -1,8 +1,7 @@
 """Callbacks for watching a pretraining run."""
 
-from pcfrl_lightning.callbacks.feature_writer import FeatureWriter
 from pcfrl_lightning.callbacks.online_monitor import OnlineMonitor
 from pcfrl_lightning.callbacks.reconstruction_grid import ReconstructionGrid
 from pcfrl_lightning.callbacks.throughput import Throughput
 
-__all__ = ["FeatureWriter", "OnlineMonitor", "ReconstructionGrid", "Throughput"]
+__all__ = ["OnlineMonitor", "ReconstructionGrid", "Throughput"]

@@ -1,34 +1,36 @@
-"""``pcfrl evaluate``: every downstream probe for one checkpoint, in one table."""
+"""``pcfrl evaluate``: every downstream probe for one or several encoders, in one table."""
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.messages import OneLineArguments, add_source_options
 
 if TYPE_CHECKING:
     from pcfrl_lightning.data.cropping.croppers import Cropper
+    from pcfrl_lightning.evaluate.run import Settings
 
 EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
 
 An absent data set is listed as absent. Each task writes OUT/<task>/<weights>/results.json, all together
-OUT/summary.json, to which later runs with the same settings add. Exit status 1 if a data set that is there could not be
-evaluated or none is there, 130 after an interruption."""
+OUT/summary.json, to which later runs with the same settings add. Several encoders get a folder OUT/<name> each; the
+name has the folder of the run in it. Exit status 1 if a data set that is there could not be evaluated or none is there,
+2 for a wrong option, 130 after an interruption."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl evaluate`; returns the exit status."""
     from pcfrl_lightning.cli.options import task_options
     from pcfrl_lightning.evaluate.folders import folders_of
-    from pcfrl_lightning.evaluate.run import Row, Settings, Weights, run_tasks
-    from pcfrl_lightning.evaluate.summary import Summary, default_folder
+    from pcfrl_lightning.evaluate.run import Row, Weights, run_tasks
+    from pcfrl_lightning.evaluate.summary import Summary
     from pcfrl_lightning.evaluate.table import notes, results_table
     from pcfrl_lightning.evaluate.tasks import tasks_named
-    from pcfrl_lightning.networks.checkpoint import read_checkpoint
 
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -37,33 +39,75 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--data-root {root} is not a folder")
     console = Console()
     try:
-        read_checkpoint(options.checkpoint)
-        out = Path(options.out or default_folder(options.checkpoint, options.feature, options.cropping))
         tasks = tasks_named(options.tasks)
-        settings = Settings(options.checkpoint, out, options.feature, options.epochs, options.seed)
-        data = folders_of(root, _cropping(options.cropping, options.yunet_model), task_options(options.option, tasks))
-        out.mkdir(parents=True, exist_ok=True)
-        names = [task.name for task in tasks]
-        summary = Summary(out / "summary.json", settings, options.cropping or "default", options.option, names)
+        chosen = task_options(options.option, tasks)
+        data = folders_of(root, _cropping(options.cropping, options.yunet_model), chosen)
+        each = _settings(options)
+        names, cropping = [task.name for task in tasks], options.cropping or "default"
+        summaries = []
+        for settings in each:
+            settings.out.mkdir(parents=True, exist_ok=True)
+            summaries.append(Summary(settings.out / "summary.json", settings, cropping, options.option, names))
     except (ValueError, OSError) as error:
         parser.error(str(error))
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
     rows: list[Row] = []
+    for settings, summary in zip(each, summaries, strict=True):
 
-    def record(row: Row) -> None:
-        rows.append(row)
-        summary.add(row)
+        def record(row: Row, summary: Summary = summary) -> None:
+            rows.append(row)
+            summary.add(row)
 
-    try:
-        run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"), record)
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
-        console.print(f"interrupted after {len(rows)} results; the same command goes on with the features in {out}")
-        return 130
-    title = f"{settings.feature} of {Path(options.checkpoint).name}, last epoch of {settings.epochs}"
+        try:
+            run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"), record)
+        except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+            where = f"the same command goes on with the features in {settings.out}"
+            console.print(f"interrupted after {len(rows)} results; {where}")
+            return 130
+    features = ", ".join(dict.fromkeys(row.feature for row in rows))
+    title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"
     console.print(results_table(rows, title))
-    for line in (*notes(rows), f"summary: {summary.path}"):
+    for line in (*notes(rows), *(f"summary: {summary.path}" for summary in summaries)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
+
+
+def _settings(options: argparse.Namespace) -> "list[Settings]":
+    """Of each encoder, with the features that it has.
+
+    Raises:
+        ValueError: an encoder that cannot be loaded, or has none of the features.
+    """
+    from pcfrl_lightning.evaluate.run import Settings
+    from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
+    from pcfrl_lightning.networks.encoder import load_encoder
+
+    found = []
+    for source in dict.fromkeys(options.sources):
+        weights = options.weights if source.startswith(("timm:", "torchvision:")) else None
+        known = (*load_encoder(source, trust=options.trust, weights=weights).feature_names, "concat")
+        features = tuple(name for name in dict.fromkeys(options.feature) if name in known)
+        if not features:
+            raise ValueError(f"{source} has no feature {', '.join(options.feature)}; it has {', '.join(known)}")
+        name = source_name(source)
+        if sum(source_name(other) == name for other in set(options.sources)) > 1:
+            name += f"-{source_sha256(source, weights)[:8]}"
+        settings = Settings(
+            source,
+            Path(),
+            features,
+            options.epochs,
+            options.seed,
+            weights=weights,
+            trust=tuple(options.trust),
+            name=name,
+        )
+        several = len(set(options.sources)) > 1
+        own = Path(options.out) / name if options.out and several else options.out
+        found.append(replace(settings, out=Path(own or default_folder(settings, options.cropping))))
+    if options.weights and not any(settings.weights for settings in found):
+        raise ValueError("--weights goes with timm:NAME or torchvision:NAME")
+    return found
 
 
 def _cropping(name: str | None, yunet_model: str | None) -> "Cropper | None":
@@ -87,10 +131,17 @@ def _parser() -> OneLineArguments:
         epilog=EPILOG.format(folders=folders),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", help="file written by `pcfrl fit` or `pcfrl import-pcl`")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="ENCODER",
+        help="checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:NAME or torchvision:NAME",
+    )
+    add_source_options(parser)
     parser.add_argument("--data-root", required=True, metavar="ROOT", help="folder of the data sets")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks to run (default: all)")
-    parser.add_argument("--feature", default="f_s", choices=("f_s", "f_f", "f_p", "concat"), help="default: f_s")
+    feature = "f_s (default), f_f, f_p, or concat: all side by side; several are measured in one pass over the images"
+    parser.add_argument("--feature", nargs="+", default=["f_s"], metavar="NAME", help=feature)
     parser.add_argument("--with-random", action="store_true", help="add the untrained network of the same architecture")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")

@@ -12,9 +12,9 @@ TRAINING = {
     "fit": "train a model (pretraining or a probe)",
     "validate": "evaluate a trained probe on the validation split (config: one of configs/probe)",
     "test": "evaluate a trained probe on the test split and write results.json (config: one of configs/probe)",
-    "predict": "write features of a test split or plain folder with a pretrained model (configs/pretrain.yaml)",
 }
 TOOLS = {
+    "predict": ("pcfrl_lightning.cli.predict", "write features of a folder of images: pcfrl predict X.ckpt FACES"),
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),

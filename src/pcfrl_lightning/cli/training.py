@@ -4,7 +4,6 @@ import os
 import sys
 import warnings
 from contextlib import suppress
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +59,8 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """``pcfrl predict`` is a command of its own; a checkpoint is always read with ``weights_only=True``."""
-        commands = LightningCLI.subcommands()
-        return {name: commands[name] | {"weights_only"} for name in ("fit", "validate", "test", "predict")}
+        """``pcfrl predict`` is a command of its own."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The weights that a new run begins with."""
@@ -117,8 +115,6 @@ class TrainingCLI(LightningCLI):
                 "configs/probe"
             )
         given, source = self._get(self.config_init, "ckpt_path"), self._get(self.config_init, INIT_FROM)
-        if stage == "predict" and not (is_overridden("predict_step", self.model) and given):
-            raise UsageError("`pcfrl predict` takes a pretrained model and its --ckpt_path CHECKPOINT")
         if source and stage == "fit":
             if given:
                 raise UsageError("--ckpt_path goes on with a run, --init_from begins one: give one of them")
@@ -153,9 +149,9 @@ class TrainingCLI(LightningCLI):
         return (found.get("init_args") or Namespace()).get(key) if isinstance(found, Namespace) else None
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        safe = "weights_only" in signature(getattr(L.Trainer, subcommand)).parameters  # Lightning 2.6
-        # earlier versions read a file that `check_checkpoint` has read with `weights_only`
-        return super()._prepare_subcommand_kwargs(subcommand) | ({"weights_only": True} if safe else {})
+        found = super()._prepare_subcommand_kwargs(subcommand)
+        # whatever a configuration says; before Lightning 2.6 the file has been read so by `check_checkpoint` alone
+        return found | ({"weights_only": True} if "weights_only" in found else {})
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
@@ -199,10 +195,6 @@ class TrainingCLI(LightningCLI):
     def before_test(self) -> None:
         """Leave the files of the training alone."""
         separate_logs(self.trainer, "test")
-
-    def before_predict(self) -> None:
-        """Leave the files of the training alone."""
-        separate_logs(self.trainer, "predict")
 
     def _parse_ckpt_path(self) -> None:
         """The command line says what runs: LightningCLI would silently put the checkpoint's settings over it."""

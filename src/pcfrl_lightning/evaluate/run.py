@@ -1,4 +1,4 @@
-"""Run probes for a checkpoint over a table of tasks; an absent data set is a row of the result, not a gap."""
+"""Run probes for an encoder over a table of tasks; an absent data set is a row of the result, not a gap."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.tasks import Task
-from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.probes.results import blocks
 
 EPOCHS = 300
 """Of every linear probe (method section 9)."""
@@ -32,15 +32,17 @@ Record = Callable[["Row"], None]
 
 @dataclass
 class Row:
-    """One task under one set of weights.
+    """One task for one feature under one set of weights.
 
     Attributes:
         task: the row of the table.
-        weights: of the checkpoint, or untrained in the same architecture.
+        weights: of the encoder, or untrained in the same architecture.
         status: ``absent``: no such folder; ``failed``: ``message`` says why.
-        results: what the probe wrote to results.json; empty unless measured.
+        results: what the probe wrote to results.json, with the metrics of this feature; empty unless measured.
         message: why there is no figure, or how the data set was opened where that is not as asked.
-        seconds: wall-clock time.
+        seconds: wall-clock time; that of all features together.
+        feature: of the encoder.
+        source: name of the encoder.
     """
 
     task: Task
@@ -49,6 +51,8 @@ class Row:
     results: dict[str, Any] = field(default_factory=dict)
     message: str = ""
     seconds: float = 0.0
+    feature: str = "f_s"
+    source: str = ""
 
     @property
     def value(self) -> float | None:
@@ -57,14 +61,9 @@ class Row:
 
     def summary(self) -> dict[str, Any]:
         """Primitives for the summary file."""
-        shown: dict[str, Any] = {
-            "task": self.task.name,
-            "dataset": self.task.data,
-            "weights": self.weights,
-            "status": self.status,
-        }
-        shown |= {"metric": self.task.metric, "value": self.value, "lower_is_better": self.task.lower_is_better}
-        shown |= {"cropping": self.results.get("cropping")}
+        shown: dict[str, Any] = {"task": self.task.name, "dataset": self.task.data, "weights": self.weights}
+        shown |= {"feature": self.feature, "status": self.status, "metric": self.task.metric, "value": self.value}
+        shown |= {"lower_is_better": self.task.lower_is_better, "cropping": self.results.get("cropping")}
         return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
 
 
@@ -73,29 +72,40 @@ class Settings:
     """What all tasks share.
 
     Attributes:
-        checkpoint: file of the pretrained network; gives the architecture of the untrained one, too.
+        checkpoint: the encoder, whatever `load_encoder` takes; gives the architecture of the untrained one, too.
         out: folder; each task writes ``<out>/<task>/<weights>/results.json`` there.
-        feature: feature of the network.
+        feature: one or several features of the encoder, measured in one pass over the images; ``concat``: all side by
+            side.
         epochs: of the linear probes, at least 1.
         seed: of heads, order and the untrained network.
         cache_dir: folder of the cached features; default ``<out>/features``.
         progress: show progress on standard error.
         accelerator: of the Lightning trainer.
+        weights: state dict of ``timm:NAME`` or ``torchvision:NAME``.
+        trust: packages of the user whose classes a checkpoint may name.
+        name: of the encoder in the table.
     """
 
     checkpoint: str
     out: Path
-    feature: str = "f_s"
+    feature: str | tuple[str, ...] = "f_s"
     epochs: int = EPOCHS
     seed: int = 0
     cache_dir: Path | None = None
     progress: bool = True
     accelerator: str = "auto"
+    weights: str | None = None
+    trust: tuple[str, ...] = ()
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, got {self.epochs}")
-        read_checkpoint(self.checkpoint)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """All features, also where there is only one."""
+        return (self.feature,) if isinstance(self.feature, str) else self.feature
 
 
 class ExtractionOnly(ProgressBar):
@@ -126,7 +136,9 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
     probe = task.probe(
         checkpoint=settings.checkpoint,
         baseline="random" if weights == "random_init" else None,
-        feature=settings.feature,
+        feature=list(settings.features),
+        weights=settings.weights if weights == "pretrained" else None,
+        trust=list(settings.trust),
         image_size=task.image_size,
         cache_dir=str(settings.cache_dir or settings.out / "features"),
         seed=settings.seed,
@@ -174,7 +186,7 @@ def run_tasks(
         announce: told what begins.
         record: given every row when it is known.
     """
-    rows = []
+    rows: list[Row] = []
     for task in tasks:
         opened: Opened | str | Exception
         try:
@@ -183,28 +195,34 @@ def run_tasks(
             opened = error
         for each in weights:
             if isinstance(opened, Opened):
-                announce(f"{task.name}: {settings.feature}, {each.replace('_', ' ')}")
-            rows.append(_row(task, opened, each, settings))
-            record(rows[-1])
+                shown = ", ".join(filter(None, [settings.name, *settings.features, each.replace("_", " ")]))
+                announce(f"{task.name}: {shown}")
+            for row in _rows(task, opened, each, settings):
+                rows.append(row)
+                record(row)
     return rows
 
 
-def _row(task: Task, opened: Opened | str | Exception, weights: Weights, settings: Settings) -> Row:
-    if isinstance(opened, str):
-        return Row(task, weights, "absent", message=opened)
-    for name in RESULT_FILES:  # of an earlier run: they must not outlive a failure of this one
-        (settings.out / task.name / weights / name).unlink(missing_ok=True)
-    if isinstance(opened, Exception):
-        return Row(task, weights, "failed", message=_reason(opened, settings.out / task.name / weights))
-    started = time.perf_counter()
-    try:
-        results = run_task(task, opened.data, weights, settings)
-        message = "; ".join(filter(None, [opened.note, *_remarks(results)]))
-        row = Row(task, weights, "measured", results, message)
-    except Exception as error:
-        row = Row(task, weights, "failed", message=_reason(error, settings.out / task.name / weights))
-    row.seconds = time.perf_counter() - started
-    return row
+def _rows(task: Task, opened: Opened | str | Exception, weights: Weights, settings: Settings) -> Iterator[Row]:
+    """One row for each feature."""
+    folder = settings.out / task.name / weights
+    status: Status = "absent" if isinstance(opened, str) else "failed"
+    message, results, started = str(opened), {}, time.perf_counter()
+    if not isinstance(opened, str):
+        for name in RESULT_FILES:  # of an earlier run: they must not outlive a failure of this one
+            (folder / name).unlink(missing_ok=True)
+        try:
+            if isinstance(opened, Exception):
+                raise opened
+            results = run_task(task, opened.data, weights, settings)
+            status, message = "measured", "; ".join(filter(None, [opened.note, *_remarks(results)]))
+        except Exception as error:
+            message = _reason(error, folder)
+    seconds = time.perf_counter() - started if isinstance(opened, Opened) else 0.0
+    found = blocks(results) if results else {}
+    for feature in settings.features:
+        each = results | found[feature] if found else {}
+        yield Row(task, weights, status, each, message, seconds, feature, settings.name)
 
 
 def _remarks(results: dict[str, Any]) -> list[str]:

@@ -1,6 +1,8 @@
-"""summary.json of ``pcfrl evaluate``: one entry per task and set of weights, written after each of them."""
+"""summary.json of ``pcfrl evaluate``: one entry per task, feature and set of weights, written after each of them."""
 
+import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 from pcfrl_lightning.evaluate.run import Row, Settings
 from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.networks.encoder import LIBRARIES, WEIGHTS
 from pcfrl_lightning.probes.results import command, hardware, versions, write_results
 
 _SAME = ("checkpoint_sha256", "feature", "cropping", "epochs", "seed")
@@ -40,20 +43,22 @@ class Summary:
         self.path = path
         self.facts: dict[str, Any] = {
             "checkpoint": Path(settings.checkpoint).name,
-            "checkpoint_sha256": file_sha256(settings.checkpoint),
-            "feature": settings.feature,
+            "checkpoint_sha256": source_sha256(settings.checkpoint, settings.weights),
+            "encoder": settings.name or source_name(settings.checkpoint),
+            "feature": settings.features[0] if len(settings.features) == 1 else list(settings.features),
             "cropping": cropping,
             "options": [command([option]) for option in options],
             "epochs": settings.epochs,
             "seed": settings.seed,
         }
-        self.entries: dict[tuple[str, str], dict[str, Any]] = {}
+        self.entries: dict[tuple[str, str, str], dict[str, Any]] = {}
         if path.is_file():
             try:
                 stored = json.loads(path.read_text(encoding="utf-8"))
-                entries = {(row["task"], row["weights"]): row for row in stored["rows"]}
+                named = stored.get("feature", "f_s")  # earlier versions measured one feature and did not repeat it
+                entries = {(row["task"], row["weights"], row.get("feature", named)): row for row in stored["rows"]}
                 measured = [row for row in entries.values() if row["status"] == "measured"]
-            except (ValueError, LookupError, TypeError):
+            except (ValueError, LookupError, TypeError, AttributeError):
                 raise ValueError(f"{path} is no summary of pcfrl evaluate: remove it, or give another --out") from None
             if measured:  # else there is nothing to lose
                 self._check(stored, measured, tasks)
@@ -61,7 +66,7 @@ class Summary:
 
     def add(self, row: Row) -> None:
         """Put one row into the file.  A data set that is absent now does not replace what was measured before."""
-        key = row.task.name, row.weights
+        key = row.task.name, row.weights, row.feature
         if row.status != "absent" or key not in self.entries:
             self.entries[key] = row.summary() | {"options": self._options(row.task.name)}
         about = {"hardware": hardware(), "versions": versions(), "command": command(sys.argv)}
@@ -83,7 +88,34 @@ class Summary:
             raise ValueError(f"{self.path.parent} holds results of {others}: give another folder as --out")
 
 
-def default_folder(checkpoint: str, feature: str, cropping: str | None) -> Path:
-    """``runs/evaluate/<file name>-<hash>-<feature>``: most checkpoints are called last.ckpt."""
-    parts = [Path(checkpoint).stem, file_sha256(checkpoint)[:8], feature, *([cropping] if cropping else [])]
+def source_name(source: str) -> str:
+    """Short name of an encoder for tables and folders: most checkpoints are called last.ckpt, so the folder of the run
+    goes first.
+
+    Example:
+        >>> source_name("runs/pretrain/version_3/checkpoints/last.ckpt"), source_name("timm:resnet18.a1_in1k")
+        ('pretrain-version_3-last', 'timm-resnet18.a1_in1k')
+    """
+    library, colon, model = source.partition(":")
+    if library in LIBRARIES and colon:
+        return f"{library}-{model.replace('/', '-')}"
+    path = Path(source)
+    folders = [part for part in path.resolve().parts[1:-1] if part not in ("checkpoints", "runs")]
+    run = path.parent.name == "checkpoints"
+    stem = path.stem if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors") else path.name
+    general = re.fullmatch(r"last.*|best.*|model|epoch=.*", stem) is not None
+    return "-".join([*(folders[-2:] if run else folders[-1:] if general else []), stem])
+
+
+def source_sha256(source: str, weights: str | None = None) -> str:
+    """SHA-256 that stands for an encoder: of its file, of the weights given for a library's model, or of its name."""
+    path = Path(weights or source)
+    path = path / WEIGHTS if path.is_dir() else path
+    return file_sha256(path) if path.is_file() else hashlib.sha256(source.encode()).hexdigest()
+
+
+def default_folder(settings: Settings, cropping: str | None) -> Path:
+    """``runs/evaluate/<name>-<hash>-<features>``."""
+    short = source_sha256(settings.checkpoint, settings.weights)[:8]
+    parts = [source_name(settings.checkpoint), short, *settings.features, *([cropping] if cropping else [])]
     return Path("runs/evaluate") / "-".join(parts)

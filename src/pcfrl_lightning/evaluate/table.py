@@ -28,28 +28,40 @@ def better(task: Task, values: Sequence[float | None]) -> list[bool]:
 
 
 def results_table(rows: Sequence[Row], title: str) -> Table:
-    """One line per task, one column per set of weights; the best figure is bold, what is missing says so.
+    """One line per task, one column per encoder, set of weights and feature; the best figure is bold, what is missing
+    says so.
 
     What there is to say about a row, `notes` says: no width is enough for it.
     """
-    weights = list(dict.fromkeys(row.weights for row in rows))
+    columns = list(dict.fromkeys((row.source, row.weights, row.feature) for row in rows))
     table = Table(title=escape(title))
     for heading in ("task", "data", "metric"):
         table.add_column(heading, no_wrap=heading == "task")
-    for each in weights:
-        table.add_column(TITLES[each], justify="right")
+    several = [len(set(each)) > 1 for each in zip(*columns, strict=True)]
+    for source, weights, feature in columns:
+        parts = [source if several[0] else "", TITLES[weights] if several[1] or not (several[0] or several[2]) else ""]
+        table.add_column(escape("\n".join(filter(None, [*parts, feature if several[2] else ""]))), justify="right")
     for task in dict.fromkeys(row.task for row in rows):
-        mine = {row.weights: row for row in rows if row.task == task}
-        marks = better(task, [mine[each].value for each in weights])
-        cells = [_cell(mine[each], mark) for each, mark in zip(weights, marks, strict=True)]
+        mine = {(row.source, row.weights, row.feature): row for row in rows if row.task == task}
+        found = [mine.get(column) for column in columns]
+        marks = better(task, [row.value if row else None for row in found])
+        cells = [_cell(row, mark) if row else "" for row, mark in zip(found, marks, strict=True)]
         arrow = "↓" if task.lower_is_better else "↑"
         table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells)
     return table
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """``task: why there is no figure, or what is special about it``, for every row that has something to say."""
-    return list(dict.fromkeys(f"{row.task.name}: {row.message}" for row in rows if row.message))
+    """``task: why there is no figure, or what is special about it``, for every row that has something to say.
+
+    What is true of all encoders is said once, else the encoder is named.
+    """
+    encoders = {row.source for row in rows}
+    said: dict[str, set[str]] = {}
+    for row in rows:
+        if row.message:
+            said.setdefault(f"{row.task.name}: {row.message}", set()).add(row.source)
+    return [line if of == encoders else f"{line} ({', '.join(sorted(of))})" for line, of in said.items()]
 
 
 def _cell(row: Row, best: bool) -> str:
