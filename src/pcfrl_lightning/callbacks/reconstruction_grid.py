@@ -13,6 +13,8 @@ from pcfrl_lightning.networks import PCFRLNetwork
 class ReconstructionGrid(L.Callback):
     """Every few epochs, a PNG: s, s_hat, the four reconstructions of Eq. 1, and a pose swap between two people.
 
+    It does nothing for methods without a decoder.
+
     Args:
         every_n_epochs: how often, at least 1.
         images: number of rows, at least 2 (a swap needs two people).
@@ -28,8 +30,9 @@ class ReconstructionGrid(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Keep the first images of the epoch's first batch."""
-        if batch_idx == 0 and trainer.is_global_zero:
+        """Keep the first images of the epoch's first batch; after a resume inside the epoch, of the first one seen."""
+        due = batch_idx == 0 or self.views is None
+        if due and trainer.is_global_zero and isinstance(pl_module.network, PCFRLNetwork):
             self.views = batch["source"][: self.images].clone(), batch["target"][: self.images].clone()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

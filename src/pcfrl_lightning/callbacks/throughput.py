@@ -32,10 +32,11 @@ class Throughput(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the images of the batch on all ranks; log the speed now and then."""
-        images = len(batch["source"]) * trainer.world_size
+        images = len(next(iter(batch.values()))) * trainer.world_size
         self.images += images
         self.images_seen += images
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        # when the loggers write, which counts the steps of the whole run
+        if trainer.global_step and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
             pl_module.log("train/images_per_second_step", speed, on_step=True, rank_zero_only=True)

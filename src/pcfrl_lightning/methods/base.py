@@ -1,5 +1,6 @@
 """What all self-supervised methods have in common."""
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ _BROKEN = "broken"  # share of steps whose loss was not finite
 
 class Method(L.LightningModule, ABC):
     """A self-supervised method: a subclass builds ``network``, implements :meth:`losses`, and ends its ``__init__``
-    with ``self.keep_arguments()``.
+    with :meth:`keep_arguments`.
 
     The rest is here: Adam with a cosine schedule, batch statistics over ranks, memory format, compilation, the end of a
     diverged run, logging, and checkpoints from which :meth:`load_from_checkpoint` rebuilds the method.
@@ -58,13 +59,22 @@ class Method(L.LightningModule, ABC):
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of views, and statistics for the log: detached scalars on the device."""
 
-    def keep_arguments(self) -> None:
+    def keep_arguments(self, *parts: nn.Module) -> None:
         """Keep the arguments of ``__init__`` as primitives, which a checkpoint can hold.
 
+        Args:
+            *parts: modules that keep some of the arguments in attributes of their names; the method keeps the others.
+
         Raises:
-            TypeError: an argument, or one of an injected object, is not kept in an attribute of its name.
+            TypeError: an argument, or one of an injected object, is not kept.
         """
-        self.save_hyperparameters(describe(self)["init_args"])
+        arguments = {}
+        for name in inspect.signature(type(self)).parameters:
+            holder = next((part for part in (self, *parts) if hasattr(part, name)), None)
+            if holder is None:
+                raise TypeError(f"{type(self).__name__} does not keep its argument '{name}', so no checkpoint could")
+            arguments[name] = describe(getattr(holder, name))
+        self.save_hyperparameters(arguments)
 
     def compiled_parts(self) -> list[nn.Module]:
         """What ``compile_network`` compiles: modules that the method calls, as they are called."""

@@ -12,7 +12,7 @@ from pcfrl_lightning.heads import CalibratedContrast, ContrastOutput, DelayedSta
 from pcfrl_lightning.methods.base import Method
 from pcfrl_lightning.methods.orthogonality import Orthogonality, PerSampleOrthogonality
 from pcfrl_lightning.methods.task_weights import DWA, TaskWeights
-from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
+from pcfrl_lightning.networks import PCFRLNetwork
 
 # Views in the order of the one backbone pass: pose features come from the first four, face features from the last four.
 VIEW_ORDER = ("pose_1", "pose_2", "source", "target", "face_1", "face_2")
@@ -82,7 +82,7 @@ class PCFRL(Method):
         super().__init__(compile_network)
         if input_noise < 0:
             raise ValueError(f"input_noise must be at least 0, got {input_noise}")
-        self.network = PCFRLNetwork(backbone or FaceBackbone(), image_size, projection_dim)
+        self.network = PCFRLNetwork(backbone, image_size, projection_dim)
         if contrast is None:
             contrast, pose_beta = default_contrast(), pose_beta or 0.2
         self.face_contrast = face_contrast or deepcopy(contrast)
@@ -97,22 +97,7 @@ class PCFRL(Method):
         self.input_noise = input_noise
         # what both heads became is kept under their own names
         self.contrast = self.pose_beta = None
-        self.keep_arguments()
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The trunk of ``network``."""
-        return self.network.backbone
-
-    @property
-    def image_size(self) -> int:
-        """Side of the views in pixels."""
-        return self.network.image_size
-
-    @property
-    def projection_dim(self) -> int:
-        """Length of z_f and z_p."""
-        return self.network.projection_dim
+        self.keep_arguments(self.network)
 
     def compiled_parts(self) -> list[nn.Module]:
         network = self.network

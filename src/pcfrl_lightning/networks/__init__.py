@@ -2,7 +2,7 @@
 
 from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.encoder import Encoder, encoder_identity, load_encoder, untrained_encoder
-from pcfrl_lightning.networks.external import TimmBackbone, TimmEncoder, TorchvisionEncoder
+from pcfrl_lightning.networks.external import TimmBackbone, TimmEncoder, TorchvisionBackbone, TorchvisionEncoder
 from pcfrl_lightning.networks.network import Features, PCFRLNetwork
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "PCFRLNetwork",
     "TimmBackbone",
     "TimmEncoder",
+    "TorchvisionBackbone",
     "TorchvisionEncoder",
     "encoder_identity",
     "load_encoder",

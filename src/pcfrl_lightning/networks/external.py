@@ -2,6 +2,7 @@
 
 import sys
 from abc import abstractmethod
+from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,6 +69,37 @@ class TimmBackbone(nn.Module):
         config = self.model.pretrained_cfg if pretrained else {}
         self.register_buffer("mean", _per_channel(config.get("mean", 0.0)), persistent=False)
         self.register_buffer("std", _per_channel(config.get("std", 1.0)), persistent=False)
+
+
+class TorchvisionBackbone(nn.Module):
+    """The last feature map of a convolutional classifier of torchvision, with random weights.
+
+    Args:
+        model_name: such as ``resnet18``, ``densenet121`` or ``efficientnet_b0``.
+
+    Raises:
+        ValueError: torchvision does not know the model, or it has no map before its pooling.
+    """
+
+    def __init__(self, model_name: str = "resnet18") -> None:
+        super().__init__()
+        from torchvision import models
+
+        self.model_name = model_name
+        known = model_name in models.list_models(module=models)
+        model = models.get_model(model_name, weights=None) if known else nn.Module()
+        names = [name for name, _ in model.named_children()]
+        if "features" in names:
+            self.body = model.features
+        elif "avgpool" in names:
+            self.body = nn.Sequential(OrderedDict(list(model.named_children())[: names.index("avgpool")]))
+        else:
+            raise ValueError(f"torchvision has no convolutional classifier model_name={model_name!r}")
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) images in [0, 1] to the map (B, C, h, w)."""
+        features: Tensor = self.body(images)
+        return features
 
 
 class _ForeignEncoder(Encoder):
