@@ -3,7 +3,11 @@
 Convention: every rank computes the mean loss over ITS anchors and DDP averages parameter gradients over ranks. The
 total is then the mean over all anchors, and the backward of both operations is a plain sum over ranks: the loss of rank
 s reaches the features of rank r, the sum is W times the wanted gradient, and DDP's average divides by W.
+
+By hand because torch.distributed.nn.functional, which has both, is deprecated since torch 2.15.
 """
+
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -20,23 +24,40 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
+class _AllReduceSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return all_reduce_sum(grads[0])
+
+
+class _AllGather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return all_reduce_sum(grads[0]).chunk(world_size())[rank()]
+
+
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """Sum of ``x`` over ranks, differentiable."""
+    total: Tensor = x if world_size() == 1 else _AllReduceSum.apply(x)
+    return total
+
+
 def all_gather(x: Tensor) -> Tensor:
     """Concatenate ``x`` (n, ...) of all ranks, (W n, ...) in rank order; every rank's loss reaches every rank's ``x``.
 
     Every rank must hold the same shape (``drop_last`` in the loader).
     """
-    if world_size() == 1:
-        return x
-    from torch.distributed.nn.functional import all_gather as gather
-
-    return torch.cat(gather(x))
-
-
-def all_reduce_sum(x: Tensor) -> Tensor:
-    """Sum of ``x`` over ranks, differentiable."""
-    if world_size() == 1:
-        return x
-    from torch.distributed.nn.functional import all_reduce
-
-    total: Tensor = all_reduce(x)
-    return total
+    gathered: Tensor = x if world_size() == 1 else _AllGather.apply(x)
+    return gathered

@@ -162,9 +162,9 @@ def test_a_checkpoint_that_wants_to_run_code_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("--model.face_contrast.temperature=0.5", "model.face_contrast.temperature is 0.07 there and 0.5 here"),
+        ("--model.contrast.temperature=0.5", "model.face_contrast.temperature is 0.07 there and 0.5 here"),
         ("--model.backbone.width=0.125", "model.backbone.width is 0.0625 there and 0.125 here"),
-        ("--model.pose_contrast.calibrator=NoCalibration", "model.pose_contrast.calibrator.class_path is"),
+        ("--model.contrast.calibrator=NoCalibration", "model.pose_contrast.calibrator.class_path is"),
     ],
 )
 def test_resuming_with_another_model_is_refused(command, pcfrl, faces, change, words):

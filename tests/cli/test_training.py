@@ -25,7 +25,7 @@ SMALL = [
 PRETRAIN = ("fit", "--config", "configs/pretrain.yaml")
 
 
-@pytest.mark.parametrize("method", [None, "pcl", "pcl_public", "adaptive", "adaptive_delayed", "delayed"])
+@pytest.mark.parametrize("method", [None, "as_printed", "pcl", "pcl_public", "adaptive", "adaptive_delayed"])
 def test_pretraining_configs_run(pcfrl, faces, folder, method):
     layers = ("--config", f"configs/method/{method}.yaml") if method else ()
     cli = pcfrl(*PRETRAIN, *layers, "--data.root", faces, *SMALL)
@@ -35,17 +35,37 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["init_args"]["backbone"]["init_args"]["width"] == 0.0625
     expected = {
-        None: "NPAThreshold",
+        None: "DelayedStart",
+        "as_printed": "NPAThreshold",
         "pcl": "NoCalibration",
         "pcl_public": "NoCalibration",
         "adaptive": "AdaptiveThreshold",
         "adaptive_delayed": "DelayedStart",
-        "delayed": "DelayedStart",
     }[method]
     assert type(cli.model.pose_contrast.calibrator).__name__ == expected
     header = (run / "metrics.csv").read_text().splitlines()[0]
     for name in ("train/loss_epoch", "train/images_per_second", "lr-Adam", "train/face/calibrated_epoch"):
         assert name in header
+
+
+@pytest.mark.parametrize("layers", [["simclr"], ["simclr", "simclr_npa"]])
+def test_another_method_layers_over_the_pretraining(pcfrl, faces, folder, layers):
+    """What PCFRL alone takes is left out; callbacks that draw its reconstructions do nothing."""
+    configs = [argument for name in layers for argument in ("--config", f"configs/method/{name}.yaml")]
+    small = [argument for argument in SMALL if "backbone.width" not in argument]
+    cli = pcfrl(*PRETRAIN, *configs, "--data.root", faces, *small)
+    assert type(cli.model).__name__ == "SimCLR"
+    assert type(cli.model.network.backbone).__name__ == "TorchvisionBackbone"
+    expected = "DelayedStart" if len(layers) == 2 else "NoCalibration"
+    assert type(cli.model.contrast.calibrator).__name__ == expected
+    checkpoint = folder / "runs/pretrain/version_0/checkpoints/last.ckpt"
+    assert load_encoder(checkpoint).features(torch.zeros(1, 3, 32, 32))["f_s"].shape == (1, 512)
+
+
+def test_overlays_of_methods_are_short(folder):
+    for path in (folder / "configs" / "method").glob("*.yaml"):
+        lines = [line for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
+        assert len(lines) <= 15 or path.name == "pcl_public.yaml"
 
 
 def test_another_backbone_from_the_command_line(pcfrl, faces, folder):
@@ -65,10 +85,9 @@ def test_print_config_shows_the_layers_and_runs_nothing(pcfrl, folder, capsys):
     assert stop.value.code == 0
     shown = yaml.safe_load(capsys.readouterr().out)
     assert shown["optimizer"]["init_args"]["lr"] == 0.5
-    assert shown["model"]["init_args"]["pose_contrast"]["init_args"]["calibrator"]["class_path"].endswith(
-        "NoCalibration"
-    )
-    assert shown["model"]["init_args"]["face_contrast"]["init_args"]["temperature"] == 0.07
+    contrast = shown["model"]["init_args"]["contrast"]["init_args"]
+    assert contrast["calibrator"]["class_path"].endswith("NoCalibration")
+    assert contrast["temperature"] == 0.07
     assert not (folder / "runs").exists()
 
 
@@ -150,11 +169,11 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--model.face_contrast.temperature=-1"], ["pcfrl: model.face_contrast: temperature must", "-1"]),
-        (["--model.pose_contrast.temperature=-1"], ["pcfrl: model.pose_contrast: temperature must", "-1"]),
-        (["--model.pose_contrast.calibrator.alpha=-1"], ["pcfrl: model.pose_contrast.calibrator: alpha must"]),
+        (["--model.contrast.temperature=-1"], ["pcfrl: model.contrast: temperature must", "-1"]),
+        (["--model.pose_beta=-1"], ["pcfrl: model: pose_beta must", "-1"]),
+        (["--model.contrast.calibrator.calibrator.alpha=-1"], ["model.contrast.calibrator.calibrator: alpha must"]),
         (["--optimizer.lr=-1"], ["pcfrl: optimizer: ", "learning rate"]),
-        (["--model.face_contrast.calibrator.alfa=3"], ["model.face_contrast.calibrator", "alfa", "NPAThreshold"]),
+        (["--model.contrast.calibrator.alfa=3"], ["model.contrast.calibrator", "alfa", "DelayedStart"]),
         (["--model.image_size=abc"], ["model.image_size", "int", "abc"]),
         (["--model.nonsense=3"], ["nonsense", "PCFRL"]),
         (["--data.batch_size=1"], ["pcfrl: data: batch_size", "at least 2"]),
@@ -165,7 +184,7 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
         (["--model.widht=3"], ["model: ", "'widht'", "PCFRL", "did you mean backbone.width?"]),
         (["--optimizer.lr", "abc"], ["pcfrl: optimizer.lr: takes ", "a number, not 'abc'"]),
         (["--optimizer", "Adamm"], ["pcfrl: optimizer: takes ", "not 'Adamm'; did you mean Adam?"]),
-        (["--model.face_contrast.pair_term", "Eq8"], ["pair_term: takes", "LossWeight", "'Eq8'; did you mean Eq7?"]),
+        (["--model.contrast.pair_term", "Eq8"], ["pair_term: takes", "LossWeight", "'Eq8'; did you mean Eq7?"]),
         (["--data", "FaceFolderr"], ["pcfrl: data: takes ", "'FaceFolderr'; did you mean FaceFolder?"]),
         (["--seed_everything", "x"], ["pcfrl: seed_everything: takes true or false or an integer, not 'x'"]),
         (["--trainer.precision", "bf16-mixd"], ["trainer.precision: takes ", "did you mean bf16-mixed?"]),
@@ -174,7 +193,7 @@ def test_an_injected_optimizer_keeps_the_cosine_schedule(pcfrl, faces):
         (["--config", "{optimizer: {class_path: Adamm}}"], ["optimizer: takes ", "did you mean Adam?"]),
         (["--config", "pcfrl:method/plc"], ["--config pcfrl:method/plc: no such config; did you mean method/pcl?"]),
         (["--config", "configs/pretrian.yaml"], ["does not exist; did you mean pcfrl:pretrain?"]),
-        (["--model.face_contrast.calibrator=NoSuchThing"], ["model.face_contrast.calibrator", "NoSuchThing"]),
+        (["--model.contrast.calibrator=NoSuchThing"], ["model.contrast.calibrator", "NoSuchThing"]),
     ],
 )
 def test_wrong_values_are_refused_in_one_line_before_data_is_read(refused, arguments, words):

@@ -17,6 +17,7 @@ from pcfrl_lightning.heads import (
 )
 from pcfrl_lightning.methods.orthogonality import CrossCovariance
 from pcfrl_lightning.methods.pcfrl import VIEW_ORDER
+from pcfrl_lightning.networks import FaceBackbone
 from tiny import TinyFaces, summands, tiny_model, trainer
 
 
@@ -279,6 +280,31 @@ def test_logged_names(tmp_path):
             assert f"train/{head}/{name}_epoch" in logged
     for name in ("loss", "reconstruction", "orthogonality", "alpha_face", "alpha_pose"):
         assert {f"train/{name}_step", f"train/{name}_epoch"} <= set(logged)
+
+
+def test_noise_is_added_to_both_inputs_of_pdd_and_to_nothing_else():
+    model, batch, seen = tiny_model(input_noise=0.3), random_batch(4), []
+    clean = {name: views.clone() for name, views in batch.items()}
+    model.network.backbone.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    torch.manual_seed(0)
+    model.encode_views(batch)
+    for name, views in zip(VIEW_ORDER, seen[0].chunk(6), strict=True):
+        noise = views - clean[name]
+        assert noise.std().item() == pytest.approx(0.3 if name in ("source", "target") else 0.0, abs=0.01)
+        assert torch.equal(batch[name], clean[name])  # the targets of Eq. 1 stay clean
+    assert not torch.equal(*(seen[0].chunk(6)[place] - clean[VIEW_ORDER[place]] for place in (2, 3)))
+
+
+def test_one_contrast_sets_both_heads_and_each_can_be_replaced():
+    contrast, other = CalibratedContrast(NoCalibration(), Eq7(0.7), 0.2), CalibratedContrast(NoCalibration(), Eq7(3.0))
+    both = PCFRL(FaceBackbone(0.0625), contrast, image_size=32)
+    assert both.face_contrast is not both.pose_contrast
+    assert [head.temperature for head in (both.face_contrast, both.pose_contrast)] == [0.2, 0.2]
+    assert [head.pair_term.beta for head in (both.face_contrast, both.pose_contrast)] == [0.7, 0.7]
+    with_pose_beta = PCFRL(FaceBackbone(0.0625), contrast, 0.1, image_size=32)
+    assert [head.pair_term.beta for head in (with_pose_beta.face_contrast, with_pose_beta.pose_contrast)] == [0.7, 0.1]
+    pose = PCFRL(FaceBackbone(0.0625), contrast, 0.1, pose_contrast=other, image_size=32)
+    assert [head.pair_term.beta for head in (pose.face_contrast, pose.pose_contrast)] == [0.7, 3.0]
 
 
 def test_negative_noise_is_named():

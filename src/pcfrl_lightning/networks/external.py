@@ -90,7 +90,7 @@ class TorchvisionBackbone(nn.Module):
         model = models.get_model(model_name, weights=None) if known else nn.Module()
         names = [name for name, _ in model.named_children()]
         if "features" in names:
-            self.body = model.features
+            self.body = model.get_submodule("features")
         elif "avgpool" in names:
             self.body = nn.Sequential(OrderedDict(list(model.named_children())[: names.index("avgpool")]))
         else:

@@ -1,11 +1,18 @@
-"""Nothing inside ``training_step`` makes the host wait for the device."""
+"""Nothing makes the host wait for the device between two logging steps."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
-from pcfrl_lightning.bench.host_sync import HostSyncs
+from host_syncs import HostSyncs
+from pcfrl_lightning.callbacks import ReconstructionGrid, Throughput
 from pcfrl_lightning.heads import (
     AdaptiveThreshold,
     AlignmentOnly,
@@ -48,37 +55,35 @@ def _batch(images: int = 6, device: str = "cpu") -> dict[str, torch.Tensor]:
     return views | {"pose_negatives": torch.rand(images, 2, 3, 32, 32, device=device)}
 
 
-class _WatchedSteps(PCFRL):
-    """Looks for waits in every training step and in its backward pass."""
+class _Descent(PCFRL):
+    """Adam on the CPU reads its own step count, which it keeps there on every device."""
 
-    found: list[str]
-
-    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
-        with HostSyncs() as syncs:
-            loss = super().training_step(batch, batch_idx)
-        self.found = syncs.found
-        return loss
-
-    def backward(self, loss: torch.Tensor, *args: object, **kwargs: object) -> None:
-        with HostSyncs() as syncs:
-            super().backward(loss, *args, **kwargs)
-        self.found += syncs.found
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
 
 
-def _fit(
-    module: L.LightningModule, batch: dict[str, torch.Tensor], accelerator: str, steps: int, precision: str
-) -> None:
-    trainer = L.Trainer(
-        accelerator=accelerator,
-        devices=1,
-        max_epochs=1,
-        precision=precision,  # type: ignore[arg-type]
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(module, DataLoader([batch] * steps, batch_size=None))  # type: ignore[arg-type]
+class _Watch(L.Callback):
+    """Operations that wait for the device, by step: from the start of a batch to the start of the next."""
+
+    def __init__(self, syncs: HostSyncs) -> None:
+        self.syncs = syncs
+        self.marks: list[int] = []
+        self.bar: list[float] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        self.marks.append(len(self.syncs.found))
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        assert trainer.progress_bar_callback is not None
+        self.bar.append(trainer.progress_bar_callback.get_metrics(trainer, pl_module).get("loss", -1.0))
+
+    def waits(self) -> list[list[str]]:
+        return [self.syncs.found[start:end] for start, end in pairwise(self.marks)]
+
+
+def _fit(module: L.LightningModule, batch: dict[str, torch.Tensor], steps: int, **options: Any) -> None:
+    quiet = {"devices": 1, "max_epochs": 1, "enable_checkpointing": False, "enable_model_summary": False}
+    L.Trainer(**(quiet | options)).fit(module, DataLoader([batch] * steps, batch_size=None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("calibrator", "pair_term", "negatives"), HEADS, ids=lambda part: type(part).__name__)
@@ -102,11 +107,23 @@ def test_losses_and_gradients_wait_for_nothing(
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_training_step_with_its_logging_waits_for_nothing(precision: str) -> None:
-    """The second step: in the first, Lightning makes the tensors in which it keeps logged values."""
-    module = _WatchedSteps(FaceBackbone(0.125), image_size=32, projection_dim=16)
-    _fit(module, _batch(), "cpu", steps=2, precision=precision)
-    assert module.found == []
+def test_the_fit_loop_waits_for_nothing_between_logging_steps(tmp_path: Path, precision: str) -> None:
+    """With a progress bar, a logger and callbacks of pretrain.yaml; in the first step Lightning sets up its log."""
+    with HostSyncs() as syncs:
+        watch = _Watch(syncs)
+        _fit(
+            _Descent(FaceBackbone(0.125), image_size=32, projection_dim=16),
+            _batch(),
+            steps=9,
+            accelerator="cpu",
+            precision=precision,
+            log_every_n_steps=3,
+            logger=CSVLogger(tmp_path),
+            callbacks=[watch, Throughput(), LearningRateMonitor("step"), ReconstructionGrid()],
+        )
+    logging = [number for number, waits in enumerate(watch.waits()) if waits and number]
+    assert logging == [2, 5]  # the last step ends the epoch
+    assert watch.bar[3] == watch.bar[4] != watch.bar[6] > 0
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, whose driver reports the waits itself")
@@ -120,5 +137,5 @@ def test_cuda_reports_no_wait_in_training_step() -> None:
                 torch.cuda.set_sync_debug_mode("default")
 
     module = Strict(FaceBackbone(0.125), image_size=32, projection_dim=16)
-    _fit(module, _batch(device="cuda"), "gpu", steps=3, precision="bf16-mixed")
+    _fit(module, _batch(device="cuda"), steps=3, accelerator="gpu", precision="bf16-mixed", log_every_n_steps=9)
     assert module.trainer.global_step == 3

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from pcfrl_lightning.bench.host_sync import HostSyncs
+from host_syncs import HostSyncs
 
 X = torch.arange(6.0).view(2, 3)
 

@@ -1,0 +1,152 @@
+"""What the base class does for every method."""
+
+import csv
+import warnings
+
+import lightning as L
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from pcfrl_lightning import PCFRL
+from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.heads import (
+    CalibratedContrast,
+    DelayedStart,
+    Eq7,
+    MixedNegatives,
+    NPAThreshold,
+    RandomNegatives,
+    TopK,
+)
+from tiny import TinyFaces, tiny_model, trainer
+
+
+class Recording(PCFRL):
+    """Keeps the means of each epoch."""
+
+    def end_epoch(self, means):
+        self.epochs = [*getattr(self, "epochs", []), means]
+        super().end_epoch(means)
+
+
+def delayed(negatives):
+    """Calibrates every anchor from epoch 2 on."""
+    return CalibratedContrast(
+        DelayedStart(NPAThreshold(-99.0), 2), Eq7(), negatives=negatives, calibrated_mean="anchors"
+    )
+
+
+def test_a_resume_inside_an_epoch_is_exact(tmp_path):
+    """Steps 7 of 15 and on, three epochs: weights, epoch means and DWA of the uninterrupted run, with random parts."""
+
+    def fit(resume=None):
+        heads = {"face_contrast": delayed(MixedNegatives()), "pose_contrast": delayed(RandomNegatives(2))}
+        model = tiny_model(cls=Recording, input_noise=0.1, **heads)
+        save = L.pytorch.callbacks.ModelCheckpoint(
+            tmp_path, "step-{step}", every_n_train_steps=7, save_top_k=-1, enable_version_counter=False
+        )
+        run = trainer(tmp_path, max_epochs=3, callbacks=[save], enable_checkpointing=True)
+        run.fit(model, TinyFaces(images=20, batch_size=4), ckpt_path=resume)
+        return model
+
+    whole = fit()
+    torch.manual_seed(12345)  # a new process has another random state
+    resumed = fit(tmp_path / "step-step=7.ckpt")
+    for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
+    assert [means["face/calibrated"].item() for means in resumed.epochs] == [0, 8]
+    for expected, actual in zip(whole.epochs[1:], resumed.epochs, strict=True):
+        assert expected.keys() == actual.keys()
+        for name in expected:
+            torch.testing.assert_close(actual[name], expected[name], atol=0, rtol=1e-6)
+
+
+def test_random_numbers_of_a_step_follow_epoch_batch_and_rank(monkeypatch):
+    model = tiny_model()
+
+    def draw(epoch, batch, rank):
+        monkeypatch.setattr(PCFRL, "current_epoch", epoch)
+        monkeypatch.setattr(PCFRL, "global_rank", rank)
+        model._begin_step(batch)
+        return torch.rand(()).item()
+
+    places = [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0, 1, 1)]
+    first = [draw(*place) for place in places]
+    assert len(set(first)) == len(places)
+    assert [draw(*place) for place in places] == first
+
+
+def test_statistics_of_steps_are_logged_now_and_then_and_means_at_the_end(tmp_path):
+    logger = L.pytorch.loggers.CSVLogger(tmp_path)
+    run = trainer(tmp_path, max_epochs=2, log_every_n_steps=3, logger=logger)
+    run.fit(tiny_model(), TinyFaces(images=16, batch_size=4))
+    with open(f"{logger.log_dir}/metrics.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["train/loss_step"]] == ["2", "5"]  # the third and the sixth
+    assert [row["step"] for row in rows if row["train/loss_epoch"]] == ["3", "7"]
+    assert {"train/face/calibrated_share_epoch", "train/alpha_face_epoch"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+def test_true_precisions_are_refused_before_data_is_read(tmp_path, precision):
+    class Untouched(TinyFaces):
+        def build(self):
+            raise AssertionError("data was read")
+
+    with pytest.raises(UsageError, match=rf"trainer.precision {precision} .* use one of 32-true, bf16-mixed, 16-mixed"):
+        trainer(tmp_path, precision=precision).fit(tiny_model(), Untouched())
+
+
+def test_a_batch_without_views_is_refused_in_one_line(tmp_path):
+    loader = DataLoader([{"image": torch.zeros(4, 3, 32, 32, dtype=torch.uint8)}], batch_size=None)
+    with pytest.raises(UsageError, match=r"PCFRL trains on views, and the batch has no pose_1, .*: give .*data.views"):
+        trainer(tmp_path, max_epochs=1).fit(tiny_model(), loader)
+
+
+@pytest.mark.parametrize(("calibrator", "expected"), [(NPAThreshold(-99.0), 1), (NPAThreshold(99.0), 0), (TopK(1), 0)])
+def test_a_threshold_that_selects_nothing_is_warned_about_once(tmp_path, calibrator, expected):
+    model = tiny_model(face_contrast=CalibratedContrast(calibrator, Eq7()), pose_contrast=None)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        trainer(tmp_path, max_epochs=2, limit_train_batches=1).fit(model, TinyFaces(batch_size=4))
+    texts = [str(warning.message) for warning in found if "were calibrated" in str(warning.message)]
+    assert len(texts) == expected
+    assert all(text.startswith("100% of the face anchors were calibrated in epoch 0") for text in texts)
+    assert all("model.contrast.calibrator" in text for text in texts)
+
+
+def test_a_checkpoint_with_the_network_alone_is_enough(tmp_path):
+    """What `pcfrl import-pcl` writes."""
+    model = tiny_model()
+    content = {
+        "state_dict": {f"network.{name}": value for name, value in model.network.state_dict().items()},
+        "hyper_parameters": {name: model.hparams[name] for name in ("backbone", "image_size", "projection_dim")},
+    }
+    torch.save(content, tmp_path / "x.ckpt")
+    loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded.eval()(images), model.eval()(images))
+    del content["state_dict"]["network.decoder.linear.bias"]
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(DataError, match=r"x.ckpt .*decoder.linear.bias"):
+        PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
+
+
+def test_loading_calls_nothing_that_the_file_names(tmp_path):
+    model, mark = tiny_model(), tmp_path / "called"
+    order = {"class_path": "os.mkdir", "init_args": {"path": str(mark)}}
+    for name, value in {
+        "_instantiator": "os.mkdir",
+        "task_weights": order,
+        "contrast": {**order, "x": [order]},
+    }.items():
+        torch.save(
+            {"state_dict": model.state_dict(), "hyper_parameters": {**model.hparams, name: value}}, tmp_path / "x.ckpt"
+        )
+        if name == "_instantiator":
+            PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
+        else:
+            with pytest.raises(DataError, match=r"os.mkdir"):
+                PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
+        assert not mark.exists()
