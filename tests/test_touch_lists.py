@@ -1,5 +1,8 @@
 """CONTRIBUTING, "Adding something": each list is tried with a class of this file, named in a yaml."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,9 @@ from pcfrl_lightning.data import ArraySource, FaceData, FaceSet
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.methods.base import Method
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
+from pcfrl_lightning.probes.tasks.base import Task, need
+
+ROOT = Path(__file__).parents[1]
 
 
 class Stripes(FaceData):
@@ -82,6 +88,24 @@ class Attraction(Method):
         return 1 - cosine, {"cosine": cosine.detach()}
 
 
+class Sign(Task):
+    """A probe task: one number per image, above 0 for class 1."""
+
+    monitor = "right"
+
+    def targets(self, faces: FaceSet) -> dict[str, Tensor]:
+        return {"sign": 2 * need(faces, self.label).float() - 1}
+
+    def outputs(self, faces: FaceSet) -> int:
+        return 1
+
+    def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        return nn.functional.softplus(-targets["sign"] * outputs[..., 0])
+
+    def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> dict[str, float]:
+        return {"right": float((outputs[:, 0] * targets["sign"] > 0).float().mean())}
+
+
 TRAINING = """
 model:
   class_path: test_touch_lists.Attraction
@@ -141,3 +165,32 @@ def test_own_encoder_is_found_in_its_checkpoint_when_trusted(checkpoint):
     with pytest.raises(ValueError, match="test_touch_lists"):
         load_encoder(checkpoint)
     assert yaml.safe_load(TRAINING)["model"]["init_args"]["trunk"]["init_args"]["channels"] == encoder.trunk.channels
+
+
+PROBE = """
+model:
+  class_path: pcfrl_lightning.probes.LabelProbe
+  init_args:
+    label: direction
+    task: {class_path: test_touch_lists.Sign, init_args: {label: direction}}
+    baseline: pixels
+    image_size: 16
+    lr: 0.01
+data:
+  class_path: test_touch_lists.Stripes
+  init_args: {root: ., num_workers: 0}
+"""
+
+
+def test_own_task_is_fitted_and_reported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("sys.argv", ["pcfrl"])
+    (tmp_path / "own.yaml").write_text(PROBE)
+    layers = ["--config", str(ROOT / "configs/probe/linear.yaml"), "--config", "own.yaml"]
+    quick = ["--trainer.max_epochs=15", "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
+    run(["fit", *layers, *quick])
+    (head,) = tmp_path.rglob("last.ckpt")
+    run(["test", *layers, *quick, "--ckpt_path", str(head)])
+    (path,) = tmp_path.rglob("results.json")
+    assert json.loads(path.read_text())["metrics"]["last"]["right"] == 1.0
