@@ -7,10 +7,8 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 
 def run_directory(trainer: L.Trainer) -> Path:
-    """The folder of the run: that of the first logger, beside its checkpoints; without a logger the trainer's root.
-
-    Unlike ``trainer.log_dir``, which is the folder of all runs for loggers such as W&B, and which waits for the other
-    ranks, it can be asked on one rank alone.
+    """Folder of the first logger's run, else the trainer's root; unlike `trainer.log_dir` it does not wait for ranks,
+    and is that of one run for every logger.
     """
     logger = trainer.logger
     if isinstance(logger, (CSVLogger, TensorBoardLogger)):

@@ -201,8 +201,8 @@ def test_features_take_the_place_of_images(tmp_path):
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"batch_size": 0, "views": None}, "batch_size must be at least 1"),
         ({"image_size": 0}, "image_size must be at least 1"),
-        ({"num_workers": -1}, "num_workers must be 0 or more"),
-        ({"seed": -1}, "seed must be 0 or more"),
+        ({"num_workers": -1}, "num_workers must be at least 0"),
+        ({"seed": -1}, "seed must be at least 0"),
         ({"image_size": 32}, r"image_size is 32 but views\.image_size is 16"),
     ],
 )

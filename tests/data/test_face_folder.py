@@ -1,3 +1,4 @@
+import itertools
 import zipfile
 
 import pytest
@@ -6,6 +7,7 @@ from jsonargparse import ArgumentParser
 from pcfrl_lightning.data.folders.unlabelled import FaceFolder
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
+from tiny import tiny_model, trainer
 
 
 def names(data: FaceData, split: str = "train") -> list[str]:
@@ -126,6 +128,16 @@ def test_validation_share(make_folder):
     assert val != names(FaceFolder(data.root, val_fraction=0.25, seed=1), "val")
     with pytest.raises(ValueError, match="val_fraction"):
         FaceFolder(data.root, val_fraction=1.0)
+
+
+def test_a_folder_is_trained_on_from_plain_python_and_predicted_in_batches_of_one(make_folder, tmp_path):
+    folder = make_folder(8)
+    trainer(tmp_path, max_epochs=1).fit(tiny_model(), FaceFolder(folder, image_size=32, batch_size=4, num_workers=0))
+    single = FaceFolder(folder, image_size=32, batch_size=1, num_workers=0)
+    (batch,) = itertools.islice(single.predict_dataloader(), 1)
+    assert (sorted(batch), batch["image"].shape) == (["image", "index"], (1, 3, 32, 32))
+    with pytest.raises(DataError, match="8 training images per process are fewer than one batch|batch_size"):
+        single.setup("fit")
 
 
 @pytest.mark.parametrize("root", ["faces", "[a.zip, b.zip]"])

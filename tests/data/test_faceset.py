@@ -1,35 +1,24 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
 
-from pcfrl_lightning.data.faceset import FaceSet, ImageTransform, Pairs
+from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.errors import DataError
-
-
-@dataclass
-class Corner(ImageTransform):
-    size: int
-
-    def __call__(self, image):
-        return image[: self.size, : self.size]
-
 
 IMAGES = np.arange(4 * 6 * 6, dtype=np.uint8).reshape(4, 6, 6)
 PAIRS = Pairs(torch.tensor([0, 1, 2]), torch.tensor([3, 2, 0]), torch.tensor([True, False, True]), torch.arange(3))
 
 
 def make(**options) -> FaceSet:
-    options = {"labels": {"identity": torch.arange(4)}, "crop": Corner(3), "pairs": PAIRS, **options}
+    options = {"labels": {"identity": torch.arange(4)}, "pairs": PAIRS, **options}
     return FaceSet(ArraySource(IMAGES), **options)
 
 
-def test_image_is_cropped_rgb():
+def test_image_is_rgb():
     faces = make()
-    assert (len(faces), faces.image(2).shape) == (4, (3, 3, 3))
-    np.testing.assert_array_equal(faces[2][..., 1], IMAGES[2, :3, :3])
+    assert (len(faces), faces.image(2).shape) == (4, (6, 6, 3))
+    np.testing.assert_array_equal(faces[2][..., 1], IMAGES[2])
     assert len(list(faces)) == 4
 
 
@@ -40,14 +29,12 @@ def test_subset_keeps_images_labels_and_pairs_together():
     assert [field.tolist() for field in part.pairs] == [[1, 0], [2, 1], [True, True], [0, 2]]
 
 
-def test_fingerprint_covers_images_labels_crop_and_pairs():
+def test_fingerprint_covers_images_labels_and_pairs():
     variants = [
         make(),
         make(labels={"identity": torch.tensor([0, 1, 2, 4])}),
         make(labels={"subject": torch.arange(4)}),
         make(labels={"identity": torch.arange(4).int()}),
-        make(crop=Corner(2)),
-        make(crop=None),
         make(pairs=None),
         make().subset([0, 1, 2]),
         FaceSet(ArraySource(IMAGES + np.uint8(1))),

@@ -13,7 +13,6 @@ _WHERE = {
     "inside": "data.images.sources",
     "ZipSource": "data.images.zips",
     "FaceSet": "data.faceset",
-    "ImageTransform": "data.faceset",
     "Pairs": "data.faceset",
     "FaceData": "data.module",
     "Views": "data.views.base",

@@ -1,6 +1,5 @@
 """One split of a data set: images, labels and, for verification, pairs of images."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,21 +28,6 @@ class Pairs(NamedTuple):
     fold: Tensor
 
 
-class ImageTransform(ABC):
-    """A fixed change applied to every image of a set, such as a centre crop.
-
-    A crop that differs from image to image belongs in an `ImageSource` of its own, where `read(i)` knows the image.
-    """
-
-    @abstractmethod
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 to (h, w, 3) uint8."""
-
-    def fingerprint(self) -> str:
-        """Text that changes with the class or any of its attributes."""
-        return digest([type(self).__qualname__, *(f"{key}={value!r}" for key, value in sorted(vars(self).items()))])
-
-
 class FaceSet(Dataset[np.ndarray]):
     """One split of a data set.
 
@@ -53,7 +37,6 @@ class FaceSet(Dataset[np.ndarray]):
             `pose_class` (n,) long; `action_units` (n, A) float 0/1; `au_intensity` (n, A); `pose` (n, 3) float32
             degrees in the order yaw, pitch, roll; `attributes` (n, 40); `landmarks` (n, L, 2) float32 in [0, 1] of the
             final crop.
-        crop: applied to each image after reading.
         pairs: pairs of rows for verification.
         name: for messages, such as `fer2013/test`.
         class_names: by label, the names of its values 0, 1, ... (a class label) or of its columns.
@@ -68,7 +51,6 @@ class FaceSet(Dataset[np.ndarray]):
         source: ImageSource,
         labels: dict[str, Tensor] | None = None,
         *,
-        crop: ImageTransform | None = None,
         pairs: Pairs | None = None,
         name: str = "faces",
         class_names: Mapping[str, Sequence[str]] | None = None,
@@ -76,7 +58,6 @@ class FaceSet(Dataset[np.ndarray]):
     ) -> None:
         self.source = source
         self.labels = dict(labels or {})
-        self.crop = crop
         self.pairs = pairs
         self.name = name
         self.class_names = {label: list(names) for label, names in (class_names or {}).items()}
@@ -98,12 +79,12 @@ class FaceSet(Dataset[np.ndarray]):
         return self.image(index)
 
     def image(self, index: int) -> np.ndarray:
-        """Image `index` as (H, W, 3) uint8 RGB, cropped.  Raises CorruptImage."""
-        return self._cropped(self.source.read(index))
+        """Image `index` as (H, W, 3) uint8 RGB.  Raises CorruptImage."""
+        return self.source.read(index)
 
     def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
         """Like `image`; where an item stands for several images (a video), one of them at random."""
-        return self._cropped(self.source.draw(index, rng))
+        return self.source.draw(index, rng)
 
     def subset(self, indices: Sequence[int] | Tensor) -> "FaceSet":
         """The set reduced to some rows; labels follow, pairs that lose an image are dropped.
@@ -115,7 +96,6 @@ class FaceSet(Dataset[np.ndarray]):
         return FaceSet(
             SubsetSource(self.source, rows.tolist()),
             {key: value[rows] for key, value in self.labels.items()},
-            crop=self.crop,
             pairs=None if self.pairs is None else _renumber(self.pairs, rows, len(self)),
             name=self.name,
             class_names=self.class_names,
@@ -123,23 +103,20 @@ class FaceSet(Dataset[np.ndarray]):
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over the source, the labels, the pairs and the crop."""
-        parts = [self.source.fingerprint(), "" if self.crop is None else self.crop.fingerprint()]
+        """SHA-256 (hex) over the source, the labels and the pairs."""
+        parts = [self.source.fingerprint(), ""]
         tensors = dict(self.labels)
         if self.pairs is not None:
             tensors.update({f"pairs.{key}": value for key, value in self.pairs._asdict().items()})
         for key in sorted(tensors):
             value = tensors[key].contiguous()
-            parts += [key, str(value.dtype), str(tuple(value.shape)), digest_bytes(value)]
+            parts += [
+                key,
+                str(value.dtype),
+                str(tuple(value.shape)),
+                digest([value.view(-1).view(torch.uint8).numpy().tobytes().hex()]),
+            ]
         return digest(parts)
-
-    def _cropped(self, image: np.ndarray) -> np.ndarray:
-        return image if self.crop is None else self.crop(image)
-
-
-def digest_bytes(tensor: Tensor) -> str:
-    """SHA-256 (hex) of the values of a tensor."""
-    return digest([tensor.cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes().hex()])
 
 
 def _renumber(pairs: Pairs, rows: Tensor, total: int) -> Pairs:

@@ -12,10 +12,9 @@ _PERIOD = 1.0  # seconds between two looks, a round trip over the network each
 
 
 class FailureWatch:
-    """Looks for the failure of another process in a thread of its own; does nothing in a run of one process.
+    """Looks for the failure of another process in a thread; does nothing in a run of one process.
 
-    Errors that all processes find (in the data, at set-up) end each of them in its own way; this is for those that one
-    process meets alone, such as the images that only its share of the data holds.
+    For errors that one process meets alone, such as unreadable images of its share; those of set-up are met by all.
     """
 
     def __init__(self) -> None:

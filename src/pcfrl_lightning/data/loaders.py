@@ -46,9 +46,8 @@ class ViewBatches(Dataset[dict[str, Any]]):
     def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> dict[str, Any]:
         """A batch: uint8 tensors (N, ..., 3, h, w)."""
         unreadable: list[tuple[str, str]] = []
-        pairs = [
-            (0, key) if isinstance(key, int) else key for key in keys
-        ]  # `overfit_batches` has a sampler of its own
+        # the sampler that Lightning puts in for `overfit_batches` gives indices
+        pairs = [(0, key) if isinstance(key, int) else key for key in keys]
         batch: dict[str, Any] = {**stacked([self._sample(epoch, index, unreadable) for epoch, index in pairs])}
         batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
         # an image is in one batch of an epoch, on one rank: its key stands for epoch, batch and rank

@@ -69,12 +69,9 @@ class FaceData(L.LightningDataModule, ABC):
         if batch_size < least:
             why = "" if views is None else ": contrastive views need negatives from another image"
             raise ValueError(f"batch_size must be at least {least}, got {batch_size}{why}")
-        if image_size < 1:
-            raise ValueError(f"image_size must be at least 1, got {image_size}")
-        if num_workers < 0:
-            raise ValueError(f"num_workers must be 0 or more, got {num_workers}")
-        if seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {seed}")
+        for key, value, lowest in (("image_size", image_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
+            if value < lowest:
+                raise ValueError(f"{key} must be at least {lowest}, got {value}")
         if views is None and self.unlabelled:
             from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 
@@ -102,9 +99,8 @@ class FaceData(L.LightningDataModule, ABC):
         """The sets of `build`, without unreadable images (the train set of views excepted)."""
         if self._splits is None:
             built = self.build()
-            empty = self.empty_splits(built)
-            if empty:
-                raise DataError(empty[0])
+            for problem in self.empty_splits(built):
+                raise DataError(problem)
             self._splits = {
                 split: faces if self._makes_views(split) else without_unreadable(faces, self._report_folder())
                 for split, faces in built.items()
@@ -127,9 +123,7 @@ class FaceData(L.LightningDataModule, ABC):
     def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
         """One line for each split of `build` that has no image."""
         return [
-            f"{self.root}: no images for split '{split}' of {self.name}"
-            for split, faces in built.items()
-            if len(faces) == 0
+            f"{self.root}: no images for split '{k}' of {self.name}" for k, faces in built.items() if not len(faces)
         ]
 
     def use_features(self, loaders: Mapping[str, Iterable[Any]]) -> None:
@@ -167,9 +161,8 @@ class FaceData(L.LightningDataModule, ABC):
         if self._features or self.views is None:
             return self._loader("train")
         faces = self._split("train")
-        rank = self.trainer.global_rank if self.trainer else 0
         epoch, done = resume_point(self.trainer) if self.trainer else (0, 0)
-        sampler = EpochSampler(faces, self._replicas(), rank, self.seed, epoch, done * self.batch_size)
+        sampler = EpochSampler(faces, self._replicas(), self._rank(), self.seed, epoch, done * self.batch_size)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
 
@@ -249,10 +242,13 @@ class FaceData(L.LightningDataModule, ABC):
 
     def _training_log(self, faces: FaceSet) -> UnreadableLog:
         """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
-        if not self.trainer:
-            return UnreadableLog(faces.name, len(faces), cache_folder())
-        folder = self.trainer.strategy.broadcast(run_directory(self.trainer))
-        return UnreadableLog(faces.name, len(faces), folder, self.trainer.global_rank, self._replicas())
+        folder = self._report_folder() or cache_folder()
+        if self.trainer:
+            folder = self.trainer.strategy.broadcast(folder)
+        return UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
+
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
 
     def _replicas(self) -> int:
         return self.trainer.world_size if self.trainer else 1

@@ -17,13 +17,7 @@ TextPath = Path | zipfile.Path
 
 
 class Row:
-    """One line of a list file: its fields and where it stands.
-
-    Args:
-        path: the list file.
-        number: line number, counted from 1.
-        fields: the fields, without surrounding blanks.
-    """
+    """One line of a list file: its number, counted from 1, and its fields, without surrounding blanks."""
 
     def __init__(self, path: TextPath, number: int, fields: list[str]) -> None:
         self.path, self.number, self.fields = path, number, fields
@@ -123,22 +117,14 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
 
 
 class Once:
-    """Names that may occur only once in a list, or in several lists that must have no image in common.
-
-    Args:
-        within: whether a name may not be repeated inside one list either.
-    """
+    """Names that may occur only once in several lists and, with `within`, in each of them."""
 
     def __init__(self, within: bool = True) -> None:
         self._within = within
         self._first: dict[str, Row] = {}
 
     def add(self, row: Row, name: str) -> str:
-        """Note a name and return it.
-
-        Raises:
-            DataError: the name was added before; names both lines.
-        """
+        """Note a name and return it; raises DataError, which names both lines, where it was added before."""
         first = self._first.setdefault(name, row)
         if first is not row and (self._within or first.path != row.path):
             row.fail(f"{name} stands in {first} already; keep one of the two lines")

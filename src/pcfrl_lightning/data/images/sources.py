@@ -7,20 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from pcfrl_lightning.data.images.decode import CorruptImage, decode
+from pcfrl_lightning.data.images.decode import CorruptImage as CorruptImage
+from pcfrl_lightning.data.images.decode import decode
 from pcfrl_lightning.errors import DataError
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "ArraySource",
-    "ConcatSource",
-    "CorruptImage",
-    "FileSource",
-    "ImageSource",
-    "SubsetSource",
-    "inside",
-    "is_image_name",
-]
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".pgm", ".ppm", ".pnm", ".tif", ".tiff", ".webp", ".gif",

@@ -2,15 +2,14 @@
 
 import errno
 import os
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.quality.unreadable import scan_images
 from pcfrl_lightning.data.releases.registry import OFFICIAL, data_class
-from pcfrl_lightning.data.releases.release import MissingFiles, MissingLabels, missing_collected
+from pcfrl_lightning.data.releases.release import MissingLabels, missing_collected
 from pcfrl_lightning.errors import DataError
 
 _CLASS_KEYS = ("expression", "class")
@@ -23,20 +22,6 @@ class Count(NamedTuple):
     what: str
     found: int
     expected: int | None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the number is the official one, or there is no official one."""
-        return self.expected is None or self.found == self.expected
-
-
-@runtime_checkable
-class Inventory(Protocol):
-    """A data module that counts more than its splits."""
-
-    def inventory(self) -> dict[str, int]:
-        """Counts by the keys of `official.OFFICIAL`."""
-        ...
 
 
 @dataclass
@@ -65,7 +50,7 @@ class Report:
     def ok(self) -> bool:
         """True when nothing is missing, corrupt, wrong or of another number than published."""
         faults = self.missing or self.missing_labels or self.corrupt or self.problems
-        return not faults and all(count.ok for count in self.counts)
+        return not faults and all(count.expected in (None, count.found) for count in self.counts)
 
     def __str__(self) -> str:
         lines = [f"{self.name} at {self.root}"]
@@ -108,17 +93,19 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
         try:
             if not Path(root).exists():
                 raise FileNotFoundError(f"{root} does not exist; give the folder of the data set")
-            if isinstance(data, Inventory):
-                counts.update(data.inventory())
+            counts.update(getattr(data, "inventory", dict)())  # what a data set counts beside its splits
             splits = data.build()
             problems += data.empty_splits(splits)
         except (DataError, FileNotFoundError) as error:
             problems.append(str(error))
-    _add_missing(report, missing)
-    report.problems += problems
+    for error in missing:
+        (report.missing_labels if isinstance(error, MissingLabels) else report.missing).extend(error.names)
+    report.missing = list(dict.fromkeys(report.missing))
+    report.problems += [*map(str, missing), *problems]
     absent = set(report.missing)
     for split, built in splits.items():
-        faces = _without(built, absent)
+        there = [row for row in range(len(built)) if built.source.name(row) not in absent]
+        faces = built if len(there) == len(built) else built.subset(there)
         counts.update(_counts(split, faces))
         if decode:
             _decode(faces, report)
@@ -127,21 +114,6 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     keys = [key for key in shown if key in expected or "/subject " not in key]
     report.counts = [Count(key, counts.get(key, 0), expected.get(key)) for key in keys]
     return report
-
-
-def _add_missing(report: Report, missing: Sequence[MissingFiles]) -> None:
-    for error in missing:
-        report.problems.append(str(error))
-        if isinstance(error, MissingLabels):
-            report.missing_labels += error.names
-        else:
-            report.missing = list(dict.fromkeys([*report.missing, *error.names]))
-
-
-def _without(faces: FaceSet, absent: Collection[str]) -> FaceSet:
-    """The images of a split that are on disk."""
-    kept = [row for row in range(len(faces)) if faces.source.name(row) not in absent]
-    return faces if len(kept) == len(faces) else faces.subset(kept)
 
 
 def _counts(split: str, faces: FaceSet) -> dict[str, int]:

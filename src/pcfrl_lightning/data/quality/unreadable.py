@@ -70,17 +70,10 @@ def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total:
 class UnreadableLog:
     """Counts unreadable items of a set, lists them in a file and stops the run when they are not rare.
 
-    An item is what the set has one row for, an image or a video; each counts once, however often it was met.  In
-    training with several processes each writes a list of its own, reads those of the others whenever it meets a new
-    name, and compares the items that all of them know of with 1 % of the set.
-
-    Args:
-        name: of the set, such as `faces/train`.
-        total: number of items in the set.
-        folder: where the list `unreadable_<name>.txt` is written, with `_rank<r>` before the dot for rank r > 0; the
-            same for all ranks.  The list of an earlier run is removed.
-        rank: of this process.
-        replicas: number of processes.
+    An item is what the set has one row for, an image or a video; each counts once, however often it was met.  Each
+    process of a run writes a list of its own, `unreadable_<name>.txt` or, for rank r > 0, `unreadable_<name>_rank<r>.txt`
+    in one folder for all, and compares the items that all of them know of with 1 % of the `total` items of the set.
+    The list of an earlier run is removed.
     """
 
     def __init__(self, name: str, total: int, folder: Path, rank: int = 0, replicas: int = 1) -> None:

@@ -216,7 +216,7 @@ def _checked(values: np.ndarray, name: str, title: str, row: int) -> np.ndarray:
 
 def _image_fingerprint(faces: FaceSet) -> str:
     """Unlike `FaceSet.fingerprint` without the labels: features do not depend on them."""
-    return f"{faces.source.fingerprint()} {'' if faces.crop is None else faces.crop.fingerprint()}"
+    return faces.source.fingerprint()
 
 
 def _file(cache_dir: Path, split: str, key: dict[str, Any]) -> FeatureFile:
