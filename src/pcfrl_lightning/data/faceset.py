@@ -110,12 +110,8 @@ class FaceSet(Dataset[np.ndarray]):
             tensors.update({f"pairs.{key}": value for key, value in self.pairs._asdict().items()})
         for key in sorted(tensors):
             value = tensors[key].contiguous()
-            parts += [
-                key,
-                str(value.dtype),
-                str(tuple(value.shape)),
-                digest([value.view(-1).view(torch.uint8).numpy().tobytes().hex()]),
-            ]
+            values = value.view(-1).view(torch.uint8).numpy().tobytes().hex()
+            parts += [key, str(value.dtype), str(tuple(value.shape)), digest([values])]
         return digest(parts)
 
 

@@ -26,6 +26,8 @@ from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.run_directory import run_directory
 
+_TWO = "batch_size must be at least 2, got 1: contrastive views need negatives from another image"
+
 
 class FaceData(L.LightningDataModule, ABC):
     """A data set of faces.  A subclass implements `build` and nothing else.
@@ -65,13 +67,13 @@ class FaceData(L.LightningDataModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        least = 1 if views is None else 2
-        if batch_size < least:
-            why = "" if views is None else ": contrastive views need negatives from another image"
-            raise ValueError(f"batch_size must be at least {least}, got {batch_size}{why}")
-        for key, value, lowest in (("image_size", image_size, 1), ("num_workers", num_workers, 0), ("seed", seed, 0)):
-            if value < lowest:
-                raise ValueError(f"{key} must be at least {lowest}, got {value}")
+        if views is not None and batch_size == 1:
+            raise ValueError(_TWO)
+        lowest = {"batch_size": (batch_size, 1), "image_size": (image_size, 1)}
+        lowest |= {"num_workers": (num_workers, 0), "seed": (seed, 0)}
+        for key, (value, least) in lowest.items():
+            if value < least:
+                raise ValueError(f"{key} must be at least {least}, got {value}")
         if views is None and self.unlabelled:
             from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 
@@ -145,7 +147,9 @@ class FaceData(L.LightningDataModule, ABC):
         if stage == "fit" and self.views is not None and not self._features:
             faces = self._split("train")
             share = len(faces) // self._replicas()
-            if share < self.batch_size or self.batch_size < 2:
+            if self.batch_size == 1:
+                raise DataError(_TWO)
+            if share < self.batch_size:
                 fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
                 raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
             self._replaced = self._training_log(faces)

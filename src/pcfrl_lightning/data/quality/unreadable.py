@@ -71,9 +71,9 @@ class UnreadableLog:
     """Counts unreadable items of a set, lists them in a file and stops the run when they are not rare.
 
     An item is what the set has one row for, an image or a video; each counts once, however often it was met.  Each
-    process of a run writes a list of its own, `unreadable_<name>.txt` or, for rank r > 0, `unreadable_<name>_rank<r>.txt`
-    in one folder for all, and compares the items that all of them know of with 1 % of the `total` items of the set.
-    The list of an earlier run is removed.
+    process of a run writes a list of its own, `unreadable_<name>.txt` with `_rank<r>` before the dot for rank r > 0, in
+    one folder for all, and compares the items that all of them know of with 1 % of the `total` items of the set.  The
+    list of an earlier run is removed.
     """
 
     def __init__(self, name: str, total: int, folder: Path, rank: int = 0, replicas: int = 1) -> None:
