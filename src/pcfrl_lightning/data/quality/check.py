@@ -98,8 +98,8 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
             problems += data.empty_splits(splits)
         except (DataError, FileNotFoundError) as error:
             problems.append(str(error))
-    for error in missing:
-        (report.missing_labels if isinstance(error, MissingLabels) else report.missing).extend(error.names)
+    for each in missing:
+        (report.missing_labels if isinstance(each, MissingLabels) else report.missing).extend(each.names)
     report.missing = list(dict.fromkeys(report.missing))
     report.problems += [*map(str, missing), *problems]
     absent = set(report.missing)
