@@ -10,7 +10,7 @@ import pytest
 
 import trees
 from pcfrl_lightning.cli.evaluate import main
-from pcfrl_lightning.data.releases.disfa_labels import PARTS
+from pcfrl_lightning.data.releases.disfa import PARTS
 from pcfrl_lightning.evaluate.folders import Opened, folders_of
 from pcfrl_lightning.evaluate.run import Settings, run_tasks
 from pcfrl_lightning.evaluate.tasks import TASKS, Task

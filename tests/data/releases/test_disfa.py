@@ -4,8 +4,7 @@ import torch
 import trees
 from pcfrl_lightning.data.cropping.croppers import LandmarkCrop
 from pcfrl_lightning.data.releases import disfa
-from pcfrl_lightning.data.releases.disfa import DISFA
-from pcfrl_lightning.data.releases.disfa_labels import ACTION_UNITS, PARTS, first_number
+from pcfrl_lightning.data.releases.disfa import ACTION_UNITS, DISFA, PARTS, first_number
 from pcfrl_lightning.errors import DataError
 
 

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.folders.columns import Kind, classes, image_column_of, locate, refuse_empty, to_label
-from pcfrl_lightning.data.folders.table import Table, read_table
+from pcfrl_lightning.data.folders.table import (
+    Kind,
+    Table,
+    classes,
+    image_column_of,
+    locate,
+    read_table,
+    refuse_empty,
+    to_label,
+)
 from pcfrl_lightning.data.images.listing import open_images
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.module import FaceData
