@@ -128,6 +128,19 @@ def test_checkpoint_alone_restores_the_heads_and_test_agrees(splits, options, ti
     assert fresh.results["fit_seconds"] == pytest.approx(probe.results["fit_seconds"], abs=0.1)
 
 
+@pytest.mark.parametrize("input_norm", ["none", "standardize", "batchnorm"])
+def test_a_head_of_any_kind_is_restored_without_data(splits, options, tiny_data, trainer, tmp_path, input_norm):
+    probe, runner = ExpressionProbe(**options, feature=["f_s", "f_p"], input_norm=input_norm), trainer(1)
+    runner.fit(probe, tiny_data(splits()))
+    runner.save_checkpoint(tmp_path / "probe.ckpt")
+    text = {"hyper_parameters": {}}  # not even the settings: the heads tell
+    stored = torch.load(tmp_path / "probe.ckpt", weights_only=True) | text
+    torch.save(stored, tmp_path / "bare.ckpt")
+    loaded = ExpressionProbe.load_from_checkpoint(tmp_path / "bare.ckpt", baseline="pixels", weights_only=True)
+    for name, value in probe.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
 def test_resume_equals_an_uninterrupted_run(splits, options, tiny_data, trainer, tmp_path):
     from lightning.pytorch.callbacks import ModelCheckpoint
 

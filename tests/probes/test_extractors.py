@@ -15,7 +15,7 @@ def images():
 
 
 def extractor(checkpoint, baseline=None, **options):
-    return make_extractor(checkpoint, baseline, device=torch.device("cpu"), **options)
+    return make_extractor(checkpoint, baseline, torch.device("cpu"), **options)
 
 
 def test_features_equal_a_direct_forward(checkpoint, images):

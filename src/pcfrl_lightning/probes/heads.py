@@ -161,11 +161,12 @@ class FeatureHeads(nn.Module):
         self.register_buffer("best_candidates", torch.zeros(folds, dtype=torch.long))
 
     @classmethod
-    def like(cls, state: dict[str, Tensor], input_norm: InputNorm) -> "FeatureHeads":
-        """Heads of the shape of a state dictionary."""
+    def like(cls, state: dict[str, Tensor]) -> "FeatureHeads":
+        """Heads of the kind and shape of a state dictionary."""
         heads, outputs, dim = state["head.weights.0"].shape
         rates, folds = state["choice_scores"].shape
-        return cls(dim, outputs, rates, heads, folds, input_norm, 0)
+        fixed: InputNorm = "standardize" if state["head.mean"].shape[1] else "none"
+        return cls(dim, outputs, rates, heads, folds, "batchnorm" if "head.scales.0" in state else fixed, 0)
 
     @property
     def has_best(self) -> bool:

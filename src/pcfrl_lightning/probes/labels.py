@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.probes.probe import Probe
+from pcfrl_lightning.probes.probe import Probe, Rate
 from pcfrl_lightning.probes.tasks.base import Task, need
 from pcfrl_lightning.probes.tasks.classes import Classes
 from pcfrl_lightning.probes.tasks.numbers import Numbers
@@ -37,7 +37,7 @@ class LabelProbe(Probe):
         label: str,
         task: Kind | Task = "auto",
         image_size: int = 100,
-        lr: float | list[float] = 1e-2,
+        lr: Rate = 1e-2,
         **kwargs: Any,
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)

@@ -13,15 +13,9 @@ from torchmetrics.functional.classification import binary_roc
 
 
 def best_threshold(scores: Tensor, same: Tensor) -> float:
-    """Threshold t with the highest accuracy of ``scores >= t``.
+    """Lowest threshold t with the highest accuracy of ``scores >= t`` for similarities (n,) and ``same`` (n,) bool.
 
-    Args:
-        scores: (n,) similarities.
-        same: (n,) bool.
-
-    Returns:
-        The lowest such threshold, in the middle between two neighbouring scores; minus or plus infinity where one
-        answer for all is best.
+    It lies in the middle between two neighbouring scores; minus or plus infinity where one answer for all is best.
     """
     ordered, order = scores.double().sort()
     matched = same[order].long()
@@ -40,13 +34,8 @@ def best_threshold(scores: Tensor, same: Tensor) -> float:
 def fold_accuracies(scores: Tensor, same: Tensor, fold: Tensor) -> tuple[Tensor, Tensor]:
     """Verification accuracy of each fold at the threshold that is best on the other folds (LFW View 2).
 
-    Args:
-        scores: (n,) similarities, or (K, n) where each fold has a model of its own.
-        same: (n,) bool.
-        fold: (n,) long, values in the order of the K models.
-
-    Returns:
-        Accuracies (K,) and thresholds (K,), float64.
+    ``scores`` are (n,), or (K, n) where each fold has a model of its own, in the order of the values of ``fold`` (n,).
+    Returns accuracies (K,) and thresholds (K,), float64.
     """
     names = fold.unique()
     each = scores.expand(len(names), -1)
@@ -62,12 +51,7 @@ def fold_accuracies(scores: Tensor, same: Tensor, fold: Tensor) -> tuple[Tensor,
 def error_rates(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     """False accept and true accept rate at every threshold, from "accept nothing" to "accept all".
 
-    Args:
-        scores: (n,) similarities.
-        same: (n,) bool, of both kinds.
-
-    Returns:
-        FAR and TAR, each (number of different scores + 1,) float64, not decreasing.
+    Each is (number of different scores + 1,) float64, not decreasing; ``same`` (n,) bool must be of both kinds.
     """
     # ranks: torchmetrics would squash scores outside [0, 1] to float32, where near ones become equal
     ranks = scores.unique(return_inverse=True)[1] / len(scores)
@@ -99,13 +83,9 @@ def area_under_roc(scores: Tensor, same: Tensor) -> float:
 
 
 def banded_mae(predicted: Tensor, target: Tensor, by: Tensor, edges: Sequence[float]) -> list[float]:
-    """Mean absolute error of the samples with ``edges[i] <= |by| < edges[i + 1]``; NaN for an empty band.
+    """Mean absolute error (n, ...) of the samples with ``edges[i] <= |by| < edges[i + 1]``; NaN for an empty band.
 
-    Args:
-        predicted: (n, ...) values.
-        target: the same shape.
-        by: (n,) what the bands are made of, such as the true yaw in degrees.
-        edges: borders of the bands, rising.
+    ``by`` is (n,), such as the true yaw in degrees; ``edges`` rise.
     """
     errors = (predicted - target).abs().flatten(1).mean(1)
     size = by.abs()
@@ -113,15 +93,9 @@ def banded_mae(predicted: Tensor, target: Tensor, by: Tensor, edges: Sequence[fl
 
 
 def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, int]) -> Tensor:
-    """Mean distance of landmarks, divided by the distance of the outer eye corners.
+    """(n,) mean distance of landmarks (n, L, 2) as a share of the inter-ocular distance.
 
-    Args:
-        predicted: (n, L, 2).
-        target: (n, L, 2), in the same units.
-        eyes: landmark numbers of the two outer eye corners (or eye centres where there are no corners).
-
-    Returns:
-        (n,) error of each image as a share of the inter-ocular distance.
+    ``eyes`` are the landmark numbers of the outer eye corners (or eye centres where there are no corners).
     """
     distance = (target[:, eyes[0]] - target[:, eyes[1]]).norm(dim=-1)
     return (predicted - target).norm(dim=-1).mean(-1) / distance

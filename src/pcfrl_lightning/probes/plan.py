@@ -81,9 +81,7 @@ def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:
 def groups_of(faces: FaceSet, label: str = "") -> Tensor:
     """(n,) long, equal for images that must not be parted: those of one group, subject or photo; else each its own.
 
-    Args:
-        faces: the images.
-        label: what is learned; it is not a group, since each of its values must be seen in training.
+    ``label``, which is learned, is not a group: each of its values must be seen in training.
     """
     for key in GROUPS:
         values = faces.labels.get(key)
@@ -93,19 +91,11 @@ def groups_of(faces: FaceSet, label: str = "") -> Tensor:
 
 
 def with_companions(plan: Plan, held: Tensor, name: str, fraction: float | None = None) -> Plan:
-    """Give each head a companion that is trained without ``held`` and can be scored there.
+    """Give each head a companion that is trained without ``held`` (K, n) and can be scored there.
 
-    The companion chooses learning rate and best epoch of its head, which thereby loses no training sample.
-
-    Args:
-        plan: has a training part with members (K, n) and nothing to choose on.
-        held: (K, n) bool, the samples put aside for choosing, by fold.
-        name: of what chooses.
-        fraction: their share, where it was asked for.
-
-    Returns:
-        The plan with training members (2 K, n), heads first, and a part to choose on; unchanged where a fold would have
-        nothing to choose on or nothing to train on.
+    The companion chooses learning rate and best epoch of its head, which thereby loses no training sample: the plan
+    gets training members (2 K, n), heads first, and a part to choose on.  It stays as it is where a fold would have
+    nothing to choose on or nothing to train on.
     """
     train = plan.train
     assert train is not None
@@ -117,14 +107,7 @@ def with_companions(plan: Plan, held: Tensor, name: str, fraction: float | None 
 
 
 def hold_out_groups(plan: Plan, groups: Tensor, rules: Rules, name: str) -> Plan:
-    """`with_companions` that hold out whole groups of each fold's training samples.
-
-    Args:
-        plan: has a training part with members (K, n) and nothing to choose on.
-        groups: (n,) long.
-        rules: share and seed.
-        name: of what chooses.
-    """
+    """`with_companions` that hold out whole groups (n,) of each fold's training samples."""
     assert plan.train is not None
     held = torch.zeros_like(plan.train.members)
     for mine, put_aside in zip(plan.train.members, held, strict=True):

@@ -16,7 +16,7 @@ from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.probes.features.extract import Baseline, Precision
 from pcfrl_lightning.probes.features.loaders import FeatureBatch, FeatureBatches
 from pcfrl_lightning.probes.features.plain import splits_of, use_loaders
-from pcfrl_lightning.probes.features.source import FeatureSource
+from pcfrl_lightning.probes.features.source import FeatureSource, require
 from pcfrl_lightning.probes.features.store import CacheType, feature_moments
 from pcfrl_lightning.probes.heads import FeatureHeads, InputNorm
 from pcfrl_lightning.probes.metrics import NamedMetric
@@ -29,6 +29,7 @@ from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.schedule import scheduled
 
 EVALUATION_BATCH = 2048
+Rate = float | list[float]
 
 
 class Probe(L.LightningModule):
@@ -81,7 +82,7 @@ class Probe(L.LightningModule):
         baseline: Baseline | None = None,
         feature: list[str] | str = "f_s",
         image_size: int = 100,
-        lr: float | list[float] = 1e-2,
+        lr: Rate = 1e-2,
         input_norm: InputNorm | None = None,
         protocol: Protocol = "default",
         batch_size: int = 256,
@@ -97,34 +98,22 @@ class Probe(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        features = [feature] if isinstance(feature, str) else list(feature)
+        cache = {"cache_dir": cache_dir, "dtype": cache_dtype}
         self.source = FeatureSource(
-            checkpoint,
-            baseline,
-            [feature] if isinstance(feature, str) else feature,
-            image_size=image_size,
-            weights=weights,
-            trust=trust,
-            precision=precision,
-            cache_dir=cache_dir,
-            cache_dtype=cache_dtype,
-            memory_gb=memory_gb,
-            seed=seed,
+            checkpoint, baseline, features, image_size, weights, tuple(trust), precision, cache, memory_gb, seed
         )
         self.rates = [float(rate) for rate in ([lr] if isinstance(lr, (int, float)) else lr)]
-        if not self.rates or not all(math.isfinite(rate) and rate > 0 for rate in self.rates):
-            raise ValueError(f"model.lr must be one or several positive numbers, got {lr}")
-        if protocol not in ("default", "paper"):
-            raise ValueError(f"model.protocol must be default or paper, got {protocol!r}")
+        rates_fine = bool(self.rates) and all(math.isfinite(rate) and rate > 0 for rate in self.rates)
+        require("lr", lr, rates_fine, "one or several positive numbers")
+        require("protocol", protocol, protocol in ("default", "paper"), "default or paper")
         if protocol == "paper" and len(self.rates) > 1:
             raise ValueError("model.lr: protocol paper has no validation data to choose with; give one learning rate")
-        if input_norm not in (None, "none", "standardize", "batchnorm"):
-            raise ValueError(f"model.input_norm must be none, standardize or batchnorm, got {input_norm!r}")
-        if batch_size < 1:
-            raise ValueError(f"model.batch_size must be at least 1, got {batch_size}")
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"model.val_fraction must be at least 0 and below 1, got {val_fraction}")
-        if weight_decay < 0:
-            raise ValueError(f"model.weight_decay must not be negative, got {weight_decay}")
+        known = input_norm in (None, "none", "standardize", "batchnorm")
+        require("input_norm", input_norm, known, "none, standardize or batchnorm")
+        require("batch_size", batch_size, batch_size >= 1, "at least 1")
+        require("val_fraction", val_fraction, 0 <= val_fraction < 1, "at least 0 and below 1")
+        require("weight_decay", weight_decay, weight_decay >= 0, "0 or more")
         self.save_hyperparameters(ignore=["task"])
         self.batch_size, self.weight_decay, self.chosen_norm = batch_size, weight_decay, input_norm
         self.rules = Rules(protocol, val_fraction, seed)
@@ -187,10 +176,6 @@ class Probe(L.LightningModule):
         if self.trainer.state.fn == "fit":
             self._set_statistics(plan.train, plan.folds)
 
-    def head_facts(self, feature: str) -> dict[str, Any]:
-        """Learning rates and best epochs of one feature for results.json."""
-        return self._heads()[feature].facts(self.rates) if self.task.trained else {}
-
     def protocol_facts(self) -> dict[str, Any]:
         """Protocol, choices and epochs for results.json."""
         if not self.task.trained:
@@ -209,9 +194,13 @@ class Probe(L.LightningModule):
             **self.task.facts(),
         }
 
+    def feature_heads(self) -> dict[str, FeatureHeads]:
+        """The heads by feature; none before `setup` and where nothing is trained."""
+        return {name: heads for name, heads in self.heads.items() if isinstance(heads, FeatureHeads)}
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a group per feature and learning rate, cosine over the epochs of the trainer."""
-        stacks = [heads.head for heads in self._heads().values()]
+        stacks = [heads.head for heads in self.feature_heads().values()]
         groups = [{"params": head.candidate(i), "lr": rate} for head in stacks for i, rate in enumerate(self.rates)]
         return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.weight_decay, fused=True))
 
@@ -237,7 +226,7 @@ class Probe(L.LightningModule):
         weights = batch.members / batch.members.sum(1, keepdim=True).clamp_min(1)
         losses = []
         for name, features in self._split(batch).items():
-            outputs = self._heads()[name].head(features, rows)
+            outputs = self.feature_heads()[name].head(features, rows)
             losses.append((self.task.loss(outputs, batch.targets) * weights).sum((1, 2)))  # (R, H, B) -> (R,)
             self._losses[name] += losses[-1].detach()
         return torch.cat(losses).sum()
@@ -245,7 +234,7 @@ class Probe(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch (the lowest of the learning rates, mean over folds)."""
         self.epochs_done += 1
-        for name, heads in self._heads().items():
+        for name, heads in self.feature_heads().items():
             losses = self._losses[name] / (self.trainer.num_training_batches * len(heads.head.biases[0]))
             if not losses.isfinite().any():
                 raise UsageError(f"training diverged in epoch {self.current_epoch}: lower model.lr (now {self.rates})")
@@ -260,7 +249,7 @@ class Probe(L.LightningModule):
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Collect the outputs of all heads."""
         for name, features in self._split(batch).items():
-            outputs = self.task.reduce(self._heads()[name].head(features))
+            outputs = self.task.reduce(self.feature_heads()[name].head(features))
             self._collected.setdefault((name, "all"), []).append(outputs.cpu())
 
     def on_validation_epoch_end(self) -> None:
@@ -272,7 +261,7 @@ class Probe(L.LightningModule):
         if self.trainer.sanity_checking:
             return
         sign = 1.0 if self.task.higher_is_better else -1.0
-        for name, heads in self._heads().items():
+        for name, heads in self.feature_heads().items():
             # the companions stand behind the heads
             outputs = torch.cat(collected[name, "all"], dim=2)[:, -self._plan.folds :]
             scores = torch.empty(outputs.shape[:2])
@@ -291,7 +280,9 @@ class Probe(L.LightningModule):
     def test_step(self, batch: FeatureBatch, batch_idx: int) -> None:
         """Collect the outputs; the metrics are computed on all of them at once."""
         for name, features in self._split(batch).items():
-            found = self._heads()[name].reported(features) if self.task.trained else {"last": features.unsqueeze(0)}
+            found = (
+                self.feature_heads()[name].reported(features) if self.task.trained else {"last": features.unsqueeze(0)}
+            )
             for epoch, outputs in found.items():
                 self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs).cpu())
 
@@ -329,10 +320,7 @@ class Probe(L.LightningModule):
         for name in dict.fromkeys(key.split(".")[1] for key in checkpoint["state_dict"] if key.startswith("heads.")):
             prefix = f"heads.{name}."
             state = {key.removeprefix(prefix): value for key, value in checkpoint["state_dict"].items()}
-            self.heads[name] = FeatureHeads.like(state, self.chosen_norm or "none")
-
-    def _heads(self) -> dict[str, FeatureHeads]:
-        return {name: heads for name, heads in self.heads.items() if isinstance(heads, FeatureHeads)}
+            self.heads[name] = FeatureHeads.like(state)
 
     def _split(self, batch: FeatureBatch) -> dict[str, Tensor]:
         """The columns of each feature of a batch."""
@@ -346,7 +334,7 @@ class Probe(L.LightningModule):
         scale = self.task.prepare(train)
         if self.input_norm == "standardize":
             mean, variance = feature_moments(self.source.table(train.faces), train.used_rows())
-        for name, heads in self._heads().items():
+        for name, heads in self.feature_heads().items():
             columns = self.source.columns[name]
             for stack, count in ((heads.head, len(train.members)), (heads.best, folds)):
                 if self.input_norm == "standardize":

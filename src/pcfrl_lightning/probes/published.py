@@ -1,11 +1,11 @@
-"""The probes of the paper (method section 9): thin settings on the tasks."""
+"""The probes of the paper (method section 9): settings on the tasks.  For the arguments see `Probe` and the task."""
 
 from typing import Any
 
 from torch import Tensor
 
 from pcfrl_lightning.probes.plan import Part
-from pcfrl_lightning.probes.probe import Probe
+from pcfrl_lightning.probes.probe import Probe, Rate
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.action_units import FoldedClasses
 from pcfrl_lightning.probes.tasks.classes import Classes
@@ -23,17 +23,9 @@ class ExpressionProbe(Probe):
 
     Where the data module knows which test images also occur among the training images (``duplicates_of_train``), the
     accuracy without them is given too.  The public code does not shuffle its training samples.
-
-    Args:
-        num_classes: see `Classes`.
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
-        **kwargs: see `Probe`.
     """
 
-    def __init__(
-        self, num_classes: int | None = None, image_size: int = 100, lr: float | list[float] = 1e-2, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int | None = None, image_size: int = 100, lr: Rate = 1e-2, **kwargs: Any) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = Classes("expression", num_classes, input_norm="none", paper_shuffles=False)
 
@@ -50,24 +42,17 @@ class ExpressionProbe(Probe):
 
 
 class PoseClassProbe(Probe):
-    """Head pose as a class (BU-3DFE), label ``pose_class``, 256 px.  Arguments as of `ExpressionProbe`."""
+    """Head pose as a class (BU-3DFE) at 256 px, label ``pose_class``."""
 
-    def __init__(
-        self, num_classes: int | None = None, image_size: int = 256, lr: float | list[float] = 1e-2, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int | None = None, image_size: int = 256, lr: Rate = 1e-2, **kwargs: Any) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = Classes("pose_class", num_classes, input_norm="none", name="pose class")
 
 
 class ImageProbe(Probe):
-    """General images (CIFAR-10 at 32 px, STL-10 at 96 px; paper Table 9), label ``class``.
+    """General images (CIFAR-10 at 32 px, STL-10 at 96 px; paper Table 9), label ``class``."""
 
-    Arguments as of `ExpressionProbe`.
-    """
-
-    def __init__(
-        self, num_classes: int | None = None, image_size: int = 32, lr: float | list[float] = 1e-2, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_classes: int | None = None, image_size: int = 32, lr: Rate = 1e-2, **kwargs: Any) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = Classes("class", num_classes, input_norm="none", name="image class")
 
@@ -76,19 +61,12 @@ class ActionUnitProbe(Probe):
     """BN + linear, binary cross-entropy, F1 per action unit and mean, label ``action_units``; see `FoldedClasses`.
 
     ``protocol: paper`` uses the public code's threshold 0.0005 and its unshuffled samples.
-
-    Args:
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates; the choice and the best epoch are made on training subjects.
-        imbalance: see `SeveralClasses`.
-        threshold: decision threshold; fixed at 0.0005 by ``protocol: paper``.
-        **kwargs: see `Probe`.
     """
 
     def __init__(
         self,
         image_size: int = 128,
-        lr: float | list[float] = 1e-3,
+        lr: Rate = 1e-3,
         imbalance: Imbalance = "none",
         threshold: float = 0.5,
         **kwargs: Any,
@@ -99,12 +77,12 @@ class ActionUnitProbe(Probe):
 
 
 class AttributeProbe(Probe):
-    """CelebA attributes, label ``attributes`` (n, 40).  Arguments as of `ActionUnitProbe`."""
+    """CelebA attributes, label ``attributes`` (n, 40); see `SeveralClasses`."""
 
     def __init__(
         self,
         image_size: int = 128,
-        lr: float | list[float] = 1e-3,
+        lr: Rate = 1e-3,
         imbalance: Imbalance = "none",
         threshold: float = 0.5,
         **kwargs: Any,
@@ -114,47 +92,24 @@ class AttributeProbe(Probe):
 
 
 class HeadPoseProbe(Probe):
-    """BN + linear, L1 on yaw, pitch and roll in degrees, AdamW 1e-3, label ``pose``.
+    """BN + linear, L1 on yaw, pitch and roll in degrees, AdamW 1e-3, batches of 128, label ``pose``.
 
     The spread of the angles is tens of degrees while a head starts at zero, so an epoch count below about fifty needs a
     higher learning rate than the protocol's.
-
-    Args:
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
-        batch_size: samples per step (public code: 128).
-        weight_decay: of AdamW.
-        **kwargs: see `Probe`.
     """
 
     def __init__(
-        self,
-        image_size: int = 256,
-        lr: float | list[float] = 1e-3,
-        batch_size: int = 128,
-        weight_decay: float = 0.01,
-        **kwargs: Any,
+        self, image_size: int = 256, lr: Rate = 1e-3, batch_size: int = 128, weight_decay: float = 0.01, **kwargs: Any
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, batch_size=batch_size, weight_decay=weight_decay, **kwargs)
         self.task = HeadPose()
 
 
 class LandmarkProbe(Probe):
-    """BN + linear, L1 on landmark coordinates, normalised mean error; see `Landmarks`.
-
-    Args:
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
-        eyes: numbers of the two outer eye corners; default known for 5, 68 and 98 points.
-        **kwargs: see `Probe`.
-    """
+    """BN + linear, L1 on landmark coordinates, normalised mean error; see `Landmarks`."""
 
     def __init__(
-        self,
-        image_size: int = 128,
-        lr: float | list[float] = 1e-3,
-        eyes: tuple[int, int] | None = None,
-        **kwargs: Any,
+        self, image_size: int = 128, lr: Rate = 1e-3, eyes: tuple[int, int] | None = None, **kwargs: Any
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = Landmarks(eyes)
@@ -164,34 +119,17 @@ class VerificationProbe(Probe):
     """BN + linear, `CosineEmbeddingLoss` on folds of pairs; see `LearnedPairs`.
 
     Margin and length of the embedding are not published; neither is lr.
-
-    Args:
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
-        embedding_dim: length of the embedding.
-        margin: cosine below which different people cost nothing, in [-1, 1].
-        **kwargs: see `Probe`.
     """
 
     def __init__(
-        self,
-        image_size: int = 128,
-        lr: float | list[float] = 1e-3,
-        embedding_dim: int = 128,
-        margin: float = 0.0,
-        **kwargs: Any,
+        self, image_size: int = 128, lr: Rate = 1e-3, embedding_dim: int = 128, margin: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = LearnedPairs(embedding_dim, margin)
 
 
 class CosineVerification(Probe):
-    """The training-free protocol, see `CosinePairs`: run `pcfrl test` (``trainer.test``) alone.
-
-    Args:
-        image_size: evaluation size, pixels.
-        **kwargs: see `Probe`.
-    """
+    """The training-free protocol, see `CosinePairs`: run `pcfrl test` (``trainer.test``) alone."""
 
     def __init__(self, image_size: int = 128, **kwargs: Any) -> None:
         super().__init__(image_size=image_size, **kwargs)

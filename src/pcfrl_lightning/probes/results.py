@@ -51,7 +51,8 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
     assert source.extractor is not None
     sizes = {"train": plan.train, "choice": plan.choice, "test": plan.test}
     found = {
-        name: {"metrics": {"headline": "last", "last": each["last"], "best": each.get("best")}} | probe.head_facts(name)
+        name: {"metrics": {"headline": "last", "last": each["last"], "best": each.get("best")}}
+        | (probe.feature_heads()[name].facts(probe.rates) if probe.heads else {})
         for name, each in metrics.items()
     }
     named = source.checkpoint and Path(source.checkpoint)

@@ -106,9 +106,9 @@ def check_source(checkpoint: str | None, baseline: str | None, features: Sequenc
 def make_extractor(
     checkpoint: str | None,
     baseline: Baseline | None,
-    *,
     device: torch.device,
     precision: Precision = "auto",
+    *,
     seed: int = 0,
     weights: str | None = None,
     trust: Sequence[str] = (),

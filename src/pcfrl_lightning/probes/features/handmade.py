@@ -26,7 +26,7 @@ class GreyFeatures(ABC):
 
     @abstractmethod
     def describe(self, grey: np.ndarray) -> np.ndarray:
-        """(S, S) uint8 to (D,) float."""
+        """The feature of one image: (S, S) uint8 to (D,) float."""
 
     def fingerprint(self) -> str:
         """Name and settings."""
@@ -45,7 +45,6 @@ class PixelFeatures(GreyFeatures):
     name = "pixels"
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
-        """(S, S) uint8 to (S S,)."""
         return grey.reshape(-1) / 255.0
 
 
@@ -64,7 +63,6 @@ class LBPFeatures(GreyFeatures):
         self.points, self.radius, self.cells = points, radius, cells
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
-        """(S, S) uint8 to (cells^2 bins,)."""
         from skimage.feature import local_binary_pattern
 
         bins = self.points * (self.points - 1) + 3
@@ -91,7 +89,6 @@ class HoGFeatures(GreyFeatures):
         self.orientations, self.cell, self.block = orientations, cell, block
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
-        """(S, S) uint8 to (blocks^2 block^2 orientations,)."""
         from skimage.feature import hog
 
         cell, block = (self.cell, self.cell), (self.block, self.block)

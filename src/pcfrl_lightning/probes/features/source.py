@@ -1,7 +1,7 @@
 """The features that a probe asks for: made or read once per split, and handed out as loaders."""
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,12 +20,13 @@ from pcfrl_lightning.probes.features.extract import (
 from pcfrl_lightning.probes.features.handmade import HAND_MADE
 from pcfrl_lightning.probes.features.images import EvaluationImages
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
-from pcfrl_lightning.probes.features.store import CacheType, FeatureTable, cached_features
+from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
 from pcfrl_lightning.probes.plan import Part
 
 
+@dataclass
 class FeatureSource:
-    """Tables and loaders of the features of one extractor; arguments as of `Probe`.
+    """Tables and loaders of the features of one extractor; arguments as of `Probe`, those of the cache as a dictionary.
 
     Attributes:
         extractor: made when the first table is asked for.
@@ -34,38 +35,30 @@ class FeatureSource:
         seconds: spent on extraction and reading.
     """
 
-    def __init__(
-        self,
-        checkpoint: str | None,
-        baseline: Baseline | None,
-        features: Sequence[str],
-        *,
-        image_size: int,
-        weights: str | None,
-        trust: Sequence[str],
-        precision: Precision,
-        cache_dir: str,
-        cache_dtype: CacheType,
-        memory_gb: float,
-        seed: int,
-    ) -> None:
-        check_source(checkpoint, baseline, features)
-        if image_size < 1:
-            raise ValueError(f"model.image_size must be at least 1, got {image_size}")
-        if precision not in PRECISIONS:
-            raise ValueError(f"model.precision must be {', '.join(PRECISIONS)}, got {precision!r}")
-        if cache_dtype not in ("float32", "float16"):
-            raise ValueError(f"model.cache_dtype must be float32 or float16, got {cache_dtype!r}")
-        self.checkpoint, self.baseline, self.features = checkpoint, baseline, list(features)
-        self.weights, self.trust, self.seed, self.precision = weights, tuple(trust), seed, precision
-        self.image_size, self.memory_bytes = image_size, memory_gb * 1e9
-        self.cache: dict[str, Any] = {"cache_dir": cache_dir, "dtype": cache_dtype}
-        self.extractor: FeatureExtractor | None = None
-        self.columns: dict[str, slice] = {}
-        self.pixels, self.seconds = image_size, 0.0
-        self.device = torch.device("cpu")
-        self._tables: dict[int, tuple[FaceSet, FeatureTable]] = {}
-        self._loaded: dict[int, Tensor] = {}
+    checkpoint: str | None
+    baseline: Baseline | None
+    features: list[str]
+    image_size: int
+    weights: str | None
+    trust: tuple[str, ...]
+    precision: Precision
+    cache: dict[str, Any]
+    memory_gb: float
+    seed: int
+    extractor: FeatureExtractor | None = None
+    columns: dict[str, slice] = field(default_factory=dict)
+    pixels: int = 0
+    seconds: float = 0.0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _tables: dict[int, tuple[FaceSet, FeatureTable]] = field(default_factory=dict)
+    _loaded: dict[int, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_source(self.checkpoint, self.baseline, self.features)
+        require("image_size", self.image_size, self.image_size >= 1, "at least 1")
+        require("precision", self.precision, self.precision in PRECISIONS, ", ".join(PRECISIONS))
+        dtype = self.cache["dtype"]
+        require("cache_dtype", dtype, dtype in ("float32", "float16"), "float32 or float16")
 
     @property
     def hand_made(self) -> bool:
@@ -84,19 +77,12 @@ class FeatureSource:
         started = time.perf_counter()
         self.device = device
         if self.extractor is None:
-            self.extractor = make_extractor(
-                self.checkpoint,
-                self.baseline,
-                device=device,
-                precision=self.precision,
-                seed=self.seed,
-                weights=self.weights,
-                trust=self.trust,
-            )
+            options: dict[str, Any] = {"seed": self.seed, "weights": self.weights, "trust": self.trust}
+            self.extractor = make_extractor(self.checkpoint, self.baseline, device, self.precision, **options)
         parts = self._parts(self.extractor.names)
         names = list(dict.fromkeys(name for each in parts.values() for name in each))
-        options = {"image_size": self.image_size, "num_workers": num_workers, "progress": progress, **self.cache}
-        table = cached_features(self.extractor, faces, names, **options)
+        reading: dict[str, Any] = {"num_workers": num_workers, "progress": progress, **self.cache}
+        table = cached_features(self.extractor, faces, names, image_size=self.image_size, **reading)
         starts = dict(zip(names, [sum(table.dims[:i]) for i in range(len(names))], strict=True))
         widths = dict(zip(names, table.dims, strict=True))
         self.columns = {name: slice(starts[p[0]], starts[p[-1]] + widths[p[-1]]) for name, p in parts.items()}
@@ -127,7 +113,13 @@ class FeatureSource:
     def _in_memory(self, faces: FaceSet, table: FeatureTable) -> Tensor | None:
         if id(faces) not in self._loaded:
             held = sum(value.nbytes for value in self._loaded.values())
-            if held + table.nbytes > self.memory_bytes:
+            if held + table.nbytes > self.memory_gb * 1e9:
                 return None
             self._loaded[id(faces)] = table.load().to(self.device)
         return self._loaded[id(faces)]
+
+
+def require(key: str, value: object, fine: bool, expected: str) -> None:
+    """Refuse a setting of the model: ValueError that names it."""
+    if not fine:
+        raise ValueError(f"model.{key} must be {expected}, got {value!r}")

@@ -155,17 +155,7 @@ def need(faces: FaceSet, key: str) -> Tensor:
 
 
 def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:
-    """Refuse labels with a bad row.
-
-    Args:
-        faces: the split.
-        key: the label.
-        good: (n,) bool.
-        expected: what a good value is.
-
-    Raises:
-        DataError: a row is bad; names the first and its image.
-    """
+    """Refuse labels whose rows are not all ``good`` (n,); the DataError names the first bad one and its image."""
     if not bool(good.all()):
         row = int((~good).nonzero()[0])
         value = faces.labels[key][row].tolist()
