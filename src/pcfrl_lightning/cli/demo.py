@@ -47,15 +47,14 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     module, data, seed = cli.model.eval(), cli.datamodule, int(cli.config["fit"]["seed_everything"])
     epochs = probe_epochs or demo.PROBE_EPOCHS
     checkpoint = cli.trainer.checkpoint_callback.last_model_path
-    settings = Settings(checkpoint, out / "probes" / "f_s", epochs=epochs, seed=seed, cache_dir=out / "features")
+    settings = Settings(checkpoint, out / "probes", epochs=epochs, seed=seed, cache_dir=out / "features")
     say = lambda text: console.print(f"probe {text}", style="dim")  # noqa: E731
     rows = demo.measure_probes(data, settings, say)
-    results: dict[str, Any] = dict(demo.results_of(rows))
-    features = demo.measure_disentanglement(data, settings, say)
+    results = demo.results_of(rows)
     clock.lap("probes")
     calibration = demo.measure_calibration(module, data, seed)
     clock.lap("calibration")
-    results |= {"calibration": calibration.results(), "features": features}
+    results |= {"calibration": calibration.results()}
     results |= {"probe_epochs": epochs, "seed": seed, "hardware": hardware(), "versions": versions()}
     results |= {"command": command(sys.argv), "seconds": clock.seconds()}
     history = demo.read_history(out / "metrics.csv")
@@ -64,7 +63,9 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     report = write_page(out / "report.html", page)
     results["seconds"] = clock.seconds()
     path = write_results(out / "results.json", results)
-    console.print(results_table(rows, "frozen F_s on synthetic faces, last epoch"))
+    console.print(
+        results_table([row for row in rows if row.feature == "f_s"], "frozen F_s on synthetic faces, last epoch")
+    )
     console.print(*calibration_lines(results["calibration"]), sep="\n", highlight=False)
     console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False)
     return results

@@ -9,7 +9,7 @@ from typing import Any
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.evaluate.folders import Opened
-from pcfrl_lightning.evaluate.run import Announce, Row, Settings, run_tasks, silent
+from pcfrl_lightning.evaluate.run import Announce, Row, Settings, Weights, run_tasks, silent
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.probes import ActionUnitProbe, CosineVerification, ExpressionProbe, HeadPoseProbe
@@ -64,23 +64,16 @@ class Calibration:
 
 
 def measure_probes(data: FaceData, settings: Settings, announce: Announce = silent) -> list[Row]:
-    """The four tasks on F_s, untrained and pretrained, in one protocol."""
-    tasks = [task._replace(image_size=data.image_size) for _, task in TASKS]
-    return run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(data), announce)
-
-
-def measure_disentanglement(
-    data: FaceData, settings: Settings, announce: Announce = silent
-) -> dict[str, dict[str, float | None]]:
-    """Pose error and verification accuracy of the pretrained F_f and F_p, by feature and key of results.json."""
-    keys = {task.name: key for key, task in TASKS}
-    tasks = [task._replace(image_size=data.image_size) for _, task in TASKS if task.name in DISENTANGLED]
-    found: dict[str, dict[str, float | None]] = {}
-    for feature in ("f_f", "f_p"):
-        each = replace(settings, feature=feature, out=settings.out.with_name(feature), cache_dir=settings.cache_dir)
-        rows = run_tasks(tasks, ["pretrained"], each, lambda _: Opened(data), announce)
-        found[feature] = {keys[row.task.name]: _required(row) for row in rows}
-    return found
+    """The four tasks on F_s, untrained and pretrained, in one protocol; pretrained F_f and F_p where they differ."""
+    rows = []
+    for _, task in TASKS:
+        sized = [task._replace(image_size=data.image_size)]
+        pretrained = ("f_s", "f_f", "f_p") if task.name in DISENTANGLED else ("f_s",)
+        both: tuple[tuple[Weights, tuple[str, ...]], ...] = (("random_init", ("f_s",)), ("pretrained", pretrained))
+        for weights, features in both:
+            each = replace(settings, feature=features)
+            rows += run_tasks(sized, [weights], each, lambda _: Opened(data), announce)
+    return rows
 
 
 def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibration:
@@ -113,16 +106,19 @@ def still(views: Any) -> AlbumentationsViews:
     return AlbumentationsViews(*made, 0.0, 0.0, views.face_transforms, views.pose_transforms)
 
 
-def results_of(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """``random_init`` and ``pretrained`` of results.json.
+def results_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """``random_init``, ``pretrained`` (both F_s) and ``features`` (F_f and F_p of the pretrained) of results.json.
 
     Raises:
         ValueError: a probe failed; says which and why.
     """
     keys = {task.name: key for key, task in TASKS}
-    found: dict[str, dict[str, float]] = {"random_init": {}, "pretrained": {}}
+    found: dict[str, Any] = {"random_init": {}, "pretrained": {}, "features": {"f_f": {}, "f_p": {}}}
     for row in rows:
-        found[row.weights][keys[row.task.name]] = _required(row)
+        if row.value is None:
+            raise ValueError(f"{row.task.name} ({row.weights}) could not be measured: {row.message}")
+        place = found[row.weights] if row.feature == "f_s" else found["features"][row.feature]
+        place[keys[row.task.name]] = row.value
     return found
 
 
@@ -136,9 +132,3 @@ def read_history(path: Path) -> dict[str, list[float]]:
             if key.startswith("train/") and key.endswith("_epoch") and value:
                 history.setdefault(key[len("train/") : -len("_epoch")], []).append(float(value))
     return history
-
-
-def _required(row: Row) -> float:
-    if row.value is None:
-        raise ValueError(f"{row.task.name} ({row.weights}) could not be measured: {row.message}")
-    return row.value
