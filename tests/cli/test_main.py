@@ -6,7 +6,7 @@ import torch
 
 import trees
 from pcfrl_lightning import load_encoder
-from pcfrl_lightning.cli.main import main
+from pcfrl_lightning.cli.main import main, run_or_explain
 from pcfrl_lightning.cli.messages import summary
 from pcfrl_lightning.cli.resume import differences
 from pcfrl_lightning.cli.training import expand_aliases
@@ -21,10 +21,21 @@ def test_usage_lists_every_command(monkeypatch, capsys):
     printed = capsys.readouterr().out
     for name in ("fit", "validate", "test", "predict", "evaluate", "data", "import-pcl", "bench", "demo"):
         assert f"\n  {name} " in printed
+    assert "pcfrl:method/pcl" in printed
+    assert "exit status: 0 done, 1 " in printed
 
 
 def test_unknown_command_is_named(command):
-    assert "unknown command 'fti'" in command("fti")
+    assert "unknown command 'fti'; did you mean fit?" in command("fti")
+
+
+def test_an_interruption_has_a_status_of_its_own(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        run_or_explain(interrupted)
+    assert stop.value.code == 130
 
 
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(command, folder):
@@ -59,7 +70,7 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
     [
         (
             "camra=right",
-            "camra=right: disfa has no such option; it takes fold, cropping, camera, frames, cache",
+            "camra=right: disfa has no such option; it takes fold, camera, frames, cache",
         ),
         ("camera", "camera: expected KEY=VALUE"),
         ("camera=middle", "camera: takes left or right, not 'middle'"),
@@ -127,6 +138,20 @@ def test_missing_training_data_ends_in_one_line(command, folder):
 def test_aliases_stand_for_keys_and_nothing_else_changes():
     given = ["fit", "--baseline", "lbp", "--checkpoint=x.ckpt", "--model.lr=[1e-3,1e-2]"]
     assert expand_aliases(given) == ["fit", "--model.baseline", "lbp", "--model.checkpoint=x.ckpt", given[-1]]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unrecognized arguments: --trainer.max_epoch 3",
+        "Unrecognized arguments: --trainer.max_epoch=3",
+        "Subcommand 'fit' does not accept option 'trainer.max_epoch'",
+        "Validation failed: Subcommand 'fit' does not accept nested key 'trainer.max_epoch'",
+    ],
+)
+def test_a_key_that_no_parser_knows_has_a_near_one(message):
+    """In the words of every supported version of jsonargparse."""
+    assert summary(message, ["trainer.max_epochs", "data"]) == f"{message}; did you mean --trainer.max_epochs?"
 
 
 def test_summary_keeps_a_plain_message_and_joins_nested_keys():

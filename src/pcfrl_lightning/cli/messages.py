@@ -89,7 +89,7 @@ def summary(message: str, keys: Iterable[str] = ()) -> str:
     if option := re.search(r"(?:Option|Key) '([^']+)' is not (?:accepted|expected)", message):
         reason = f"Option '{option[1]}' is not accepted" + (f" by {path.rpartition('.')[2]}" if path else "")
         reason += near(option[1], _parameters(owner) if owner else ())
-    elif option := re.search(r"(?:unrecognized arguments: --|does not accept option ')([\w.]+)", message):
+    elif option := re.search(r"(?:nrecognized arguments: --|does not accept (?:option|nested key) ')([\w.]+)", message):
         parent, _, last = option[1].rpartition(".")
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]
         reason = message + (

@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 _SET_BY_COMMAND: set[str | int] = {"root", "views", "image_size", "seed"}
 
 
-def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
-    """Arguments of a data module, checked against its signature.
+def data_options(kind: type[FaceData], given: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """Arguments of a data module, checked against its signature; classes are instantiated.
 
     Args:
         kind: the data module.
         given: `KEY=VALUE` as in a config, such as `camera=right`, or `cropping=LandmarkCrop` and
             `cropping.margin=0.5`.
-
-    Returns:
-        The arguments that were given, classes instantiated.
+        prefix: what precedes a key on the command line; for messages.
 
     Raises:
         ValueError: another form, a key that the data module does not take, or a value it does not accept.
@@ -35,32 +33,18 @@ def data_options(kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
     for text in given:
         key, separator, _ = text.partition("=")
         if not separator:
-            raise ValueError(f"--option {text}: expected KEY=VALUE")
+            raise ValueError(f"--option {prefix}{text}: expected KEY=VALUE")
         if key.partition(".")[0] not in keys:
-            raise ValueError(f"--option {text}: {kind.name} has no such option; it takes {', '.join(keys)}")
+            raise ValueError(f"--option {prefix}{text}: {kind.name} has no such option; it takes {', '.join(keys)}")
     try:
         parsed = parser.parse_args([f"--{text}" for text in given], defaults=False)
         return dict(parser.instantiate_classes(parsed).as_dict())
     except (ArgumentError, ValueError) as error:
-        raise ValueError(f"--option {summary(str(error))} (data set {kind.name})") from None
-
-
-def _of_task(name: str, kind: type[FaceData], given: Sequence[str]) -> dict[str, Any]:
-    try:
-        return data_options(kind, given)
-    except ValueError as error:
-        raise ValueError(str(error).replace("--option ", f"--option {name}.", 1)) from None
+        raise ValueError(f"--option {prefix}{summary(str(error))} (data set {kind.name})") from None
 
 
 def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dict[str, Any]]:
-    """Arguments of the data modules of some tasks.
-
-    Args:
-        given: `TASK.KEY=VALUE`.
-        tasks: those that are run.
-
-    Returns:
-        Arguments by name of the task, for the tasks that have any.
+    """Arguments of the data modules of some tasks, by name of the task, from `TASK.KEY=VALUE`.
 
     Raises:
         ValueError: a task that is not run, and see `data_options`.
@@ -72,4 +56,4 @@ def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dic
         if not separator or name not in data:
             raise ValueError(f"--option {text}: expected TASK.KEY=VALUE with a task that is run: {', '.join(data)}")
         texts.setdefault(name, []).append(rest)
-    return {name: _of_task(name, data_class(data[name]), each) for name, each in texts.items()}
+    return {name: data_options(data_class(data[name]), each, f"{name}.") for name, each in texts.items()}

@@ -19,10 +19,7 @@ RESUMED = {"optimizer_states", "lr_schedulers", "loops"}
 def checkpoint_file(given: str, trainer: L.Trainer) -> Path:
     """The file that ``--ckpt_path`` stands for: a path, or ``last`` in the folder of the run.
 
-    Lightning itself begins from nothing where there is no last checkpoint.
-
-    Raises:
-        UsageError: there is no such file; names the folder.
+    Lightning itself begins from nothing where there is no last checkpoint; here it is a `UsageError`.
     """
     if given == "best":
         raise UsageError("--ckpt_path best: only a running fit knows its best checkpoint; give the path of the file")
@@ -52,11 +49,18 @@ def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | 
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file is no checkpoint.
-        UsageError: the model or the schedule differs, or there is nothing to resume from.
+        UsageError: the model (names every key with both values) or the end differs, or there is no run to go on with.
     """
     checkpoint = read_checkpoint(path)
-    stored = checkpoint.get("hyper_parameters", {})
-    check_same_model(path, stored if isinstance(stored, dict) else {}, settings)
+    stored = checkpoint.get("hyper_parameters")
+    stored = stored if isinstance(stored, dict) else {}
+    differing = [
+        f"model.{key} is {there} there and {here} here"
+        for name in sorted((stored.keys() & settings.keys()) - FREE)
+        for key, there, here in differences(name, stored[name], settings[name])
+    ]
+    if differing:
+        raise UsageError(f"checkpoint {path} is of another model: {'; '.join(differing)}. Give the config of its run")
     if end is None:
         return
     if not checkpoint.keys() >= RESUMED:
@@ -68,13 +72,7 @@ def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | 
 def check_same_schedule(schedulers: list[Any], end: tuple[str, int | None], path: str = "CHECKPOINT") -> None:
     """Refuse to resume with another end: a cosine annealed to its end would rise again.
 
-    Args:
-        schedulers: states in the checkpoint; those without ``T_max`` are no cosines.
-        end: key that says where the cosine ends, and the epoch.
-        path: of the checkpoint.
-
-    Raises:
-        UsageError: names the number of epochs to give, and how to train longer.
+    States without ``T_max`` are no cosines.
     """
     for stored in (state["T_max"] for state in schedulers if isinstance(state, dict) and "T_max" in state):
         if stored != end[1]:
@@ -82,26 +80,6 @@ def check_same_schedule(schedulers: list[Any], end: tuple[str, int | None], path
                 f"the checkpoint's cosine schedule ends at epoch {stored}; give --{end[0]} {stored}, or begin a "
                 f"new run with its weights: --init_from {path} in place of --ckpt_path"
             )
-
-
-def check_same_model(path: str, stored: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Refuse a checkpoint that was written with other settings of the model.
-
-    Args:
-        path: of the checkpoint.
-        stored: hyper-parameters in it.
-        settings: hyper-parameters of the model that the command built.
-
-    Raises:
-        UsageError: a setting differs; names every key with both values.
-    """
-    differing = [
-        f"model.{key} is {there} there and {here} here"
-        for name in sorted((stored.keys() & settings.keys()) - FREE)
-        for key, there, here in differences(name, stored[name], settings[name])
-    ]
-    if differing:
-        raise UsageError(f"checkpoint {path} is of another model: {'; '.join(differing)}. Give the config of its run")
 
 
 def differences(key: str, there: Any, here: Any) -> list[tuple[str, Any, Any]]:

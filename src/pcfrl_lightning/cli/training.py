@@ -168,7 +168,7 @@ class TrainingCLI(LightningCLI):
     def before_fit(self) -> None:
         """Say how large the model is: Lightning's table is there for ``--trainer.enable_model_summary true``."""
         count = sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
-        if count:  # the head of a probe comes with its data
+        if count and self.trainer.is_global_zero:  # the head of a probe comes with its data
             print(f"{type(self.model).__name__}: {count / 1e6:.1f} M parameters")
 
     def after_fit(self) -> None:
