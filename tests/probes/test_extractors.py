@@ -79,6 +79,13 @@ def precisions():
     return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
+def test_models_of_other_libraries(images):
+    """Untrained, so that nothing is downloaded."""
+    made = extractor("torchvision:resnet18", "random", seed=3)
+    assert made.names == ("f_s",)
+    assert made(images)["f_s"].shape == (3, 512)
+
+
 def test_missing_checkpoint_is_one_clear_line():
     with pytest.raises(FileNotFoundError, match=r"checkpoint nowhere\.ckpt does not exist"):
         extractor("nowhere.ckpt")

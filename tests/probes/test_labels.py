@@ -14,6 +14,7 @@ from pcfrl_lightning.data import LabelledFolder
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import LabelProbe, Task
 from pcfrl_lightning.probes.labels import kind_of
+from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.probes.tasks.classes import Classes
 
 N, PEOPLE = 120, 12
@@ -96,6 +97,7 @@ def test_pairs_of_a_person_column(run):
     with pytest.raises(UsageError, match="run `pcfrl test` alone"):
         run("group", task="pairs")
     probe, found = run("group", task="pairs", stage="test")
+    assert blocks(probe.results)["pixels"] == {"metrics": probe.results["metrics"], "lr": None, "best_epoch": None}
     assert probe.results["task"] == "verification"
     assert probe.results["protocol"] == "training-free"
     assert probe.results["folds"] == 2  # of five people

@@ -86,9 +86,8 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
 
 def blocks(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """``metrics``, ``lr`` and ``best_epoch`` of results.json by feature, whether it holds one feature or several."""
-    if "by_feature" in results:
-        return dict(results["by_feature"])
-    return {results["features"]["feature"]: {key: results.get(key) for key in ("metrics", "lr", "best_epoch")}}
+    found = results.get("by_feature") or {results["features"]["feature"]: results}
+    return {name: {key: each.get(key) for key in ("metrics", "lr", "best_epoch")} for name, each in found.items()}
 
 
 def write_results(path: Path, results: dict[str, Any]) -> Path:

@@ -73,17 +73,15 @@ class FeatureBatches:
         # a generator throughout: the order is drawn at the first batch, when the epoch is known for sure
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         if self.loaded is not None:
-            order = torch.randperm(len(self.rows), generator=generator) if self.shuffle else None
-            yield from self._from_memory(self.loaded, order)
+            order = (
+                torch.randperm(len(self.rows), generator=generator) if self.shuffle else torch.arange(len(self.rows))
+            )
+            for samples in order.split(self.batch_size):
+                rows = self.rows[samples].flatten().to(self.loaded.device)
+                yield self._batch(self.loaded.index_select(0, rows), samples)
         else:
             order = self._streaming_order(generator) if self.shuffle else torch.arange(len(self.rows))
             yield from self._from_disk(order)
-
-    def _from_memory(self, loaded: Tensor, order: Tensor | None) -> Iterator[FeatureBatch]:
-        for start in range(0, len(self.rows), self.batch_size):
-            end = min(start + self.batch_size, len(self.rows))
-            samples = torch.arange(start, end) if order is None else order[start:end]
-            yield self._batch(loaded.index_select(0, self.rows[samples].flatten().to(loaded.device)), samples)
 
     def _from_disk(self, order: Tensor) -> Iterator[FeatureBatch]:
         windows = order.split(self.window)
