@@ -58,14 +58,19 @@ HYPER_PARAMETERS: dict[str, Any] = {
 """The network every published PCL checkpoint holds."""
 
 
+def _paper_shapes() -> dict[str, torch.Size]:
+    """Shapes in the state dict of `PCFRLNetwork()`, without its memory."""
+    with torch.device("meta"):
+        return {key: value.shape for key, value in PCFRLNetwork().state_dict().items()}
+
+
 def from_pcl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """PCL's state dict renamed to `PCFRLNetwork`'s keys, shapes checked.
 
     Raises:
         ValueError: one message with the first missing, unexpected and wrongly shaped keys and the number of others.
     """
-    with torch.device("meta"):
-        shapes = {key: value.shape for key, value in PCFRLNetwork().state_dict().items()}
+    shapes = _paper_shapes()
     try:
         check_weights({theirs: shapes[ours] for theirs, ours in PCL_TO_PCFRL.items()}, state)
     except ValueError as error:
