@@ -10,7 +10,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pcfrl_lightning.cli.main import TOOLS, TRAINING
 from pcfrl_lightning.cli.training import expand_aliases, run
@@ -113,3 +115,22 @@ def test_shipped_layer_is_read_after_the_base(path: Path, stops_after_parsing: N
 def test_saved_config_of_a_result_is_read(path: Path, stops_after_parsing: None) -> None:
     stage = "test" if re.search(r"^verbose:", path.read_text(encoding="utf-8"), re.MULTILINE) else "fit"
     assert reads([stage, "--config", str(path)]) == 0
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "FACES").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 24, 24, 3), dtype=np.uint8)
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "FACES" / f"{index}.png")
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    lines = [line for line in section.splitlines() if not line or line.startswith("    ")]
+    example = "\n".join(line[4:] for line in lines).partition("pcfrl ")[0]
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert {name: tuple(value.shape) for name, value in names["features"].items()} == dict.fromkeys(
+        ("f_s", "f_f", "f_p"), (8, 32 * 7 * 7)
+    )
+    assert names["alignment"].shape == (512, 512)
+    assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == ["config.json", "model.safetensors"]
