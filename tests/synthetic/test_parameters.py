@@ -3,15 +3,9 @@
 import numpy as np
 import pytest
 
-from pcfrl_lightning.synthetic import (
-    ACTION_UNITS,
-    EXPRESSIONS,
-    pair_same_identity,
-    pair_same_pose,
-    sample_face,
-    sample_identity,
-)
+from pcfrl_lightning.synthetic import ACTION_UNITS, EXPRESSIONS, sample_face
 from pcfrl_lightning.synthetic.expressions import RECIPES, sample_action_units
+from pcfrl_lightning.synthetic.parameters import sample_identity
 
 
 @pytest.fixture(scope="module")
@@ -77,25 +71,6 @@ def test_action_units_follow_the_recipe_but_are_not_determined_by_the_expression
 def test_a_dropped_jaw_parts_the_lips(many):
     units = np.array([face.action_units for face in many])
     assert (units[units[:, 7] > 0, 6] > 0).all()
-
-
-def test_pairs_of_same_pose_and_of_same_identity():
-    for index in range(20):
-        one, two = pair_same_pose(0, index, identities=5)
-        assert one.pose == two.pose
-        assert one.identity_id != two.identity_id
-        assert one.identity != two.identity
-        assert one.scene != two.scene
-        one, two = pair_same_identity(0, index, identities=5)
-        assert one.identity == two.identity
-        assert one.pose != two.pose
-        assert one.scene != two.scene
-    assert pair_same_pose(0, 7) == pair_same_pose(0, 7)
-
-
-def test_one_person_cannot_make_two_people():
-    with pytest.raises(ValueError, match="identities must be at least 2"):
-        pair_same_pose(0, 0, identities=1)
 
 
 def test_base_rate_of_equal_poses_is_the_documented_one():

@@ -10,7 +10,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pcfrl_lightning.synthetic import ACTION_UNITS, FaceParameters, Identity, Scene, sample_face, sample_identity
+from pcfrl_lightning.synthetic import ACTION_UNITS, FaceParameters, Identity, Scene, sample_face
+from pcfrl_lightning.synthetic.parameters import sample_identity
 from pcfrl_lightning.synthetic.render import render
 
 SIZE = 96
@@ -18,7 +19,7 @@ PLAIN = FaceParameters(identity=Identity(hair_style="bald", iris=(0.1, 0.9, 0.1)
 
 
 def _turned(yaw=0.0, pitch=0.0, roll=0.0):
-    return PLAIN.with_pose((yaw, pitch, roll))
+    return replace(PLAIN, yaw=yaw, pitch=pitch, roll=roll)
 
 
 def _irises(image):
@@ -101,10 +102,11 @@ def test_mirrored_parameters_render_the_flipped_picture(index):
     face = replace(
         face,
         identity=replace(face.identity, freckles=0.0, hair_style=style),
-        scene=replace(face.scene, noise=0.0),
+        scene=replace(face.scene, noise=0.0, background="plain"),
     )
-    mirrored = face.mirrored()
-    assert mirrored.pose == (-face.yaw, face.pitch, -face.roll)
+    (x, y, z), (right, up) = face.scene.light, face.scene.shift
+    scene = replace(face.scene, light=(-x, y, z), shift=(-right, up))
+    mirrored = replace(face, yaw=-face.yaw, roll=-face.roll, gaze=(-face.gaze[0], face.gaze[1]), scene=scene)
     flipped = render(face, SIZE)[:, ::-1].astype(int)
     # strands of hair and the glint in the eye are the only things that do not mirror
     assert np.abs(render(mirrored, SIZE) - flipped).mean() < 3

@@ -3,30 +3,10 @@
 from typing import Any
 
 from pcfrl_lightning.synthetic.expressions import ACTION_UNITS, EXPRESSIONS
-from pcfrl_lightning.synthetic.parameters import (
-    FaceParameters,
-    HeadShape,
-    Identity,
-    Scene,
-    pair_same_identity,
-    pair_same_pose,
-    sample_face,
-    sample_identity,
-)
+from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity, Scene, sample_face, sample_identity
 
-__all__ = [
-    "ACTION_UNITS",
-    "EXPRESSIONS",
-    "FaceParameters",
-    "HeadShape",
-    "Identity",
-    "Scene",
-    "SyntheticFaces",
-    "pair_same_identity",
-    "pair_same_pose",
-    "sample_face",
-    "sample_identity",
-]
+__all__ = ["ACTION_UNITS", "EXPRESSIONS", "FaceParameters", "Identity", "Scene", "sample_face", "sample_identity"]
+__all__ += ["SyntheticFaces"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,35 @@
-"""The plane on which a face's texture is drawn.
+"""The plane on which a face's texture is drawn, and a pen for it.
 
 The canvas holds the head unrolled (horizontally arc length, compressed behind the ears; vertically height) and, below
 it, one tile of plain material for each thing that is not the head.
 """
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
+Points = npt.NDArray[np.floating]
+Ink = int | npt.NDArray[np.floating]
 
 LEFT, RIGHT = -1.5, 1.5
 TOP, BOTTOM = 1.06, -1.06
 TILE_HEIGHT = 0.24
 _FRONT = 1.25  # arc length up to which the canvas is not compressed
 _BACK_FACTOR = 0.245
+_SHIFT = 4  # fractional bits of OpenCV's integer coordinates
 
-TILES: tuple[str, ...] = ("hair", "skin", "shirt", "glasses")
+TILES = ("hair", "skin", "shirt", "glasses")
 TILE_WIDTH = (RIGHT - LEFT) / len(TILES)
 
 
-def horizontal(x: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def horizontal(x: Points) -> Points:
     """Canvas coordinate of arc length ``x``."""
     beyond = np.maximum(np.abs(x) - _FRONT, 0)
     return np.sign(x) * (np.minimum(np.abs(x), _FRONT) + _BACK_FACTOR * beyond)
 
 
-def arc_length(u: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def arc_length(u: Points) -> Points:
     """Inverse of ``horizontal``."""
     beyond = np.maximum(np.abs(u) - _FRONT, 0)
     return np.sign(u) * (np.minimum(np.abs(u), _FRONT) + beyond / _BACK_FACTOR)
@@ -44,8 +48,65 @@ def shape(resolution: float) -> tuple[int, int]:
     return round((TOP - BOTTOM + TILE_HEIGHT) * resolution), round((RIGHT - LEFT) * resolution)
 
 
-def to_pixels(coordinates: npt.NDArray[np.floating], resolution: float) -> npt.NDArray[np.floating]:
+def to_pixels(coordinates: Points, resolution: float) -> Points:
     """Pixel positions (column, row) of canvas coordinates (u, v), pixel centres at integers."""
     scale = np.array([resolution, -resolution], coordinates.dtype)
     origin = np.array([-LEFT * resolution - 0.5, TOP * resolution - 0.5], coordinates.dtype)
     return coordinates * scale + origin
+
+
+class Pen:
+    """Anti-aliased shapes on one image; points are canvas coordinates (u to the right, v up), (n, 2)."""
+
+    def __init__(self, image: npt.NDArray[np.uint8], resolution: float, corner: tuple[int, int] = (0, 0)) -> None:
+        """Draw on ``image``, whose first pixel is the canvas pixel ``corner`` (column, row)."""
+        self.image, self.resolution, self.corner = image, resolution, corner
+
+    def fill(self, outline: Points, ink: Ink) -> None:
+        """Fill a polygon."""
+        cv2.fillPoly(self.image, [self._fixed(outline)], _color(ink), cv2.LINE_AA, _SHIFT)
+
+    def line(self, points: Points, ink: Ink, width: float) -> None:
+        """Draw an open line; ``width`` in head units, at least one pixel."""
+        thickness = max(1, round(width * self.resolution))
+        cv2.polylines(self.image, [self._fixed(points)], False, _color(ink), thickness, cv2.LINE_AA, _SHIFT)
+
+    def disc(self, u: float, v: float, radius: float, ink: Ink) -> None:
+        """Draw a filled circle."""
+        center = self._fixed(np.array([[u, v]]))[0]
+        length = max(1, round(radius * self.resolution * (1 << _SHIFT)))
+        cv2.circle(self.image, (int(center[0]), int(center[1])), length, _color(ink), -1, cv2.LINE_AA, _SHIFT)
+
+    def inside(self, outline: Points) -> tuple["Pen", npt.NDArray[np.uint8]]:
+        """A pen on a copy of the polygon's surroundings, and the polygon's coverage there; ends with ``put_back``."""
+        pixels = to_pixels(outline, self.resolution) - self.corner
+        height, width = self.image.shape[:2]
+        left, top = np.clip(np.floor(pixels.min(0)).astype(int) - 1, 0, [width - 1, height - 1])
+        right, bottom = np.clip(np.ceil(pixels.max(0)).astype(int) + 2, [left + 1, top + 1], [width, height])
+        corner = (int(left) + self.corner[0], int(top) + self.corner[1])
+        copy = Pen(self.image[top:bottom, left:right].copy(), self.resolution, corner)
+        mask = Pen(np.zeros(copy.image.shape[:2], np.uint8), self.resolution, corner)
+        mask.fill(outline, 255)
+        return copy, mask.image
+
+    def put_back(self, copy: "Pen", coverage: npt.NDArray[np.uint8]) -> None:
+        """Blend a copy made by ``inside`` into this image where it is covered."""
+        rows, columns = coverage.shape
+        left, top = copy.corner[0] - self.corner[0], copy.corner[1] - self.corner[1]
+        target = self.image[top : top + rows, left : left + columns]
+        weight = (coverage.astype(np.float32) / np.float32(255))[..., None]
+        target[:] = (target + weight * (copy.image.astype(np.float32) - target) + np.float32(0.5)).astype(np.uint8)
+
+    def region(self, reach: float, top: float, bottom: float) -> tuple[slice, slice]:
+        """Rows and columns of the part of the canvas with |u| <= reach and bottom <= v <= top."""
+        corners = to_pixels(np.array([[-reach, top], [reach, bottom]]), self.resolution) - self.corner
+        (left, upper), (right, lower) = np.round(corners).astype(int)
+        return slice(max(0, upper), lower), slice(max(0, left), right)
+
+    def _fixed(self, points: Points) -> npt.NDArray[np.int32]:
+        return np.round((to_pixels(points, self.resolution) - self.corner) * (1 << _SHIFT)).astype(np.int32)
+
+
+def _color(ink: Ink) -> tuple[float, ...]:
+    """OpenCV colour of a grey level 0-255 or of RGB in [0, 1]."""
+    return (ink,) if isinstance(ink, int) else tuple((np.clip(ink, 0, 1) * 255).tolist())

@@ -8,7 +8,7 @@ of a face are not a function of its expression alone.
 import numpy as np
 import numpy.typing as npt
 
-ACTION_UNITS: tuple[int, ...] = (1, 2, 4, 6, 9, 12, 25, 26)
+ACTION_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 """DISFA order: inner brow raiser, outer brow raiser, brow lowerer, cheek raiser, nose wrinkler, lip corner puller,
 lips part, jaw drop."""
 
@@ -17,7 +17,7 @@ MAX_INTENSITY = 5
 PRESENT_FROM = 2
 """A unit counts as present from this intensity on (the usual rule on DISFA)."""
 
-EXPRESSIONS: tuple[str, ...] = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+EXPRESSIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Index = FER-2013 code."""
 
 # expression -> {action unit: (lowest, highest) intensity at full strength}
@@ -31,32 +31,22 @@ RECIPES: dict[str, dict[int, tuple[int, int]]] = {
     "neutral": {},
 }
 
-STRENGTH = (0.65, 1.0)
-"""Range of the common factor of a face's recipe."""
-
-NOISE_PROBABILITY = 0.12
-"""Chance that a unit gains an intensity of 1 or 2 that the expression does not call for."""
+STRENGTH = (0.65, 1.0)  # range of the common factor of a face's recipe
+NOISE_PROBABILITY = 0.12  # that a unit gains an intensity of 1 or 2 that the expression does not call for
 
 
 def sample_action_units(expression: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """Draw the intensities of one face.
+    """Draw (8,) intensities 0 to 5, in the order of ``ACTION_UNITS``, of an expression given by its FER-2013 code.
 
-    Args:
-        expression: FER-2013 code, 0 to 6.
-        rng: source of randomness; the number of draws does not depend on the outcome.
-
-    Returns:
-        ``(8,)`` integers 0 to 5 in the order of ``ACTION_UNITS``. A dropped jaw (26) always parts the lips (25).
+    A dropped jaw (26) always parts the lips (25). The number of draws does not depend on the outcome.
     """
     recipe = RECIPES[EXPRESSIONS[expression]]
     strength = rng.uniform(*STRENGTH)
     fractions = rng.random(len(ACTION_UNITS))
     noisy = rng.random(len(ACTION_UNITS)) < NOISE_PROBABILITY
     extra = rng.integers(1, 3, len(ACTION_UNITS))
-    intensities = np.zeros(len(ACTION_UNITS), dtype=np.int64)
-    for column, unit in enumerate(ACTION_UNITS):
-        low, high = recipe.get(unit, (0, 0))
-        intensities[column] = round(strength * (low + fractions[column] * (high - low)))
+    low, high = np.array([recipe.get(unit, (0, 0)) for unit in ACTION_UNITS]).T
+    intensities = np.rint(strength * (low + fractions * (high - low))).astype(np.int64)
     intensities = np.minimum(intensities + noisy * extra, MAX_INTENSITY)
     lips, jaw = ACTION_UNITS.index(25), ACTION_UNITS.index(26)
     if intensities[jaw]:

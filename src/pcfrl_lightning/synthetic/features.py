@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from pcfrl_lightning.synthetic.canvas import Pen, Points
 from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Identity
-from pcfrl_lightning.synthetic.pen import Pen, Points
 
 _T = np.linspace(-1, 1, 15)
 _WHITE = np.array([0.93, 0.92, 0.9])

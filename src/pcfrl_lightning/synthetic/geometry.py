@@ -4,37 +4,22 @@ Head coordinates: x to the right of a frontal image, y up, z out of the face; ch
 """
 
 import numpy as np
-import numpy.typing as npt
 
 from pcfrl_lightning.synthetic import canvas
+from pcfrl_lightning.synthetic.canvas import Array, Points
 from pcfrl_lightning.synthetic.layout import ARC, HAIR_THICKNESS, Layout, hairline
 from pcfrl_lightning.synthetic.mesh import Mesh, grid_mesh
 from pcfrl_lightning.synthetic.parameters import HeadShape, Identity
 
-Array = npt.NDArray[np.float32]
-
-# Average head: height, half width, depth in front of and behind the axis.
+# Average head from crown to chin: height, half width, depth in front of and behind the axis.
 _PROFILE = np.array(
     [
-        (1.00, 0.00, 0.00, 0.00),
-        (0.97, 0.21, 0.22, 0.26),
-        (0.90, 0.37, 0.40, 0.46),
-        (0.78, 0.52, 0.55, 0.66),
-        (0.60, 0.63, 0.66, 0.80),
-        (0.40, 0.69, 0.72, 0.86),
-        (0.20, 0.71, 0.735, 0.86),
-        (0.00, 0.71, 0.73, 0.80),
-        (-0.20, 0.70, 0.73, 0.70),
-        (-0.40, 0.675, 0.73, 0.58),
-        (-0.60, 0.62, 0.73, 0.45),
-        (-0.75, 0.545, 0.725, 0.36),
-        (-0.88, 0.43, 0.70, 0.30),
-        (-0.96, 0.31, 0.64, 0.26),
-        (-1.00, 0.20, 0.54, 0.22),
+        [1.00, 0.97, 0.90, 0.78, 0.60, 0.40, 0.20, 0.00, -0.20, -0.40, -0.60, -0.75, -0.88, -0.96, -1.00],
+        [0.00, 0.21, 0.37, 0.52, 0.63, 0.69, 0.71, 0.71, 0.70, 0.675, 0.62, 0.545, 0.43, 0.31, 0.20],
+        [0.00, 0.22, 0.40, 0.55, 0.66, 0.72, 0.735, 0.73, 0.73, 0.73, 0.73, 0.725, 0.70, 0.64, 0.54],
+        [0.00, 0.26, 0.46, 0.66, 0.80, 0.86, 0.86, 0.80, 0.70, 0.58, 0.45, 0.36, 0.30, 0.26, 0.22],
     ]
 )
-
-
 # Canonical height of each row: dense over the features, three rows under the chin.
 HEIGHT = np.concatenate(
     [1 - 0.4 * np.linspace(0, 1, 9) ** 1.7, np.linspace(0.6, -0.92, 36)[1:], [-0.955, -0.98, -1.0]]
@@ -44,7 +29,7 @@ _HALF = np.concatenate([np.linspace(0, np.radians(100), 26), np.linspace(np.radi
 AZIMUTH = np.concatenate([-_HALF[:0:-1], _HALF]).astype(np.float32)
 X = ARC * AZIMUTH
 """Arc length of each column."""
-_SECTIONS = np.stack([np.interp(-HEIGHT, -_PROFILE[:, 0], column) for column in _PROFILE.T[1:]]).astype(np.float32)
+_SECTIONS = np.stack([np.interp(-HEIGHT, -_PROFILE[0], row) for row in _PROFILE[1:]]).astype(np.float32)
 _SINE, _COSINE = np.sin(AZIMUTH), np.cos(AZIMUTH)
 _COORDINATES = np.stack(
     np.broadcast_arrays(canvas.horizontal(X)[None, :], np.maximum(HEIGHT, -1.03)[:, None]), axis=-1
@@ -56,7 +41,7 @@ def _bell(values: Array, center: float, width: float) -> Array:
     return np.exp(-0.5 * ((values - np.float32(center)) / np.float32(width)) ** 2)
 
 
-def _step(values: npt.NDArray[np.floating], start: float, end: float) -> npt.NDArray[np.floating]:
+def _step(values: Points, start: float, end: float) -> Points:
     """Smooth step from 0 at ``start`` to 1 at ``end``; ``end`` may be the smaller one."""
     t = np.clip((values - start) / (end - start), 0, 1)
     return t * t * (3 - 2 * t)

@@ -7,12 +7,10 @@ image), ``Y`` height (chin -1, crown +1). Geometry and texture read the same lay
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from pcfrl_lightning.synthetic.canvas import Array, Points
 from pcfrl_lightning.synthetic.expressions import MAX_INTENSITY
-from pcfrl_lightning.synthetic.parameters import FaceParameters, HeadShape, Identity
-
-Array = npt.NDArray[np.float32]
+from pcfrl_lightning.synthetic.parameters import HAIR_STYLES, FaceParameters, HeadShape, Identity
 
 ARC = 0.72
 """Arc length per radian of azimuth."""
@@ -22,16 +20,7 @@ _HAIR_X = np.array([0.0, 0.3, 0.5, 0.68, 0.8, 0.95, 1.05, 1.2, 1.4, 2.3])
 _HAIR_Y = np.array([0.66, 0.66, 0.62, 0.48, 0.22, 0.02, -0.08, -0.02, -0.45, -0.6])
 _RECEDING_Y = np.array([0.82, 0.9, 0.82, 0.6, 0.3, 0.05, -0.08, -0.02, -0.45, -0.6])
 
-HAIR_THICKNESS = {
-    "bald": 0.0,
-    "receding": 0.03,
-    "short": 0.06,
-    "parted": 0.1,
-    "fringe": 0.1,
-    "long": 0.1,
-    "long_fringe": 0.11,
-    "round": 0.26,
-}
+HAIR_THICKNESS = dict(zip(HAIR_STYLES, (0.0, 0.06, 0.1, 0.1, 0.1, 0.11, 0.26, 0.03), strict=True))
 """How far hair stands off the skull, by style."""
 
 
@@ -51,9 +40,7 @@ class Units(NamedTuple):
 class Layout:
     """Positions and sizes in the canonical plane; features are symmetric, x is that of the right side of the image.
 
-    Attributes:
-        units: the action units, which move the features.
-        brow: middle line of the brow from its inner to its outer end, (5, 2).
+    ``units``, the action units, move the features; ``brow`` (5, 2) is its middle line from the inner to the outer end.
     """
 
     def __init__(self, parameters: FaceParameters) -> None:
@@ -95,13 +82,12 @@ def _brow(shape: HeadShape, units: Units) -> Array:
     return np.stack([x, y], axis=1).astype(np.float32)
 
 
-def hairline(identity: Identity, x: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def hairline(identity: Identity, x: Points) -> Points:
     """Lowest height that is covered by hair at each signed arc length ``x``; above the crown for a bald head."""
     style = identity.hair_style
     if style == "bald":
         return np.full(x.shape, 2.0)
-    table = _RECEDING_Y if style == "receding" else _HAIR_Y.copy()
-    height = np.interp(np.abs(x), _HAIR_X, table)
+    height = np.interp(np.abs(x), _HAIR_X, _RECEDING_Y if style == "receding" else _HAIR_Y)
     front = np.clip((0.75 - np.abs(x)) / 0.2, 0, 1)
     height += 0.06 * identity.hairline * front
     if style.endswith("fringe"):

@@ -6,30 +6,21 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from pcfrl_lightning.synthetic.canvas import Array
+
 Index = npt.NDArray[np.int64]
 
 
 class Mesh(NamedTuple):
-    """A surface.
+    """A surface."""
 
-    Attributes:
-        points: ``(V, 3)`` positions.
-        normals: ``(V, 3)`` unit outward normals.
-        coordinates: ``(V, 2)`` texture position in the units of ``canvas``.
-        occlusion: ``(V,)`` factor on the light that arrives.
-        gloss: ``(V,)`` strength of the highlight.
-        triangles: ``(T, 3)`` corners.
-        two_sided: ``(T,)`` seen from both sides.
-    """
-
-    points: Array
-    normals: Array
-    coordinates: Array
-    occlusion: Array
-    gloss: Array
-    triangles: Index
-    two_sided: npt.NDArray[np.bool_]
+    points: Array  # (V, 3) positions
+    normals: Array  # (V, 3) unit outward normals
+    coordinates: Array  # (V, 2) texture position in the units of `canvas`
+    occlusion: Array  # (V,) factor on the light that arrives
+    gloss: Array  # (V,) strength of the highlight
+    triangles: Index  # (T, 3) corners
+    two_sided: npt.NDArray[np.bool_]  # (T,) seen from both sides
 
 
 @lru_cache(maxsize=64)
@@ -44,16 +35,7 @@ def grid_triangles(rows: int, columns: int) -> Index:
 
 def grid_normals(grid: Array) -> Array:
     """Unit normals of a ``(rows, columns, 3)`` grid that follows the orientation of ``grid_triangles``."""
-    down = np.empty_like(grid)
-    down[1:-1] = grid[2:] - grid[:-2]
-    down[0], down[-1] = grid[1] - grid[0], grid[-1] - grid[-2]
-    right = np.empty_like(grid)
-    right[:, 1:-1] = grid[:, 2:] - grid[:, :-2]
-    right[:, 0], right[:, -1] = grid[:, 1] - grid[:, 0], grid[:, -1] - grid[:, -2]
-    normals = np.empty_like(grid)
-    for axis in range(3):
-        one, two = (axis + 1) % 3, (axis + 2) % 3
-        normals[..., axis] = down[..., one] * right[..., two] - down[..., two] * right[..., one]
+    normals = np.cross(*np.gradient(grid, axis=(0, 1)))
     length = np.sqrt((normals**2).sum(-1, keepdims=True))
     return normals / np.maximum(length, np.float32(1e-9))
 

@@ -1,7 +1,7 @@
 """`SyntheticFaces`: faces rendered by the package itself, with true labels and nothing to download."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.synthetic.expressions import EXPRESSIONS, PRESENT_FROM
 from pcfrl_lightning.synthetic.parameters import POSE_RANGE, sample_face
@@ -21,14 +20,6 @@ FOLDS = 10
 """Folds of cross-validation; person p of a split belongs to fold p modulo this."""
 
 _SPACE = 1_000_000  # numbers of people and pictures reserved for each split, so that no split shares any
-
-
-class _Split(NamedTuple):
-    """Size of one split."""
-
-    name: str
-    images: int
-    people: int
 
 
 class SyntheticFaces(FaceData):
@@ -47,7 +38,7 @@ class SyntheticFaces(FaceData):
 
     Args:
         root: not used; a data set that is rendered has no folder.
-        views, image_size, batch_size, num_workers, seed: see `FaceData`; `seed` does not change the faces.
+        image_size, kwargs: see `FaceData`; `seed` does not change the faces.
         train_size, val_size, test_size: number of images of each split.
         identities, val_identities, test_identities: number of people; in the test split at least 2 for each of the 10
             folds.
@@ -66,11 +57,7 @@ class SyntheticFaces(FaceData):
     def __init__(
         self,
         root: str | Path | None = None,
-        views: Views | None = None,
         image_size: int = 64,
-        batch_size: int = 256,
-        num_workers: int = 2,
-        seed: int = 0,
         train_size: int = 4000,
         val_size: int = 500,
         test_size: int = 1000,
@@ -82,23 +69,19 @@ class SyntheticFaces(FaceData):
         population: int = 0,
         render_size: int | None = None,
         cache: bool = True,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(root or "synthetic", views, image_size, batch_size, num_workers, seed)
+        super().__init__(root or "synthetic", image_size=image_size, **kwargs)
         self.render_size = image_size if render_size is None else render_size
-        if not SIZES[0] <= self.render_size <= SIZES[1]:
-            least, most = SIZES
+        least, most = SIZES
+        if not least <= self.render_size <= most:
             raise ValueError(f"faces are rendered at {least} to {most} pixels, not {self.render_size}; set render_size")
-        self.sizes = (
-            _Split("train", train_size, identities),
-            _Split("val", val_size, val_identities),
-            _Split("test", test_size, test_identities),
-        )
-        for name, images, people in self.sizes:
+        self.sizes = {"train": (train_size, identities), "val": (val_size, val_identities)}
+        self.sizes["test"] = (test_size, test_identities)
+        for name, (images, people) in self.sizes.items():
             if not 1 <= people <= images <= _SPACE:
-                raise ValueError(
-                    f"the {name} split needs 1 <= identities <= images <= {_SPACE}, "
-                    f"got {people} identities and {images} images"
-                )
+                got = f"got {people} identities and {images} images"
+                raise ValueError(f"the {name} split needs 1 <= identities <= images <= {_SPACE}, {got}")
         if len(pose_range) != 3 or not all(0 <= angle <= 90 for angle in pose_range):
             raise ValueError(f"pose_range must be three angles of 0 to 90 degrees (yaw, pitch, roll), got {pose_range}")
         if population < 0:
@@ -106,19 +89,15 @@ class SyntheticFaces(FaceData):
         if pairs_per_fold < 2 or pairs_per_fold % 2:
             raise ValueError(f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
         self.pairs = verification_pairs(torch.arange(test_size) % test_identities, pairs_per_fold, seed=population)
-        self.pose_range = pose_range
-        self.population = population
-        self.cache = cache
+        self.pose_range, self.population, self.cache = pose_range, population, cache
 
     def build(self) -> dict[str, FaceSet]:
         """Draw the parameters of every picture; renders none."""
         splits, first_person = {}, 0
-        for number, (name, images, people) in enumerate(self.sizes):
+        for number, (name, (images, people)) in enumerate(self.sizes.items()):
             person, start = torch.arange(images) % people, number * _SPACE
-            faces = [
-                sample_face(self.population, start + index, start + index % people, self.pose_range)
-                for index in range(images)
-            ]
+            numbers = ((start + index, start + index % people) for index in range(images))
+            faces = [sample_face(self.population, *each, self.pose_range) for each in numbers]
             intensity = torch.tensor([face.action_units for face in faces], dtype=torch.float32)
             labels = {
                 "expression": torch.tensor([face.expression for face in faces], dtype=torch.long),
@@ -160,13 +139,7 @@ class SyntheticFaces(FaceData):
 def verification_pairs(person: Tensor, pairs_per_fold: int, seed: int) -> Pairs:
     """Draw distinct pairs in 10 folds: people of one fold occur in no other, half of a fold's pairs agree.
 
-    Args:
-        person: (n,) who is shown.
-        pairs_per_fold: even number of pairs.
-        seed: of the draw.
-
-    Raises:
-        UsageError: a fold has too few pictures for so many pairs.
+    ``person`` (n,) says who is shown. Raises UsageError where a fold has too few pictures for so many pairs.
     """
     rng = np.random.default_rng([seed, pairs_per_fold])
     shown = person.numpy()

@@ -1,14 +1,12 @@
 """Everything that is attached to the head: ears, neck, shoulders, long hair, glasses."""
 
 import numpy as np
-import numpy.typing as npt
 
 from pcfrl_lightning.synthetic import canvas
+from pcfrl_lightning.synthetic.canvas import Array
 from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.mesh import Mesh, grid_mesh
 from pcfrl_lightning.synthetic.parameters import Identity
-
-Array = npt.NDArray[np.float32]
 
 
 def _sphere(rows: int, columns: int) -> Array:

@@ -11,14 +11,7 @@ import numpy.typing as npt
 
 
 def rotation_matrix(yaw: float, pitch: float, roll: float) -> npt.NDArray[np.float64]:
-    """Rotation of head coordinates into camera coordinates.
-
-    Args:
-        yaw, pitch, roll: degrees.
-
-    Returns:
-        ``(3, 3)`` matrix ``R``; a column vector ``p`` of the head goes to ``R @ p``.
-    """
+    """(3, 3) matrix R of angles in degrees: the column vector p in head coordinates is R @ p for the camera."""
     y, x, z = np.radians([yaw, pitch, roll])
     about_x = np.array([[1, 0, 0], [0, np.cos(x), np.sin(x)], [0, -np.sin(x), np.cos(x)]])
     about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])

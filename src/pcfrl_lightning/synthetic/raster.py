@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Index = npt.NDArray[np.int64]
+from pcfrl_lightning.synthetic.mesh import Array, Index
+
 Pixels = npt.NDArray[np.int32]
 
 # Triangles are handled in groups of similar size: each group tests one square window of pixels per triangle.
@@ -23,17 +23,11 @@ class Fragments(NamedTuple):
 
 
 def rasterise(points: Array, depth: Array, triangles: Index, two_sided: npt.NDArray[np.bool_], size: int) -> Fragments:
-    """Rasterise triangles into a square image, nearest surface first.
+    """The nearest surface in each covered pixel of a square image of side ``size``.
 
-    Args:
-        points: ``(V, 2)`` image positions (x right, y down), pixel (i, j) having its centre at (j + 0.5, i + 0.5).
-        depth: ``(V,)``; the larger value is nearer to the viewer.
-        triangles: ``(T, 3)`` corners; counter-clockwise as seen by the viewer for the outer side.
-        two_sided: ``(T,)`` triangles that are also seen from behind.
-        size: side of the image.
-
-    Returns:
-        One fragment for each covered pixel.
+    ``points`` (V, 2) are image positions (x right, y down), pixel (i, j) having its centre at (j + 0.5, i + 0.5); a
+    larger ``depth`` (V,) is nearer. ``triangles`` (T, 3) are counter-clockwise as seen from outside; those of
+    ``two_sided`` (T,) are also seen from behind.
     """
     x, y = (axis.take(triangles.T) for axis in points.T)  # (3, T) each: numpy is slow along a short last axis
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
@@ -78,8 +72,7 @@ def _sixteen_bits(values: Array) -> npt.NDArray[np.uint16]:
 
 def _pixel_range(positions: Array) -> tuple[Pixels, Pixels]:
     """First and last pixel along one axis whose centre a triangle can cover, from the corners (3, T)."""
-    half = np.float32(0.5)
-    first, last = np.ceil(positions.min(axis=0) - half), np.floor(positions.max(axis=0) - half)
+    first, last = np.ceil(positions.min(axis=0) - 0.5), np.floor(positions.max(axis=0) - 0.5)
     return first.astype(np.int32), last.astype(np.int32)
 
 

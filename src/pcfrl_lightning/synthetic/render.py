@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pcfrl_lightning.synthetic import canvas, parts
+from pcfrl_lightning.synthetic.canvas import Array
 from pcfrl_lightning.synthetic.geometry import head_mesh
 from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.mesh import Mesh, join
@@ -12,8 +13,6 @@ from pcfrl_lightning.synthetic.parameters import FaceParameters, Scene
 from pcfrl_lightning.synthetic.pose import rotation_matrix
 from pcfrl_lightning.synthetic.raster import rasterise
 from pcfrl_lightning.synthetic.texture import draw_texture
-
-Array = npt.NDArray[np.float32]
 
 SIZES = (32, 256)
 """Smallest and largest side of a picture in pixels."""
@@ -26,17 +25,10 @@ _PIVOT = np.array([0.0, -0.1, -0.12])
 
 
 def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
-    """Render one face; the same parameters and size always give the same picture.
-
-    Args:
-        parameters: the face and its scene.
-        size: side of the picture in pixels, 32 to 256.
-
-    Returns:
-        ``(size, size, 3)`` RGB.
+    """One face as (size, size, 3) RGB; the same parameters and size always give the same picture.
 
     Raises:
-        ValueError: if the size is out of range.
+        ValueError: ``size``, the side in pixels, is not in 32 to 256.
     """
     if not SIZES[0] <= size <= SIZES[1]:
         raise ValueError(f"size must be between {SIZES[0]} and {SIZES[1]} pixels, not {size}")
@@ -55,18 +47,15 @@ def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
     values, second, third = (attributes.take(corner.take(fragments.triangle), axis=1) for corner in mesh.triangles.T)
     second -= values
     third -= values
-    second *= fragments.weight_1
-    third *= fragments.weight_2
-    values += second
-    values += third
+    values += second * fragments.weight_1
+    values += third * fragments.weight_2
 
     rng = np.random.default_rng(scene.seed)
     image = _background(scene, fine, rng).reshape(-1, 3)
     image[fragments.pixel] = (_sample(texture, values[:2]).T * values[2:5] + values[5:] * np.float32(255)).T
     coarse = cv2.resize(image.reshape(fine, fine, 3), (size, size), interpolation=cv2.INTER_AREA)
     image = coarse.astype(np.float32, copy=False) * np.float32(scene.exposure)
-    if scene.noise > 0:
-        image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(scene.noise)
+    image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(scene.noise)
     return (np.clip(image, 0, 255) + np.float32(0.5)).astype(np.uint8)
 
 
@@ -127,11 +116,8 @@ def _radiance(mesh: Mesh, scene: Scene) -> Array:
 def _sample(texture: npt.NDArray[np.uint8], positions: Array) -> Array:
     """Bilinear look-up at positions (2, P), across and down: (P, 3) in 0 to 255."""
     count = positions.shape[1]
-    columns = 256  # OpenCV wants a picture-shaped map no longer than 32767 on a side
-    rows = -(-count // columns)
-    padded = np.zeros((2, rows * columns), np.float32)
-    padded[:, :count] = positions
-    across, down = padded.reshape(2, rows, columns)
+    # OpenCV wants a picture-shaped map no longer than 32767 on a side
+    across, down = np.pad(positions, ((0, 0), (0, -count % 256))).reshape(2, -1, 256)
     looked_up = cv2.remap(texture, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return looked_up.reshape(-1, 3)[:count].astype(np.float32)
 
@@ -141,10 +127,7 @@ def _background(scene: Scene, size: int, rng: np.random.Generator) -> Array:
     base = rng.uniform(40, 215) + rng.uniform(-45, 45, 3)
     if scene.background == "plain":
         return np.full((size, size, 3), 128, np.float32)
-    cells = {"gradient": 2, "blobs": 5, "noise": 12}[scene.background]
-    spread = {"gradient": 55.0, "blobs": 50.0, "noise": 28.0}[scene.background]
+    cells, spread = {"gradient": (2, 55.0), "blobs": (5, 50.0), "noise": (12, 28.0)}[scene.background]
     grey, tint = rng.uniform(-1, 1, (cells, cells, 1)), rng.uniform(-1, 1, (cells, cells, 3))
     coarse = (base + spread * (0.7 * grey + 0.5 * tint)).astype(np.float32)
-    if scene.mirrored:
-        coarse = np.ascontiguousarray(coarse[:, ::-1])
     return np.clip(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), 0, 255)

@@ -24,13 +24,9 @@ _CHUNK = 64  # pictures per task of a rendering process; fewer in all are render
 
 
 class SyntheticSource(ImageSource):
-    """Pictures given by their parameters.
+    """Pictures of a side of 32 to 256 pixels, given by their parameters.
 
     `read` renders; after `materialize` it looks up the rendered picture instead. Both give the same pixels.
-
-    Args:
-        faces: parameters of each picture.
-        size: side in pixels, 32 to 256.
     """
 
     always_readable = True
@@ -67,9 +63,6 @@ class SyntheticSource(ImageSource):
         """Render all pictures into the cache folder, or open them where that has been done.
 
         A folder that cannot be written to gives a warning; pictures are then rendered whenever they are read.
-
-        Args:
-            processes: how many processes render.
         """
         path = cache_folder() / "synthetic" / f"{self.fingerprint()[:32]}.npy"
         try:
@@ -110,7 +103,5 @@ def _opened(path: Path) -> np.ndarray:
 @cache
 def renderer_version() -> str:
     """SHA-256 (hex) of the renderer's code: another renderer gives other pictures."""
-    total = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        total.update(file.read_bytes())
-    return total.hexdigest()
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

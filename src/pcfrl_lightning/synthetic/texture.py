@@ -5,36 +5,29 @@ import numpy as np
 import numpy.typing as npt
 
 from pcfrl_lightning.synthetic import canvas
+from pcfrl_lightning.synthetic.canvas import Array, Pen, Points
 from pcfrl_lightning.synthetic.features import draw_brows, draw_eyes, draw_mouth, draw_nostrils
 from pcfrl_lightning.synthetic.layout import Layout, hairline
 from pcfrl_lightning.synthetic.parameters import Color, FaceParameters, Identity
-from pcfrl_lightning.synthetic.pen import Pen
-
-Array = npt.NDArray[np.float32]
 
 
 def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) -> npt.NDArray[np.uint8]:
-    """Draw one face.
+    """Draw one face as (rows, columns, 3) RGB, positions as in ``canvas.to_pixels``.
 
-    Args:
-        parameters: the face.
-        layout: where its features lie.
-        resolution: pixels per unit of the head (the head is 2 units high).
-
-    Returns:
-        ``(rows, columns, 3)`` RGB, positions as in ``canvas.to_pixels``.
+    ``resolution``: pixels per unit of the head, which is 2 units high.
     """
     identity = parameters.identity
     rng = np.random.default_rng(identity.texture_seed)
     planes = _soft_shading(layout, resolution)  # a plane per colour: numpy is slow along an axis of three
     planes *= _color(identity.skin)
-    planes *= _mottle(rng, identity.freckles, planes.shape[1:])
-    hair = _color(identity.hair) * _strands(rng, planes.shape[1:])
+    # unevenness of the skin
+    planes *= _enlarged(1 + _noise(rng, 0.012 + 0.03 * identity.freckles, 21, 30), planes)
+    # hair: fine vertical streaks on slow waves
+    streaks, waves = _noise(rng, 0.13, 6, 110), 1 + _noise(rng, 0.12, 4, 16)
+    hair = _color(identity.hair) * (_enlarged(waves, planes) + _enlarged(streaks, planes))
     for cover in (_beard_cover(identity, layout, resolution), _hair_cover(identity, resolution)):
         if cover is not None:
-            change = hair - planes
-            change *= cover
-            planes += change
+            planes += (hair - planes) * cover
     _fill_tiles(planes, parameters, hair, resolution)
     np.maximum(planes, 0, out=planes)
     drawing = np.asarray(cv2.merge([cv2.convertScaleAbs(plane, alpha=255) for plane in planes]), dtype=np.uint8)
@@ -104,7 +97,7 @@ def _soft_shading(layout: Layout, resolution: float) -> Array:
     return shading
 
 
-def _bell(values: npt.NDArray[np.floating], center: float, width: float) -> tuple[Array, slice]:
+def _bell(values: Points, center: float, width: float) -> tuple[Array, slice]:
     """Gaussian of height 1 within three widths of its centre, and where that is; ``values`` are monotonic."""
     offset = (values - center) / width
     near = np.flatnonzero(np.abs(offset) < 3)
@@ -127,23 +120,12 @@ def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
     shading[:, rows, columns] *= 1 - np.float32(strength / 255) * soft
 
 
-def _mottle(rng: np.random.Generator, freckles: float, shape: tuple[int, int]) -> Array:
-    """Factor for the unevenness of the skin."""
-    coarse = 1 + np.float32(0.012 + 0.03 * freckles) * rng.standard_normal((21, 30), dtype=np.float32)
-    return _enlarged(coarse, shape)
+def _noise(rng: np.random.Generator, strength: float, rows: int, columns: int) -> Array:
+    return np.float32(strength) * rng.standard_normal((rows, columns), dtype=np.float32)
 
 
-def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
-    """Brightness of hair: fine vertical streaks on slow waves."""
-    streaks = np.float32(0.13) * rng.standard_normal((6, 110), dtype=np.float32)
-    waves = 1 + np.float32(0.12) * rng.standard_normal((4, 16), dtype=np.float32)
-    brightness = _enlarged(waves, shape)
-    brightness += _enlarged(streaks, shape)
-    return brightness
-
-
-def _enlarged(values: Array, shape: tuple[int, int]) -> Array:
-    return np.asarray(cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+def _enlarged(values: Array, planes: Array) -> Array:
+    return np.asarray(cv2.resize(values, planes.shape[:0:-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _hair_cover(identity: Identity, resolution: float) -> Array | None:
@@ -166,10 +148,9 @@ def _beard_cover(identity: Identity, layout: Layout, resolution: float) -> Array
     pen = Pen(cover, resolution)
     if identity.beard:
         edge = [(0.98, 0.0), (0.86, -0.2), (0.66, -0.45), (layout.mouth_width + 0.1, -0.58), (0.2, -0.72), (0.0, -0.74)]
-        rim = [(0.0, -1.06), (1.0, -1.06)]
-        outline = np.array(edge + rim)
         for side in (-1, 1):
-            pen.fill(outline * [side, 1], int(230 * identity.beard))
+            outline = np.array([*edge, (0.0, -1.06), (1.0, -1.06)]) * [side, 1]
+            pen.fill(outline, int(230 * identity.beard))
     if identity.moustache:
         y = layout.mouth_y + layout.open_up + layout.lip_upper
         top = layout.nose_base_y - 0.03
