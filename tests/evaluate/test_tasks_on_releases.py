@@ -146,7 +146,7 @@ def test_a_defect_in_one_task_does_not_stop_the_others(checkpoint, faces, tmp_pa
     place = tmp_path / "out/broken/pretrained/traceback.txt"
     assert first.status == "failed"
     assert first.message == f"RuntimeError: [/red] shapes cannot be multiplied (see {place})"
-    assert "in loss" in place.read_text()
+    assert "in training_step" in place.read_text()
     assert second.status == "measured"
 
 
