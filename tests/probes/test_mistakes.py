@@ -27,7 +27,7 @@ def test_several_processes(probe, splits, tiny_data, trainer, monkeypatch):
 
 
 def test_no_face_data(probe, trainer):
-    with pytest.raises(UsageError, match=r"HeadPoseProbe needs a data module: trainer.fit"):
+    with pytest.raises(UsageError, match=r"a probe needs a data module: trainer.fit"):
         trainer().fit(probe, [torch.zeros(1)])
 
 

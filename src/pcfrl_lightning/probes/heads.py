@@ -132,15 +132,7 @@ class FeatureHeads(nn.Module):
     """The heads on one feature: R learning rates times H heads, of which the first K are reported, and the best epoch.
 
     Where a part of the training samples chooses, the H - K others are the companions that are scored on it.
-
-    Args:
-        dim: D, length of the feature.
-        outputs: C, values per sample.
-        rates: R.
-        heads: H.
-        folds: K.
-        input_norm: see `StackedHead`.
-        seed: of the initial weights.
+    ``dim``, ``outputs``, ``input_norm`` and ``seed`` are those of `StackedHead`.
     """
 
     choice_scores: Tensor
@@ -160,13 +152,15 @@ class FeatureHeads(nn.Module):
         self.register_buffer("best_epochs", torch.zeros(folds, dtype=torch.long))
         self.register_buffer("best_candidates", torch.zeros(folds, dtype=torch.long))
 
-    @classmethod
-    def like(cls, state: dict[str, Tensor]) -> "FeatureHeads":
-        """Heads of the kind and shape of a state dictionary."""
-        heads, outputs, dim = state["head.weights.0"].shape
-        rates, folds = state["choice_scores"].shape
-        fixed: InputNorm = "standardize" if state["head.mean"].shape[1] else "none"
-        return cls(dim, outputs, rates, heads, folds, "batchnorm" if "head.scales.0" in state else fixed, 0)
+    def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
+        """See `StackedHead`; each (H, D)."""
+        self.head.set_statistics(mean, variance)
+        self.best.set_statistics(mean[: self.folds], variance[: self.folds])
+
+    def set_output_scale(self, offset: Tensor, scale: Tensor) -> None:
+        """See `StackedHead`; each (H, C)."""
+        self.head.set_output_scale(offset, scale)
+        self.best.set_output_scale(offset[: self.folds], scale[: self.folds])
 
     @property
     def has_best(self) -> bool:
@@ -174,10 +168,9 @@ class FeatureHeads(nn.Module):
         return bool((self.best_epochs > 0).all())
 
     def judge(self, scores: Tensor, epoch: int) -> Tensor:
-        """Take the scores of an epoch, (R, K), higher is better; remember the heads that are the best so far.
+        """Take the scores (R, K) of an epoch, higher is better, and remember the heads that are the best so far.
 
-        Returns:
-            (K,) best score of each fold over the learning rates.
+        Returns the best score (K,) of each fold over the learning rates.
         """
         scores = scores.nan_to_num(nan=-math.inf).to(self.choice_scores.device)
         self.choice_scores.copy_(scores)
@@ -204,6 +197,21 @@ class FeatureHeads(nn.Module):
             "lr": {"candidates": rates, "last": [rates[i] for i in self.chosen().tolist()]},
             "best_epoch": best if self.has_best else None,
         }
+
+
+def heads_like(state: dict[str, Tensor], prefix: str) -> dict[str, FeatureHeads]:
+    """Heads by feature, of the kinds and shapes in a state dictionary of names ``PREFIX FEATURE . ...``."""
+    found: dict[str, FeatureHeads] = {}
+    for key, weight in state.items():
+        if key.startswith(prefix) and key.endswith(".head.weights.0"):
+            heads, outputs, dim = weight.shape
+            base = key.removesuffix("head.weights.0")
+            rates, folds = state[f"{base}choice_scores"].shape
+            norm: InputNorm = "standardize" if state[f"{base}head.mean"].shape[1] else "none"
+            norm = "batchnorm" if f"{base}head.scales.0" in state else norm
+            name = base.removeprefix(prefix).removesuffix(".")
+            found[name] = FeatureHeads(dim, outputs, rates, heads, folds, norm, 0)
+    return found
 
 
 def masked_moments(features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,6 +1,8 @@
 """Which samples a probe trains on, chooses on and is tested on."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -8,18 +10,36 @@ from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.split import hold_out
+from pcfrl_lightning.probes.heads import InputNorm
 
 Protocol = Literal["default", "paper"]
 GROUPS = ("group", "subject", "identity", "photo", "person")
 """Labels of images that must not be parted, the first one there counts."""
 
 
-class Rules(NamedTuple):
-    """Settings that decide the plan; see `Probe`."""
+@dataclass(frozen=True)
+class Rules:
+    """Protocol and training of the heads; see `Probe`.  Refuses values out of range by the key of the model."""
 
-    protocol: Protocol = "default"
-    val_fraction: float = 0.1
-    seed: int = 0
+    protocol: Protocol
+    val_fraction: float
+    seed: int
+    rates: list[float]
+    input_norm: InputNorm | None
+    batch_size: int
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        fine = bool(self.rates) and all(math.isfinite(rate) and rate > 0 for rate in self.rates)
+        require("lr", self.rates, fine, "one or several positive numbers")
+        require("protocol", self.protocol, self.protocol in ("default", "paper"), "default or paper")
+        if self.protocol == "paper" and len(self.rates) > 1:
+            raise ValueError("model.lr: protocol paper has no validation data to choose with; give one learning rate")
+        known = self.input_norm in (None, "none", "standardize", "batchnorm")
+        require("input_norm", self.input_norm, known, "none, standardize or batchnorm")
+        require("batch_size", self.batch_size, self.batch_size >= 1, "at least 1")
+        require("val_fraction", self.val_fraction, 0 <= self.val_fraction < 1, "at least 0 and below 1")
+        require("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
 
 
 class Part(NamedTuple):
@@ -70,6 +90,18 @@ class Plan(NamedTuple):
     test: Part | None
     folds: int = 1
     val_fraction: float | None = None
+
+    def parts(self, stage: str) -> dict[str, Part]:
+        """What ``fit``, ``validate`` or ``test`` needs features of, by the name of its loader."""
+        names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]
+        every = {"train": self.train, "val": self.choice, "test": self.test}
+        return {name: part for name in names if (part := every[name]) is not None}
+
+
+def require(key: str, value: object, fine: bool, expected: str) -> None:
+    """Refuse a setting of the model: ValueError that names it."""
+    if not fine:
+        raise ValueError(f"model.{key} must be {expected}, got {value!r}")
 
 
 def whole(faces: FaceSet, targets: dict[str, Tensor]) -> Part:

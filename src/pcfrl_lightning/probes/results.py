@@ -52,7 +52,7 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
     sizes = {"train": plan.train, "choice": plan.choice, "test": plan.test}
     found = {
         name: {"metrics": {"headline": "last", "last": each["last"], "best": each.get("best")}}
-        | (probe.feature_heads()[name].facts(probe.rates) if probe.heads else {})
+        | (probe.feature_heads()[name].facts(probe.rules.rates) if probe.heads else {})
         for name, each in metrics.items()
     }
     named = source.checkpoint and Path(source.checkpoint)
@@ -74,13 +74,30 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
             "extractor": source.extractor.fingerprint(),
         },
         **(next(iter(found.values())) if len(found) == 1 else {"by_feature": found}),
-        **probe.protocol_facts(),
+        **_describe_protocol(probe, plan),
         "folds": plan.folds,
         "seed": source.seed,
         "extraction_seconds": round(source.seconds, 2),
         "hardware": hardware(),
         "versions": versions(),
         "command": command(sys.argv),
+    }
+
+
+def _describe_protocol(probe: "Probe", plan: Plan) -> dict[str, Any]:
+    if not probe.task.trained:
+        return {"protocol": "training-free"}
+    return {
+        "protocol": probe.rules.protocol,
+        "epochs": int(probe.epochs_done),
+        "chosen_on": plan.choice_name or None,
+        "chosen_by": probe.task.monitor,
+        "input_norm": probe.input_norm,
+        "val_fraction": plan.val_fraction,
+        "batch_size": probe.rules.batch_size,
+        "weight_decay": probe.rules.weight_decay,
+        "fit_seconds": round(probe.fit_seconds, 2),
+        **probe.task.facts(),
     }
 
 
@@ -91,15 +108,7 @@ def blocks(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def write_results(path: Path, results: dict[str, Any]) -> Path:
-    """Write results.json in one move, so that a reader never meets half a file.
-
-    Args:
-        path: the file; its folder is created, an older file replaced.
-        results: primitives; values that are not finite become null.
-
-    Returns:
-        The path.
-    """
+    """Write results.json in one move, so that nobody meets half a file; values that are not finite become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n")

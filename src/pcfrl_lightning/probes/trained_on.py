@@ -32,14 +32,9 @@ def describe_training(data: Any, plan: Plan, task: Task) -> dict[str, Any]:
 
 
 def check_training(checkpoint: dict[str, Any], here: dict[str, Any]) -> None:
-    """Compare what is in the checkpoint of a head with what the run describes.
+    """Compare what is in the checkpoint of a head with what the run describes (`describe_training`).
 
-    Args:
-        checkpoint: of a probe.
-        here: see `describe_training`.
-
-    Raises:
-        UsageError: they differ; names every key with both values.
+    A UsageError names every key that differs, with both values.
     """
     then = checkpoint.get("trained_on", {})  # files of earlier versions know nothing
     differing = [key for key in sorted(then.keys() & here) if then[key] != here[key]]

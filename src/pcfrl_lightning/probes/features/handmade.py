@@ -4,6 +4,7 @@ They look at images in their own size where that is below the evaluation size (4
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,6 +49,7 @@ class PixelFeatures(GreyFeatures):
         return grey.reshape(-1) / 255.0
 
 
+@dataclass
 class LBPFeatures(GreyFeatures):
     """Histograms of uniform local binary patterns (59 bins for 8 points), one per cell of a regular grid.
 
@@ -58,9 +60,9 @@ class LBPFeatures(GreyFeatures):
     """
 
     name = "lbp"
-
-    def __init__(self, points: int = 8, radius: int = 2, cells: int = 4) -> None:
-        self.points, self.radius, self.cells = points, radius, cells
+    points: int = 8
+    radius: int = 2
+    cells: int = 4
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
         from skimage.feature import local_binary_pattern
@@ -74,6 +76,7 @@ class LBPFeatures(GreyFeatures):
         return (histograms / histograms.sum(1, keepdims=True)).reshape(-1)
 
 
+@dataclass
 class HoGFeatures(GreyFeatures):
     """Histograms of oriented gradients, L2-Hys normalised.
 
@@ -84,9 +87,9 @@ class HoGFeatures(GreyFeatures):
     """
 
     name = "hog"
-
-    def __init__(self, orientations: int = 9, cell: int = 8, block: int = 2) -> None:
-        self.orientations, self.cell, self.block = orientations, cell, block
+    orientations: int = 9
+    cell: int = 8
+    block: int = 2
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
         from skimage.feature import hog
@@ -95,11 +98,8 @@ class HoGFeatures(GreyFeatures):
         return hog(grey, self.orientations, pixels_per_cell=cell, cells_per_block=block, block_norm="L2-Hys")
 
 
-HAND_MADE: dict[str, type[PixelFeatures | LBPFeatures | HoGFeatures]] = {
-    "lbp": LBPFeatures,
-    "hog": HoGFeatures,
-    "pixels": PixelFeatures,
-}
+HAND_MADE: dict[str, type[PixelFeatures | LBPFeatures | HoGFeatures]]
+HAND_MADE = {"lbp": LBPFeatures, "hog": HoGFeatures, "pixels": PixelFeatures}
 
 
 def to_grey(images: Tensor) -> Tensor:

@@ -40,8 +40,8 @@ class FeatureBatches:
         table: features of its images, on disk.
         loaded: the same features in memory, or None to stream.
         batch_size: samples per batch; the last one may be smaller.
-        shuffle: whether the order changes with the epoch.
-        seed: of the order.
+        shuffle: whether the order changes with the epoch, by ``seed``.
+        seed: see above.
         window_bytes: size of a window.
     """
 

@@ -11,9 +11,23 @@ from torch.utils.data import DataLoader
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 
 SPLITS = ("train", "val", "test")
+
+
+def data_of(trainer: L.Trainer) -> Any:
+    """The data module of a probe's trainer.
+
+    Raises:
+        UsageError: there is none, or there are several processes.
+    """
+    if trainer.world_size > 1:
+        raise UsageError("a probe trains on cached features in seconds: run it with trainer.devices: 1")
+    data = getattr(trainer, "datamodule", None)
+    if data is None:
+        raise UsageError("a probe needs a data module: trainer.fit(probe, datamodule=...)")
+    return data
 
 
 def splits_of(data: L.LightningDataModule, label: str) -> dict[str, FaceSet]:

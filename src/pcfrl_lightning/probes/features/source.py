@@ -21,7 +21,9 @@ from pcfrl_lightning.probes.features.handmade import HAND_MADE
 from pcfrl_lightning.probes.features.images import EvaluationImages
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
 from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
-from pcfrl_lightning.probes.plan import Part
+from pcfrl_lightning.probes.plan import Part, require
+
+EVALUATION_BATCH = 2048
 
 
 @dataclass
@@ -94,7 +96,11 @@ class FeatureSource:
         """The features of a split that was read."""
         return self._tables[id(faces)][1]
 
-    def loader(self, part: Part, batch_size: int, shuffle: bool = False) -> FeatureBatches:
+    def split(self, features: Tensor) -> dict[str, Tensor]:
+        """Rows of a table (B, D), as loaders give them, by feature."""
+        return {name: features[:, columns] for name, columns in self.columns.items()}
+
+    def loader(self, part: Part, batch_size: int = EVALUATION_BATCH, shuffle: bool = False) -> FeatureBatches:
         """Batches of samples, from memory where the features fit."""
         table = self.table(part.faces)
         return FeatureBatches(part, table, self._in_memory(part.faces, table), batch_size, shuffle, self.seed)
@@ -117,9 +123,3 @@ class FeatureSource:
                 return None
             self._loaded[id(faces)] = table.load().to(self.device)
         return self._loaded[id(faces)]
-
-
-def require(key: str, value: object, fine: bool, expected: str) -> None:
-    """Refuse a setting of the model: ValueError that names it."""
-    if not fine:
-        raise ValueError(f"model.{key} must be {expected}, got {value!r}")

@@ -38,16 +38,7 @@ class FoldedClasses(SeveralClasses):
 
 
 def check_exclusive(name: str, fold: Tensor, subject: Tensor) -> None:
-    """Refuse folds that share a subject, or a single fold.
-
-    Args:
-        name: of the data set.
-        fold: (n,) long; negative values belong to no fold.
-        subject: (n,) long.
-
-    Raises:
-        DataError: a subject lies in two folds, or there is only one fold.
-    """
+    """Refuse folds (n,) that share a subject (n,), or a single fold; a negative number is no fold."""
     pairs = torch.stack([subject, fold])[:, fold >= 0].unique(dim=1)
     subjects, counts = pairs[0].unique(return_counts=True)
     if bool((counts > 1).any()):

@@ -112,8 +112,15 @@ class Task(ABC):
         if metric.higher_is_better is not None:
             self.monitor, self.higher_is_better = metric.name, metric.higher_is_better
 
-    def choice_score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
-        """What learning rate and best epoch are chosen by, in the direction of `higher_is_better`."""
+    def choice_scores(self, outputs: Tensor, part: Part) -> Tensor:
+        """What learning rate and best epoch are chosen by, (R, K), of outputs (R, K, n, ...) on their own samples."""
+        scores = torch.empty(outputs.shape[:2])
+        for k, mine in enumerate(part.members):
+            targets = {key: value[mine] for key, value in part.targets.items()}
+            scores[:, k] = torch.tensor([self._choice_score(each[k][mine], targets) for each in outputs])
+        return scores
+
+    def _choice_score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
         if self.metric is None or self.monitor != self.metric.name:
             return self.score(outputs, targets)
         value = self.metric(*self.predictions(outputs, targets))
