@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning import PCFRL
+from pcfrl_lightning.callbacks import Throughput
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.heads import (
     CalibratedContrast,
@@ -86,6 +87,12 @@ def test_statistics_of_steps_are_logged_now_and_then_and_means_at_the_end(tmp_pa
     assert [row["step"] for row in rows if row["train/loss_step"]] == ["2", "5"]  # the third and the sixth
     assert [row["step"] for row in rows if row["train/loss_epoch"]] == ["3", "7"]
     assert {"train/face/calibrated_share_epoch", "train/alpha_face_epoch"} <= rows[0].keys()
+
+
+def test_logging_can_be_off(tmp_path):
+    run = trainer(tmp_path, max_epochs=1, log_every_n_steps=0, callbacks=[Throughput()])
+    run.fit(tiny_model(), TinyFaces(images=8, batch_size=4))
+    assert not [name for name in run.callback_metrics if name.endswith("_step")]
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])

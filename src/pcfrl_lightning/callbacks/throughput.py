@@ -36,7 +36,8 @@ class Throughput(L.Callback):
         self.images += images
         self.images_seen += images
         # when the loggers write, which counts the steps of the whole run
-        if trainer.global_step and trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and trainer.global_step and trainer.global_step % every == 0:
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
             pl_module.log("train/images_per_second_step", speed, on_step=True, rank_zero_only=True)

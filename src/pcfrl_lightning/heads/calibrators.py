@@ -76,7 +76,6 @@ class NPAThreshold(_Alignment):
         self.threshold = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         return F.threshold_calibration(score, candidates, self.threshold)
 
 
@@ -94,7 +93,6 @@ class CosineThreshold(Calibrator):
         self.threshold = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         return F.threshold_calibration(score, candidates, self.threshold)
 
 
@@ -114,7 +112,6 @@ class TopK(_Alignment):
         self.k = k
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         return F.top_k_calibration(score, candidates, self.k)
 
 
@@ -122,7 +119,6 @@ class NoCalibration(Calibrator):
     """No calibrated pairs: plain contrastive learning (the PCL and SimCLR rows). Its monitored score is the cosine."""
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         return F.no_calibration(score, candidates)
 
 
@@ -152,7 +148,6 @@ class AdaptiveThreshold(_Alignment):
         self.quantile = quantile
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         best = F.top_k_calibration(score, candidates, k=1)
         threshold = F.adaptive_threshold(all_gather(best.score.squeeze(1)), self.statistic, self.quantile)
         return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
@@ -187,7 +182,6 @@ class DelayedStart(Calibrator):
         self.calibrator.begin_epoch(epoch)
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        """See :class:`Calibrator`."""
         if self.waiting:
             return F.no_calibration(score, candidates)
         chosen: F.Calibration = self.calibrator(score, candidates)

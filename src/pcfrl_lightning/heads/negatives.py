@@ -49,7 +49,6 @@ class AllNegatives(Negatives):
     """Every view of another image that is not calibrated (default)."""
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
-        """See :class:`Negatives`."""
         return F.log_negatives(context.similarity, negatives, temperature)
 
 
@@ -67,7 +66,6 @@ class RandomNegatives(Negatives):
         self.k = k
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
-        """See :class:`Negatives`."""
         return F.log_negatives(context.similarity, F.random_negatives(negatives, self.k), temperature)
 
 
@@ -86,7 +84,6 @@ class MixedNegatives(Negatives):
         self.beta = _checked(beta, "MixedNegatives")
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
-        """See :class:`Negatives`."""
         columns = F.candidate_columns(context.anchor_index, context.images)
         lam, permutation = _mixing(self.beta, columns.shape, context.similarity)
         batch = context.rows[: 2 * context.images]

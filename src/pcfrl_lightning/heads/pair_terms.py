@@ -1,7 +1,8 @@
 """The loss of a calibrated pair (Eq. 7 and its variants, Table 8), injectable from yaml."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -34,11 +35,20 @@ class PairTerm(nn.Module, ABC):
 
 
 class _Weighted(PairTerm):
+    """A term with a weight w = beta times the calibrator's score."""
+
+    term: ClassVar[Callable[..., Tensor]]
+
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
         if not beta > 0:
             raise ValueError(f"beta must be > 0, got {beta}")
         self.beta = beta
+
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
+        return type(self).term(
+            pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
+        )
 
 
 class Eq7(_Weighted):
@@ -49,11 +59,7 @@ class Eq7(_Weighted):
             the logarithm) and reaches training only through the DWA ratios.
     """
 
-    def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
-        return F.eq7_term(
-            pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
-        )
+    term = staticmethod(F.eq7_term)
 
 
 class LossWeight(_Weighted):
@@ -63,11 +69,7 @@ class LossWeight(_Weighted):
         beta: > 0; scales the gradient of calibrated pairs.
     """
 
-    def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
-        return F.loss_weight_term(
-            pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
-        )
+    term = staticmethod(F.loss_weight_term)
 
 
 class ExponentWeight(_Weighted):
@@ -77,18 +79,13 @@ class ExponentWeight(_Weighted):
         beta: > 0.
     """
 
-    def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
-        return F.exponent_term(
-            pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
-        )
+    term = staticmethod(F.exponent_term)
 
 
 class CosineOnly(PairTerm):
     """Table 8, cosine: a calibrated partner is a positive like any other (weight 1)."""
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
         return F.cosine_term(pairs.cosine, pairs.log_negative, pairs.temperature, pairs.denominator)
 
 
@@ -96,7 +93,6 @@ class AlignmentOnly(PairTerm):
     """Table 8, alignment: the positive logit is ``PA / tau``, with the gradient through PA."""
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
         return F.npa_term(pairs.alignment, pairs.log_negative, pairs.temperature, pairs.denominator)
 
 
@@ -114,7 +110,6 @@ class Attention(PairTerm):
         self.temperature = temperature
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        """See :class:`PairTerm`."""
         normalizer = F.log_negatives(pairs.similarity, pairs.candidates, self.temperature).unsqueeze(1)
         weight = F.attention_weights(pairs.cosine, normalizer, self.temperature)
         return F.attention_term(pairs.cosine, weight, pairs.log_negative, pairs.temperature, pairs.denominator)

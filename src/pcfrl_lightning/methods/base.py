@@ -122,7 +122,8 @@ class Method(L.LightningModule, ABC):
         stats = {"loss": loss.detach(), **stats}
         self._names = [*stats, _BROKEN]
         self.step_means.update(torch.stack([*stats.values(), ~stats["loss"].isfinite()]))
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self.log_dict({f"train/{name}_step": value for name, value in stats.items()}, on_step=True, on_epoch=False)
             # a value logged for the bar would be read from the device in every later step
             self.trainer.progress_bar_metrics["loss"] = loss.item()

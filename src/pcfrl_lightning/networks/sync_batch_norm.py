@@ -55,5 +55,5 @@ def sync_batch_norm(module: nn.Module, device_type: str) -> nn.Module:
     if device_type != "cuda":
         for part in converted.modules():
             if type(part) is nn.SyncBatchNorm:
-                part.__class__ = GlobalBatchNorm
+                part.__class__ = GlobalBatchNorm  # type: ignore[assignment]
     return converted
