@@ -24,14 +24,14 @@ def probe(fer2013):
 
 def weights():
     state = torch.load(LAST, weights_only=True)["state_dict"]
-    return torch.cat([value.float().flatten() for key, value in sorted(state.items()) if key.startswith("head.")])
+    return torch.cat([value.float().flatten() for key, value in sorted(state.items()) if key.startswith("heads.")])
 
 
 def test_seed_everything_seeds_the_probe(pcfrl, probe):
     heads = {}
     for seed in (1, 2):
         cli = pcfrl("fit", *probe, f"--seed_everything={seed}")
-        assert cli.model.seed == seed
+        assert cli.model.hparams.seed == seed
         heads[seed] = weights()
     assert not torch.equal(heads[1], heads[2])
     pcfrl("test", *probe, "--seed_everything=2", "--ckpt_path", LAST)
@@ -40,15 +40,15 @@ def test_seed_everything_seeds_the_probe(pcfrl, probe):
 
 
 def test_a_seed_of_the_model_wins_even_when_it_is_the_default(pcfrl, probe):
-    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=0").model.seed == 0
-    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=7").model.seed == 7
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=0").model.hparams.seed == 0
+    assert pcfrl("fit", *probe, "--seed_everything=1", "--model.seed=7").model.hparams.seed == 7
 
 
 def test_a_saved_configuration_takes_another_seed(pcfrl, probe, folder):
     pcfrl("fit", *probe, "--seed_everything=1")
     (folder / RUN / "config.yaml").rename(folder / "saved.yaml")
-    assert pcfrl("fit", "--config", "saved.yaml").model.seed == 1
-    assert pcfrl("fit", "--config", "saved.yaml", "--seed_everything=5").model.seed == 5
+    assert pcfrl("fit", "--config", "saved.yaml").model.hparams.seed == 1
+    assert pcfrl("fit", "--config", "saved.yaml", "--seed_everything=5").model.hparams.seed == 5
 
 
 def rows(name):

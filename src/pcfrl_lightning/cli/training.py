@@ -91,7 +91,8 @@ class TrainingCLI(LightningCLI):
         set_here = []
         for section, key, value in shared:
             arguments = self._get(self.config, section, Namespace()).get("init_args", Namespace())
-            if key in arguments and value is not None and self._argument(section, key, given=True) is None:
+            own = section == "model" and self._argument(section, key, given=True) is not None
+            if key in arguments and value is not None and not own:
                 arguments[key] = value
                 set_here.append((arguments, key))
         try:
