@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.profilers.pytorch import RegisterRecordFunction
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -34,39 +35,15 @@ _DISTINCT = 64  # pictures rendered; a larger batch repeats them, with other ran
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What to measure.
-
-    ``batch_size`` images (at least 2), ``width`` of the backbone, ``image_size`` in pixels, ``precision`` a key of
-    ``PRECISIONS``, ``steps`` timed ones (at least 1), ``compile`` the network or not.
-    """
+    """What to measure."""
 
     device: torch.device
-    batch_size: int = 32
-    width: float = 1.0
+    batch_size: int = 32  # at least 2
+    width: float = 1.0  # of the backbone
     image_size: int = 64
-    precision: str = "bf16"
-    steps: int = 10
-    compile: bool = False
-
-
-class StepTimes(L.Callback):
-    """Seconds of each training step, with the Trainer's own work and the logging."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-        self._begin = 0.0
-
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Wait for the device, then begin."""
-        self._begin = _now(pl_module.device)
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Wait for the device, then note the time."""
-        self.seconds.append(_now(pl_module.device) - self._begin)
+    precision: str = "bf16"  # a key of `PRECISIONS`
+    steps: int = 10  # timed ones, at least 1
+    compile: bool = False  # the network
 
 
 def measure_step(options: StepOptions) -> dict[str, Any]:
@@ -171,13 +148,18 @@ def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precis
     cuda = options.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    times = StepTimes()
+    begun: list[float] = []
+    ended: list[float] = []
+    clock = LambdaCallback(  # around the Trainer's own work and the logging too
+        on_train_batch_start=lambda *_: begun.append(_now(options.device)),
+        on_train_batch_end=lambda *_: ended.append(_now(options.device)),
+    )
     trainer = L.Trainer(
         accelerator="gpu" if cuda else "cpu",
         devices=[options.device.index or 0] if cuda else 1,
         precision=precision,  # type: ignore[arg-type]
         max_epochs=1,
-        callbacks=[times],
+        callbacks=[clock],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -188,7 +170,7 @@ def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precis
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a loader without workers
         trainer.fit(module, train_dataloaders=loader)
-    return times.seconds[WARM_UP:]
+    return [end - begin for begin, end in zip(begun, ended, strict=True)][WARM_UP:]
 
 
 def _forward_parts(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:

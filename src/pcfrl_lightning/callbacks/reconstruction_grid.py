@@ -23,8 +23,7 @@ class ReconstructionGrid(L.Callback):
     def __init__(self, every_n_epochs: int = 10, images: int = 6) -> None:
         if every_n_epochs < 1 or images < 2:
             raise ValueError(f"need every_n_epochs >= 1 and images >= 2, got {every_n_epochs} and {images}")
-        self.every_n_epochs = every_n_epochs
-        self.images = images
+        self.every_n_epochs, self.images = every_n_epochs, images
         self.views: tuple[Tensor, Tensor] | None = None
 
     def on_train_batch_end(
@@ -53,7 +52,6 @@ def reconstruction_columns(network: PCFRLNetwork, source: Tensor, target: Tensor
     network.eval()
     face, pose = network.encode(source)[1:]
     face_hat, pose_hat = network.encode(target)[1:]
-    donor = source.roll(1, 0)
     columns = {
         "s": source,
         "s_hat": target,
@@ -61,7 +59,7 @@ def reconstruction_columns(network: PCFRLNetwork, source: Tensor, target: Tensor
         "D(F_f, F_p^)": network.reconstruct(face, pose_hat),
         "D(F_f^, F_p)": network.reconstruct(face_hat, pose),
         "D(F_f^, F_p^)": network.reconstruct(face_hat, pose_hat),
-        "pose donor": donor,
+        "pose donor": source.roll(1, 0),
         "pose swap": network.reconstruct(face, pose.roll(1, 0)),
     }
     network.train(training)

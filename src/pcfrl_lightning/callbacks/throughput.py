@@ -24,9 +24,7 @@ class Throughput(L.Callback):
         self.started = self.last_time = time.perf_counter()
         self.images = self.last_images = 0
 
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock again."""
-        self.on_train_start(trainer, pl_module)
+    on_train_epoch_start = on_train_start
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -44,15 +42,12 @@ class Throughput(L.Callback):
             self.last_time, self.last_images = now, self.images
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the epoch's mean speed."""
         seconds = time.perf_counter() - self.started
         pl_module.log("train/images_per_second", self.images / seconds, rank_zero_only=True)
         pl_module.log("train/images_seen", float(self.images_seen), rank_zero_only=True)
 
     def state_dict(self) -> dict[str, int]:
-        """Keep the count over a resume."""
         return {"images_seen": self.images_seen}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Continue the count of the interrupted run."""
         self.images_seen = state_dict["images_seen"]

@@ -39,7 +39,6 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     from pcfrl_lightning.probes.results import command, hardware, versions, write_results
     from pcfrl_lightning.reports import demo
     from pcfrl_lightning.reports.demo_report import demo_page
-    from pcfrl_lightning.reports.page import write_page
 
     console, clock = Console(), Stopwatch()
     cli = pretrain(config, out, overrides)
@@ -60,7 +59,8 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     history = demo.read_history(out / "metrics.csv")
     train, test = data.splits["train"], data.splits["test"]
     page = demo_page(results, module, test, train, data.views, calibration, history)
-    report = write_page(out / "report.html", page)
+    report = out / "report.html"
+    report.write_text(page, encoding="utf-8")
     results["seconds"] = clock.seconds()
     path = write_results(out / "results.json", results)
     console.print(

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import lightning as L
-import torch
+import numpy as np
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -14,26 +14,20 @@ TITLE_HEIGHT = 14
 
 
 def labelled_grid(columns: dict[str, Tensor], pixels: int = 96) -> Image.Image:
-    """Lay equally many images per column side by side, under their titles.
+    """Lay equally many images ``(R, 3, S, S)`` in [0, 1], clipped, side by side under their titles.
 
-    Args:
-        columns: title to images ``(R, 3, S, S)`` in [0, 1]; values outside are clipped.
-        pixels: side of each cell in the picture.
+    ``pixels``: side of each cell in the picture.
     """
     rows = len(next(iter(columns.values())))
     picture = Image.new("RGB", (pixels * len(columns), TITLE_HEIGHT + pixels * rows), "white")
     draw = ImageDraw.Draw(picture)
     for column, (title, images) in enumerate(columns.items()):
         draw.text((column * pixels + 3, 1), title, fill="black")
-        for row, image in enumerate(to_uint8(images)):
-            cell = Image.fromarray(image.numpy()).resize((pixels, pixels), Image.Resampling.BILINEAR)
+        shown = (images.detach().float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        for row, image in enumerate(shown):
+            cell = Image.fromarray(image).resize((pixels, pixels), Image.Resampling.BILINEAR)
             picture.paste(cell, (column * pixels, TITLE_HEIGHT + row * pixels))
     return picture
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """``(N, 3, H, W)`` in [0, 1] to ``(N, H, W, 3)`` uint8 on the CPU, clipped."""
-    return (images.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu()
 
 
 def save_picture(trainer: L.Trainer, name: str, picture: Image.Image) -> Path:
@@ -46,7 +40,5 @@ def save_picture(trainer: L.Trainer, name: str, picture: Image.Image) -> Path:
         if isinstance(logger, WandbLogger):
             logger.log_image(name, [picture], step=trainer.global_step)
         elif isinstance(logger, TensorBoardLogger):
-            pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-            image = pixels.view(picture.height, picture.width, 3)
-            logger.experiment.add_image(name, image, trainer.global_step, dataformats="HWC")
+            logger.experiment.add_image(name, np.array(picture), trainer.global_step, dataformats="HWC")
     return path

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -60,26 +60,22 @@ def pair_sheet(
 
 
 def training_curves(history: Mapping[str, Sequence[float]], losses: Mapping[str, str]) -> bytes:
-    """Loss curves (one panel each) and the number of calibrated pairs per batch, against the epoch.
+    """Curves by epoch: losses, a panel each, and the pairs ``face/calibrated`` and ``pose/calibrated`` of a batch.
 
-    Args:
-        history: epoch means by name, equally many values each.
-        losses: title to name in ``history``; ``face/calibrated`` and ``pose/calibrated`` make the last panel.
+    ``history`` holds epoch means by name, ``losses`` the name of each panel's title.
     """
+    pairs = [("face/calibrated", "face", FACE_COLOR), ("pose/calibrated", "pose", POSE_COLOR)]
+    panels = {title: [(name, "", "#444444")] for title, name in losses.items()} | {"calibrated pairs per batch": pairs}
     figure = _figure(12.5, 2.6)
-    axes = figure.subplots(1, len(losses) + 1)
-    for axis, (title, name) in zip(axes, losses.items(), strict=False):
-        values = history.get(name, [])
-        axis.plot(range(1, len(values) + 1), values, color="#444444", linewidth=1.8)
+    axes = figure.subplots(1, len(panels))
+    for axis, (title, curves) in zip(axes, panels.items(), strict=True):
+        for name, label, color in curves:
+            values = history.get(name, [])
+            axis.plot(range(1, len(values) + 1), values, color=color, linewidth=1.8, label=label)
         axis.set_title(title, fontsize=10)
-    for name, color in (("face", FACE_COLOR), ("pose", POSE_COLOR)):
-        values = history.get(f"{name}/calibrated", [])
-        axes[-1].plot(range(1, len(values) + 1), values, color=color, linewidth=1.8, label=name)
-    axes[-1].set_title("calibrated pairs per batch", fontsize=10)
-    axes[-1].legend(frameon=False, fontsize=9)
-    for axis in axes:
-        _plain(axis)
         axis.set_xlabel("epoch", fontsize=9)
+        _plain(axis)
+    axes[-1].legend(frameon=False, fontsize=9)
     return _to_png(figure)
 
 
@@ -88,7 +84,10 @@ def alignment_maps(face: Alignment, pose: Alignment) -> bytes:
     figure = _figure(12.5, 3.7)
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
     for axis, title, alignment in ((axes[0], "pose branch", pose), (axes[1], "face branch", face)):
-        shown = _first_images(alignment.matrix).fill_diagonal_(float("nan"))
+        # the first views of the first images, then their second views
+        images = len(alignment.matrix) // 2
+        views = torch.arange(2 * images).view(2, images)[:, :MATRIX_IMAGES].flatten()
+        shown = alignment.matrix[views][:, views].fill_diagonal_(float("nan"))
         low, high = float(shown.nanquantile(0.01)), max(float(shown.nanquantile(0.999)), alignment.threshold)
         mesh = axis.imshow(shown.numpy(), cmap="magma", vmin=low, vmax=high, interpolation="nearest")
         axis.set_title(f"PA, {title} ({len(shown)} views)", fontsize=10)
@@ -107,22 +106,11 @@ def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
     for alignment, color, label, height in ((pose, POSE_COLOR, "pose", 0.97), (face, FACE_COLOR, "face", 0.89)):
         axis.hist(alignment.maxima.numpy(), edges, color=color, alpha=0.6, label=label)
         axis.axvline(alignment.threshold, color=color, linestyle="--", linewidth=1.4)
-        place: dict[str, Any] = {
-            "transform": axis.get_xaxis_transform(),
-            "verticalalignment": "top",
-        }  # data, axes fraction
-        axis.text(alignment.threshold, height, f" T = {alignment.threshold:.2f}", color=color, fontsize=9, **place)
+        text, frame = f" T = {alignment.threshold:.2f}", axis.get_xaxis_transform()  # y is a share of the axis
+        axis.text(alignment.threshold, height, text, color=color, fontsize=9, transform=frame, va="top")
     axis.set_title("best PA of each anchor", fontsize=10)
     axis.legend(frameon=False, fontsize=9)
     _plain(axis)
-
-
-def _first_images(matrix: Tensor) -> Tensor:
-    """A copy of rows and columns of the first images: their first views, then their second views."""
-    images = len(matrix) // 2
-    count = min(MATRIX_IMAGES, images)
-    views = torch.cat([torch.arange(count), images + torch.arange(count)])
-    return matrix[views][:, views]
 
 
 def _figure(width: float, height: float) -> "Figure":

@@ -20,10 +20,9 @@ POSE_LIMIT = 10.0
 class Tally(NamedTuple):
     """Counts behind a precision and its base rate; ``right`` ones are those whose labels agree.
 
-    Attributes:
-        pairs: calibrated pairs (anchor, partner); an anchor is a view, so a pair of images may count up to four times.
-        proposals: anchors with a best candidate, whether or not its score reached T.
-        candidates: ordered pairs of different images of one batch.
+    ``pairs`` are calibrated ones (anchor, partner); an anchor is a view: a pair of images may count up to four times.
+    ``proposals`` are anchors with a best candidate, whether or not its score reached T. ``candidates`` are ordered
+    pairs of different images of one batch.
     """
 
     pairs: int = 0
@@ -36,21 +35,21 @@ class Tally(NamedTuple):
     @property
     def precision(self) -> float | None:
         """Share of calibrated pairs that agree; None when no pair was calibrated."""
-        return _share(self.right, self.pairs)
+        return self.right / self.pairs if self.pairs else None
 
     @property
     def proposal_precision(self) -> float | None:
         """Share of best candidates that agree (T = -inf); None when there are none."""
-        return _share(self.right_proposals, self.proposals)
+        return self.right_proposals / self.proposals if self.proposals else None
 
     @property
     def base_rate(self) -> float | None:
         """Share of all pairs of different images that agree; None when there are none."""
-        return _share(self.right_candidates, self.candidates)
+        return self.right_candidates / self.candidates if self.candidates else None
 
     def plus(self, other: "Tally") -> "Tally":
         """Counts of both."""
-        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Tally(*map(sum, zip(self, other, strict=True)))
 
 
 def poses_agree(pose: Tensor, limit: float = POSE_LIMIT) -> Tensor:
@@ -64,25 +63,18 @@ def identities_agree(identity: Tensor) -> Tensor:
 
 
 def tally(calibration: Calibration, anchors: Tensor, agreement: Tensor) -> Tally:
-    """Count right and wrong pairs of one batch.
+    """Count right and wrong pairs of one batch; view c shows image c % N.
 
-    Args:
-        calibration: proposals of the anchors; view c shows image c % N.
-        anchors: (m,) long, the view that each row of ``calibration`` belongs to.
-        agreement: (N, N) bool, whether the labels of two images agree.
+    ``anchors`` (m,) long is the view that each row of ``calibration`` belongs to, ``agreement`` (N, N) bool says
+    whether the labels of two images agree.
     """
     images = len(agreement)
     proposed = calibration.score > -torch.inf
     right = agreement[(anchors % images).unsqueeze(1), calibration.partner % images]
     different = ~torch.eye(images, dtype=torch.bool)
-    return Tally(
-        pairs=int(calibration.accepted.sum()),
-        right=int((calibration.accepted & right).sum()),
-        proposals=int(proposed.sum()),
-        right_proposals=int((proposed & right).sum()),
-        candidates=int(different.sum()),
-        right_candidates=int((different & agreement).sum()),
-    )
+    accepted = calibration.accepted
+    counted = (accepted, accepted & right, proposed, proposed & right, different, different & agreement)
+    return Tally(*(int(mask.sum()) for mask in counted))
 
 
 class Branch(NamedTuple):
@@ -118,13 +110,8 @@ def calibrated_batches(
 ) -> Iterator[Batch]:
     """Run calibration on batches of random images, as training does, with the weights as they are.
 
-    Args:
-        module: the trained module; put into evaluation mode.
-        faces: images to draw from, without repeats within an epoch.
-        views: must keep the pose (no flip, no turn) where poses are compared.
-        batch_size: N, images per batch, at least 2.
-        batches: number of batches, at least 1.
-        seed: of the order and of the views.
+    ``module`` is put into evaluation mode; ``faces`` are drawn without repeats within an epoch; ``views`` must keep the
+    pose (no flip, no turn) where poses are compared; ``seed`` is that of the order and of the views.
 
     Raises:
         ValueError: there are fewer images than one batch.
@@ -140,12 +127,7 @@ def calibrated_batches(
         start = number % per_pass * batch_size
         rows = order[start : start + batch_size]
         batch = view_batch(faces, views, rows.tolist(), [seed, 1, number])
-        face = _branch(module, batch, "face")
-        yield Batch(torch.from_numpy(rows), face, _branch(module, batch, "pose"))
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+        yield Batch(torch.from_numpy(rows), _branch(module, batch, "face"), _branch(module, batch, "pose"))
 
 
 def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:

@@ -13,28 +13,18 @@ from pcfrl_lightning.evaluate.run import Announce, Row, Settings, Weights, run_t
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.probes import ActionUnitProbe, CosineVerification, ExpressionProbe, HeadPoseProbe
-from pcfrl_lightning.reports.calibrated_pairs import (
-    POSE_LIMIT,
-    Batch,
-    Tally,
-    calibrated_batches,
-    identities_agree,
-    poses_agree,
-    tally,
-)
+from pcfrl_lightning.reports import calibrated_pairs as pairs
 
 PROBE_EPOCHS = 60
 
-TASKS: tuple[tuple[str, Task], ...] = (
-    (
-        "expression_accuracy",
-        Task("expression", "synthetic", "", ExpressionProbe, 0, "accuracy", lr=(1e-3, 3e-3, 1e-2, 3e-2)),
-    ),
-    ("verification_accuracy", Task("verification", "synthetic", "", CosineVerification, 0, "accuracy")),
-    ("au_f1", Task("action units", "synthetic", "", ActionUnitProbe, 0, "f1", lr=(1e-3, 3e-3, 1e-2))),
-    ("pose_mae_deg", Task("head pose", "synthetic", "", HeadPoseProbe, 0, "mae_mean", True, "deg", (1e-2, 3e-2, 1e-1))),
-)
-"""Key of results.json and the task behind it; the image size is that of pretraining."""
+_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
+TASKS: dict[str, Task] = {
+    "expression_accuracy": Task("expression", "synthetic", "", ExpressionProbe, 0, "accuracy", lr=_RATES),
+    "verification_accuracy": Task("verification", "synthetic", "", CosineVerification, 0, "accuracy"),
+    "au_f1": Task("action units", "synthetic", "", ActionUnitProbe, 0, "f1", lr=_RATES[:3]),
+    "pose_mae_deg": Task("head pose", "synthetic", "", HeadPoseProbe, 0, "mae_mean", True, "deg", (1e-2, 3e-2, 1e-1)),
+}
+"""The task behind each key of results.json; the image size is that of pretraining."""
 
 DISENTANGLED = ("verification", "head pose")
 """Tasks on which F_f and F_p are compared: the one wants identity without pose, the other pose without identity."""
@@ -44,9 +34,9 @@ DISENTANGLED = ("verification", "head pose")
 class Calibration:
     """Right and wrong calibrated pairs of both branches, and the first batch for the pictures."""
 
-    face: Tally
-    pose: Tally
-    batch: Batch
+    face: pairs.Tally
+    pose: pairs.Tally
+    batch: pairs.Batch
     batches: int
 
     def results(self) -> dict[str, Any]:
@@ -57,16 +47,14 @@ class Calibration:
         for name, count in (("pose", self.pose), ("face", self.face)):
             found |= {f"{name}_pairs": count.pairs, f"{name}_right": count.right, f"{name}_anchors": count.proposals}
             found[f"{name}_precision_without_threshold"] = count.proposal_precision
-        found["pose_agrees"] = f"yaw, pitch and roll each within {POSE_LIMIT:g} degrees"
-        found["face_agrees"] = "the same person"
-        found["batches"] = self.batches
-        return found
+        found["pose_agrees"] = f"yaw, pitch and roll each within {pairs.POSE_LIMIT:g} degrees"
+        return found | {"face_agrees": "the same person", "batches": self.batches}
 
 
 def measure_probes(data: FaceData, settings: Settings, announce: Announce = silent) -> list[Row]:
     """The four tasks on F_s, untrained and pretrained, in one protocol; pretrained F_f and F_p where they differ."""
     rows = []
-    for _, task in TASKS:
+    for task in TASKS.values():
         sized = [task._replace(image_size=data.image_size)]
         pretrained = ("f_s", "f_f", "f_p") if task.name in DISENTANGLED else ("f_s",)
         both: tuple[tuple[Weights, tuple[str, ...]], ...] = (("random_init", ("f_s",)), ("pretrained", pretrained))
@@ -83,23 +71,19 @@ def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibra
     """
     faces = data.splits["train"]
     batches = max(1, len(faces) // data.batch_size)
-    face, pose, first = Tally(), Tally(), None
-    for batch in calibrated_batches(module, faces, still(data.views), data.batch_size, batches, seed):
+    face, pose, first = pairs.Tally(), pairs.Tally(), None
+    for batch in pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, batches, seed):
         first = first or batch
-        agree = identities_agree(faces.labels["identity"][batch.rows])
-        face = face.plus(tally(batch.face.output.calibration, batch.face.output.anchors, agree))
-        agree = poses_agree(faces.labels["pose"][batch.rows])
-        pose = pose.plus(tally(batch.pose.output.calibration, batch.pose.output.anchors, agree))
+        same_person = pairs.identities_agree(faces.labels["identity"][batch.rows])
+        same_pose = pairs.poses_agree(faces.labels["pose"][batch.rows])
+        face = face.plus(pairs.tally(batch.face.output.calibration, batch.face.output.anchors, same_person))
+        pose = pose.plus(pairs.tally(batch.pose.output.calibration, batch.pose.output.anchors, same_pose))
     assert first is not None
     return Calibration(face, pose, first, batches)
 
 
 def still(views: Any) -> AlbumentationsViews:
-    """The same views without flip and turn.
-
-    Raises:
-        ValueError: these views are not known to have a switch for that.
-    """
+    """The same views without flip and turn; ValueError where they are not known to have a switch for that."""
     if not isinstance(views, AlbumentationsViews):
         raise ValueError(f"data.views of the demo must be AlbumentationsViews, got {type(views).__name__}")
     made = (views.image_size or 64, views.appearance, views.crop_scale, views.crop_ratio)
@@ -109,10 +93,9 @@ def still(views: Any) -> AlbumentationsViews:
 def results_of(rows: Sequence[Row]) -> dict[str, Any]:
     """``random_init``, ``pretrained`` (both F_s) and ``features`` (F_f and F_p of the pretrained) of results.json.
 
-    Raises:
-        ValueError: a probe failed; says which and why.
+    A probe that failed is a ValueError that says which and why.
     """
-    keys = {task.name: key for key, task in TASKS}
+    keys = {task.name: key for key, task in TASKS.items()}
     found: dict[str, Any] = {"random_init": {}, "pretrained": {}, "features": {"f_f": {}, "f_p": {}}}
     for row in rows:
         if row.value is None:
@@ -124,11 +107,10 @@ def results_of(rows: Sequence[Row]) -> dict[str, Any]:
 
 def read_history(path: Path) -> dict[str, list[float]]:
     """Epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``."""
-    with path.open(newline="") as file:
-        lines = list(csv.DictReader(file))
     history: dict[str, list[float]] = {}
-    for line in lines:
-        for key, value in line.items():
-            if key.startswith("train/") and key.endswith("_epoch") and value:
-                history.setdefault(key[len("train/") : -len("_epoch")], []).append(float(value))
+    with path.open(newline="") as file:
+        for line in csv.DictReader(file):
+            for key, value in line.items():
+                if key.startswith("train/") and key.endswith("_epoch") and value:
+                    history.setdefault(key[len("train/") : -len("_epoch")], []).append(float(value))
     return history

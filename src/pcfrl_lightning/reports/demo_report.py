@@ -59,7 +59,7 @@ def results_section(results: Mapping[str, Any]) -> Section:
     """The table of the four tasks, and of F_f and F_p where they were measured."""
     features = {name.replace("f_", "F_"): values for name, values in results.get("features", {}).items()}
     rows: list[list[str | Cell]] = []
-    for key, task in TASKS:
+    for key, task in TASKS.items():
         pair = [results["random_init"][key], results["pretrained"][key]]
         marks = better(task, pair)
         cells = [Cell(format_value(task, value), mark) for value, mark in zip(pair, marks, strict=True)]
@@ -109,8 +109,8 @@ def training_section(history: Mapping[str, Sequence[float]]) -> Section:
 
 def alignment_section(module: PCFRL, calibration: Calibration) -> Section:
     """Heat maps of PA and histogram of its row maxima."""
-    face = _alignment(calibration.batch.face, module.face_contrast)
-    pose = _alignment(calibration.batch.pose, module.pose_contrast)
+    batch = calibration.batch
+    face, pose = _alignment(batch.face, module.face_contrast), _alignment(batch.pose, module.pose_contrast)
     caption = (
         "One batch of training images after training. Left: PA of pairs of views, the first views of 40 images, then "
         "their second views, so that the bright lines off the diagonal are the two views of one image. Right: the best "
@@ -135,12 +135,10 @@ def pairs_section(found: Mapping[str, Any], calibration: Calibration, faces: Fac
         "highest scores in one batch, as plain images; the network saw crops and changed colours of them. A green "
         "frame marks a right pair."
     ]
-    labels = {name: values[calibration.batch.rows] for name, values in faces.labels.items()}
-    shown = _images(faces, calibration.batch.rows.tolist())
-    sheets = [
-        _pairs_picture(calibration.batch.pose, "pose", shown, labels["pose"], labels["identity"]),
-        _pairs_picture(calibration.batch.face, "face", shown, labels["pose"], labels["identity"]),
-    ]
+    batch = calibration.batch
+    labels = [faces.labels[name][batch.rows] for name in ("pose", "identity")]
+    shown = _images(faces, batch.rows.tolist())
+    sheets = (_pairs_picture(getattr(batch, name), name, shown, *labels) for name in ("pose", "face"))
     return Section("Calibrated pairs", text, table(headings, rows), [sheet for sheet in sheets if sheet is not None])
 
 
@@ -178,13 +176,12 @@ def _share(value: float | None) -> str:
 
 
 def _facts(results: Mapping[str, Any]) -> dict[str, str]:
-    hardware, versions = results["hardware"], results["versions"]
-    seconds = ", ".join(f"{name} {value:.0f} s" for name, value in results["seconds"].items())
+    hardware = results["hardware"]
+    gpu = f", {hardware['gpu']}" if hardware["gpu"] else ""
     return {
         "command": results["command"],
         "seed": str(results["seed"]),
-        "machine": f"{hardware['cpu']}, {hardware['cores']} cores"
-        + (f", {hardware['gpu']}" if hardware["gpu"] else ""),
-        "versions": ", ".join(f"{name} {value}" for name, value in versions.items()),
-        "time": seconds,
+        "machine": f"{hardware['cpu']}, {hardware['cores']} cores{gpu}",
+        "versions": ", ".join(f"{name} {value}" for name, value in results["versions"].items()),
+        "time": ", ".join(f"{name} {value:.0f} s" for name, value in results["seconds"].items()),
     }

@@ -3,7 +3,6 @@
 import base64
 import html
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 STYLE = """
@@ -82,13 +81,6 @@ def page(title: str, lead: str, sections: Sequence[Section], facts: Mapping[str,
 """
 
 
-def write_page(path: Path, text: str) -> Path:
-    """Write the page; an older one is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 def _section(section: Section) -> str:
     paragraphs = "\n".join(f"<p>{html.escape(text)}</p>" for text in section.text)
     pictures = "\n".join(_figure(picture) for picture in section.pictures)
@@ -104,7 +96,6 @@ def _figure(picture: Picture) -> str:
 
 
 def _cell(cell: str | Cell) -> str:
-    if isinstance(cell, str):
-        return f"<td>{html.escape(cell)}</td>"
-    mark = ' class="best"' if cell.best else ""
-    return f"<td{mark}>{html.escape(cell.text)}</td>"
+    text, best = (cell, False) if isinstance(cell, str) else cell
+    mark = ' class="best"' if best else ""
+    return f"<td{mark}>{html.escape(text)}</td>"

@@ -59,25 +59,17 @@ class Appearance:
     DRAWS = 10  # random numbers used by one call, at most
 
     def __post_init__(self) -> None:
-        limits = {"hue": 0.5}
         for key, value in vars(self).items():
-            if isinstance(value, float | int) and key != "blur_taps" and not 0 <= value <= limits.get(key, 1.0):
-                raise ValueError(f"appearance.{key} must be in [0, {limits.get(key, 1.0):g}], got {value}")
+            limit = 0.5 if key == "hue" else 1
+            if isinstance(value, float | int) and key != "blur_taps" and not 0 <= value <= limit:
+                raise ValueError(f"appearance.{key} must be in [0, {limit}], got {value}")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
             raise ValueError(f"appearance.blur_sigma must be two rising positive numbers, got {self.blur_sigma}")
         if self.blur_taps is not None and (self.blur_taps < 1 or self.blur_taps % 2 == 0):
             raise ValueError(f"appearance.blur_taps must be odd and positive, got {self.blur_taps}")
 
     def __call__(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
-        """Change an image.
-
-        Args:
-            image: (H, W, 3) RGB or (H, W) grey, uint8; not written to.
-            uniform: random numbers in [0, 1).
-
-        Returns:
-            (H, W, 3) uint8.
-        """
+        """Change an image (H, W, 3) RGB or (H, W) grey, uint8, by random numbers in [0, 1); returns (H, W, 3) uint8."""
         if next(uniform) < self.jitter_p:
             image = self._jitter(image, uniform)
         if next(uniform) < self.gray_p and image.ndim == 3:
@@ -92,28 +84,21 @@ class Appearance:
 
     def _jitter(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
         brightness, contrast, saturation, hue = (2 * next(uniform) - 1 for _ in range(4))
-        for change in _ORDERS[int(next(uniform) * len(_ORDERS))]:
-            if change == 0:
-                image = pixel.adjust_brightness_torchvision(image, 1 + self.brightness * brightness)
-            elif change == 1:
-                image = pixel.adjust_contrast_torchvision(image, 1 + self.contrast * contrast)
-            elif image.ndim == 2:
-                continue
-            elif change == 2:
-                image = pixel.adjust_saturation_torchvision(image, 1 + self.saturation * saturation)
-            else:
-                image = pixel.adjust_hue_torchvision(image, self.hue * hue)
+        changes = (
+            (pixel.adjust_brightness_torchvision, 1 + self.brightness * brightness),
+            (pixel.adjust_contrast_torchvision, 1 + self.contrast * contrast),
+            (pixel.adjust_saturation_torchvision, 1 + self.saturation * saturation),
+            (pixel.adjust_hue_torchvision, self.hue * hue),
+        )
+        for number in _ORDERS[int(next(uniform) * len(_ORDERS))]:
+            if image.ndim == 3 or number < 2:  # saturation and hue of a grey image stay as they are
+                change, strength = changes[number]
+                image = change(image, strength)
         return image
 
 
 def gaussian_blur(image: np.ndarray, taps: int, sigma: float) -> np.ndarray:
-    """Gaussian blur with reflected borders.
-
-    Args:
-        image: (H, W) or (H, W, C), uint8 or float32.
-        taps: odd width of the kernel in pixels.
-        sigma: standard deviation in pixels.
-    """
+    """Blur (H, W) or (H, W, C), uint8 or float32, reflecting at the border; ``taps`` (odd), ``sigma`` in pixels."""
     return cv2.GaussianBlur(image, (taps, taps), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
@@ -121,13 +106,8 @@ def sobel_magnitude(image: np.ndarray) -> np.ndarray:
     """Edge strength as in the public PCL code: sqrt(gx^2 + gy^2 + 1e-6) of the luma.
 
     gx and gy are the central differences I(x+1) - I(x-1) with zeros outside of the image; the luma weighs R, G, B with
-    (65.738, 129.057, 25.064) / 256.
-
-    Args:
-        image: (H, W, 3) RGB or (H, W) grey, float32 in [0, 1].
-
-    Returns:
-        (H, W) float32 in [0.001, 1.22].
+    (65.738, 129.057, 25.064) / 256. ``image`` is (H, W, 3) RGB or (H, W) grey, float32 in [0, 1], the result (H, W)
+    float32 in [0.001, 1.22].
     """
     luma = image * _LUMA.sum() if image.ndim == 2 else cv2.transform(image, _LUMA)
     gx = cv2.Sobel(luma, cv2.CV_32F, 1, 0, ksize=1, borderType=cv2.BORDER_CONSTANT)
@@ -136,8 +116,5 @@ def sobel_magnitude(image: np.ndarray) -> np.ndarray:
 
 
 def sobel_uint8(image: np.ndarray) -> np.ndarray:
-    """`sobel_magnitude` of a uint8 image as (H, W) uint8.
-
-    Values above 1 become 255; in the public code they wrap around and a strong corner turns dark.
-    """
+    """`sobel_magnitude`, uint8 to uint8; 255 above 1 (the public code wraps round: a strong corner turns dark)."""
     return cv2.convertScaleAbs(sobel_magnitude(image.astype(np.float32) * np.float32(1 / 255)), alpha=255.0)

@@ -26,11 +26,7 @@ class Views(ABC):
     image_size: int | None = None
 
     def use_size(self, image_size: int) -> None:
-        """Called by the data module: views that fix no size of their own take the data module's.
-
-        Raises:
-            ValueError: the object was made for another size.
-        """
+        """Called by the data module, whose size views take that fix none of their own; another size is a ValueError."""
         if self.image_size not in (None, image_size):
             raise ValueError(f"image_size is {image_size} but views.image_size is {self.image_size}; make them equal")
         self.image_size = image_size
@@ -72,17 +68,12 @@ class Views(ABC):
         seed: Sequence[int] = (0,),
         device: torch.device | str = "cpu",
     ) -> dict[str, Tensor]:
-        """The view batch of some images outside of a loader, made in this process.
+        """The view batch of images (as for `sample`) outside of a loader; ``keys`` are their epochs and indices.
 
-        Args:
-            images: N images as for `sample`.
-            keys: epoch and index of every image.
-            seed: first numbers of every seed.
-            device: where `batch` runs.
+        ``seed`` holds the first numbers of every seed, ``device`` is where `batch` runs.
         """
-        samples = [
-            self.sample(image, np.random.default_rng([*seed, *key])) for image, key in zip(images, keys, strict=True)
-        ]
+        generators = (np.random.default_rng([*seed, *key]) for key in keys)
+        samples = [self.sample(image, rng) for image, rng in zip(images, generators, strict=True)]
         moved = {name: value.to(device) for name, value in stacked(samples).items()}
         number = int(np.random.SeedSequence([*seed, *keys[0], 1]).generate_state(1, np.uint64)[0] >> 1)
         return self.batch(moved, torch.tensor(keys, device=device), torch.Generator(device).manual_seed(number))

@@ -72,14 +72,10 @@ class AlbumentationsViews(Views):
         ):
             if not right:
                 raise ValueError(f"views.{key} must be {expected}, got {value}")
-        self.image_size = image_size
-        self.appearance = appearance or Appearance()
-        self.crop_scale = crop_scale
-        self.crop_ratio = crop_ratio
-        self.flip_p = flip_p
-        self.rotation = rotation
-        self.face_transforms = face_transforms
-        self.pose_transforms = pose_transforms
+        self.image_size, self.appearance = image_size, appearance or Appearance()
+        self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
+        self.flip_p, self.rotation = flip_p, rotation
+        self.face_transforms, self.pose_transforms = face_transforms, pose_transforms
         self._own_face = OwnTransforms("face_transforms", face_transforms) if face_transforms else None
         self._own_pose = OwnTransforms("pose_transforms", pose_transforms) if pose_transforms else None
 
@@ -92,14 +88,14 @@ class AlbumentationsViews(Views):
         target = self._move(whole, Geometry(True, self._angle(uniform)))
         face = () if self._own_face else self._face_crops(grey, uniform)
         pose = [self._move(whole, geometry) for geometry in self._pose_geometry(uniform)]
-        face_views = [self.appearance(view, uniform) for view in face]
+        views = [_as_rgb(whole), _as_rgb(target), *(self.appearance(view, uniform) for view in face)]
         if self._own_face:
-            face_views = [self._own_face(image, self.side, rng) for _ in range(2)]
+            views += [self._own_face(image, self.side, rng) for _ in range(2)]
         if self._own_pose:
-            pose_views = [self._own_pose(_as_rgb(view), self.side, rng) for view in pose]
+            views += [self._own_pose(_as_rgb(view), self.side, rng) for view in pose]
         else:
-            pose_views = [self.appearance(view, uniform) for view in pose]
-        return dict(zip(VIEW_NAMES, (_as_rgb(whole), _as_rgb(target), *face_views, *pose_views), strict=True))
+            views += [self.appearance(view, uniform) for view in pose]
+        return dict(zip(VIEW_NAMES, views, strict=True))
 
     def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
         return self._random_crop(image, uniform), self._random_crop(image, uniform)
@@ -122,9 +118,8 @@ class AlbumentationsViews(Views):
         return self._resize(image[top : top + h, left : left + w])
 
     def _resize(self, crop: np.ndarray) -> np.ndarray:
-        size = self.side
-        shrinks = min(crop.shape[:2]) > size
-        return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        method = cv2.INTER_AREA if min(crop.shape[:2]) > self.side else cv2.INTER_LINEAR
+        return cv2.resize(crop, (self.side, self.side), interpolation=method)
 
     def _angle(self, uniform: Iterator[float]) -> float:
         return self.rotation * (2 * next(uniform) - 1)
@@ -133,8 +128,7 @@ class AlbumentationsViews(Views):
         if geometry.flip:
             image = cv2.flip(image, 1)
         if geometry.degrees:
-            centre = ((image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2)
-            matrix = cv2.getRotationMatrix2D(centre, geometry.degrees, 1.0)
+            matrix = cv2.getRotationMatrix2D([(self.side - 1) / 2] * 2, geometry.degrees, 1.0)
             image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
         return image
 
