@@ -21,7 +21,9 @@ def main(arguments: list[str]) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before measuring
+        options.json.parent.mkdir(
+            parents=True, exist_ok=True
+        )  # a folder that cannot be created is reported before measuring
     silence_advertisement()
     facts = environment(options.device)
     asked = {key: value for key, value in vars(options).items() if key not in ("json", "what", "device")}

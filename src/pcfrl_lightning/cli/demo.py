@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", default="runs/demo", help="folder of the results (default: %(default)s)")
     options, overrides = parser.parse_known_args(arguments)
     config, out = Path(config_path(options.config)), Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is told before faces are rendered
+    out.mkdir(parents=True, exist_ok=True)  # a folder that cannot be created is reported before faces are rendered
     run_demo(config, out, overrides)
     return 0
 

@@ -1,4 +1,4 @@
-"""One line out of jsonargparse's nested account of everything it tried: the key, what it takes, the near miss."""
+"""Shortens jsonargparse's nested messages to one line: the key, what it takes, and the most similar name."""
 
 import argparse
 import difflib

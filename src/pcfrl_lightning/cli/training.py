@@ -25,7 +25,7 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.schedule import scheduled
 
-# Warnings of Lightning about things that are meant here: the optimizer comes from the yaml, pretraining has no
+# Warnings of Lightning about intended things: the optimizer comes from the yaml, pretraining has no
 # validation step, small data sets have few batches, arguments may come from Python.
 EXPECTED_WARNINGS = (
     ".*configure_optimizers` will be overridden by.*",
@@ -44,7 +44,7 @@ class SaveConfig(SaveConfigCallback):
     values to the loggers."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the file, and give the whole configuration to the loggers, flattened by them as they like."""
+        """Write the file, and give the whole configuration to the loggers."""
         folder, name = run_directory(trainer), str(getattr(stage, "value", stage))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / ("config.yaml" if name == "fit" else f"config_{name}.yaml")
@@ -84,8 +84,8 @@ class TrainingCLI(LightningCLI):
         if None not in (size, here) and size != here:
             raise UsageError(f"data.image_size is {here}, but the model takes {size} pixels: set model.image_size")
         seed = self._get(self.config, "seed_everything")
-        # by hand, as `link_arguments` would put its value over one that was given without a word. The saved
-        # configuration keeps the source alone, so that another value given to it is heeded.
+        # by hand, because `link_arguments` would silently replace a value that was given. The saved configuration keeps
+        # the source alone, so that a later change of it takes effect.
         shared = [("data", "image_size", size)]
         shared += [("model", "seed", None if isinstance(seed, bool) else seed)]
         set_here = []

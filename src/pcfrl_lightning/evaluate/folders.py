@@ -27,7 +27,7 @@ def folders_of(
         root: the folder.
         cropping: how faces are cut out, for the data sets it suits; the others keep their own, and a note says so.
             Default: as each does by itself.
-        options: further arguments of the data modules by name of the task; an `cropping` there goes first.
+        options: further arguments of the data modules by name of the task; a `cropping` there takes precedence.
 
     Returns:
         A function of a task: its data set, or what is missing.

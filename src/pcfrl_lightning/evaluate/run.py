@@ -1,4 +1,4 @@
-"""Run probes for an encoder over a table of tasks; an absent data set is a row of the result, not a gap."""
+"""Run probes for an encoder over a table of tasks; an absent data set is a row of its own."""
 
 import contextlib
 import logging
@@ -209,7 +209,7 @@ def _rows(task: Task, opened: Opened | str | Exception, weights: Weights, settin
     status: Status = "absent" if isinstance(opened, str) else "failed"
     message, results, started = str(opened), {}, time.perf_counter()
     if not isinstance(opened, str):
-        for name in RESULT_FILES:  # of an earlier run: they must not outlive a failure of this one
+        for name in RESULT_FILES:  # results of an earlier run must not remain when this one fails
             (folder / name).unlink(missing_ok=True)
         try:
             if isinstance(opened, Exception):
@@ -238,7 +238,7 @@ def _remarks(results: dict[str, Any]) -> list[str]:
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    """``Type: message`` in one line; what is no error of the user is a defect, whose traceback is kept."""
+    """``Type: message`` in one line; the traceback of an unexpected error is kept."""
     first = str(error).strip().partition("\n")[0]
     shown = f"{type(error).__name__}: {first}"
     if isinstance(error, (DataError, FileNotFoundError, ValueError)):

@@ -60,7 +60,7 @@ class Summary:
                 measured = [row for row in entries.values() if row["status"] == "measured"]
             except (ValueError, LookupError, TypeError, AttributeError):
                 raise ValueError(f"{path} is no summary of pcfrl evaluate: remove it, or give another --out") from None
-            if measured:  # else there is nothing to lose
+            if measured:  # otherwise no result is lost
                 self._check(stored, measured, tasks)
                 self.entries = entries
 

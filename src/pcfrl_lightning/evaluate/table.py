@@ -28,10 +28,8 @@ def better(task: Task, values: Sequence[float | None]) -> list[bool]:
 
 
 def results_table(rows: Sequence[Row], title: str) -> Table:
-    """One line per task, one column per encoder, set of weights and feature; the best figure is bold, what is missing
-    says so.
-
-    What there is to say about a row, `notes` says: no width is enough for it.
+    """One line per task, one column per encoder, set of weights and feature; the best figure is bold; instead of
+    a missing figure stands its status. `notes` gives the remarks on the rows, which are too long for a table.
     """
     columns = list(dict.fromkeys((row.source, row.weights, row.feature) for row in rows))
     table = Table(title=escape(title))
@@ -52,9 +50,9 @@ def results_table(rows: Sequence[Row], title: str) -> Table:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """``task: why there is no figure, or what is special about it``, for every row that has something to say.
+    """``task: why there is no figure, or what is special about it``, for every row with a remark.
 
-    What is true of all encoders is said once, else the encoder is named.
+    A remark on all encoders is given once; otherwise the encoder is named.
     """
     encoders = {row.source for row in rows}
     said: dict[str, set[str]] = {}

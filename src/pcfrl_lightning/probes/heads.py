@@ -225,7 +225,7 @@ def masked_moments(features: Tensor, members: Tensor | None) -> tuple[Tensor, Te
         members = torch.ones(1, len(features), dtype=torch.bool, device=features.device)
     count = members.sum(1)
     average = members.to(features.dtype) / count.clamp_min(1).unsqueeze(1)
-    centre = features[:1]  # differences from any row keep the squares small, so that nothing cancels
+    centre = features[:1]  # differences from any row keep the squares small, so that no digits are lost
     centred = features - centre
     offset = average @ centred
     variance = (average @ centred.square() - offset.square()).clamp_min_(0.0)

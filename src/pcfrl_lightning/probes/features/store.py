@@ -84,8 +84,8 @@ class FeatureTable:
 class FeatureFile:
     """One feature of one split: an .npy file, filled from the top, and beside it a .json with the rows that count.
 
-    The .json is replaced in one move after the rows are on disk, so a process killed at any moment leaves nothing that
-    a later one believes.
+    The .json is replaced in one move after the rows are on disk, so rows of a process
+    that was killed are never used by a later one.
 
     Args:
         path: of the .npy file.
@@ -195,7 +195,9 @@ def feature_moments(table: FeatureTable, used: Tensor) -> tuple[Tensor, Tensor]:
     weights = used.double()
     total = torch.zeros(len(used), table.dim, dtype=torch.float64)
     squares = torch.zeros_like(total)
-    centre = table.gather(torch.zeros(1, dtype=torch.long)).double()  # keeps the squares small: nothing cancels
+    centre = table.gather(
+        torch.zeros(1, dtype=torch.long)
+    ).double()  # keeps the squares small, so that no digits are lost
     for rows, block in table.blocks():
         values = block.double() - centre
         total += weights[:, rows] @ values

@@ -96,7 +96,7 @@ class LearnedPairs(CosinePairs):
 
     Args:
         embedding_dim: length of the embedding.
-        margin: cosine below which different people cost nothing, in [-1, 1].
+        margin: cosine below which a pair of different people has no loss, in [-1, 1].
         label: see `CosinePairs`.
 
     Raises:
