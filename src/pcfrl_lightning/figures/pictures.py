@@ -2,19 +2,17 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import resize, to_pil_image
 from torchvision.utils import make_grid
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 POSE_COLOR, FACE_COLOR = "#2a6f97", "#c1662f"
 GREEN, GREY = (46, 125, 50), (176, 176, 176)
@@ -66,7 +64,7 @@ def training_curves(history: Mapping[str, Sequence[float]], losses: Mapping[str,
     """
     pairs = [("face/calibrated", "face", FACE_COLOR), ("pose/calibrated", "pose", POSE_COLOR)]
     panels = {title: [(name, "", "#444444")] for title, name in losses.items()} | {"calibrated pairs per batch": pairs}
-    figure = _figure(12.5, 2.6)
+    figure = Figure((12.5, 2.6), layout="constrained")
     axes = figure.subplots(1, len(panels))
     for axis, (title, curves) in zip(axes, panels.items(), strict=True):
         for name, label, color in curves:
@@ -81,7 +79,7 @@ def training_curves(history: Mapping[str, Sequence[float]], losses: Mapping[str,
 
 def alignment_maps(face: Alignment, pose: Alignment) -> bytes:
     """PA over the first views of a batch as heat maps (Fig. 5); row maxima with T, pose against face (Fig. 7, 9)."""
-    figure = _figure(12.5, 3.7)
+    figure = Figure((12.5, 3.7), layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=[1, 1, 1.25])
     for axis, title, alignment in ((axes[0], "pose branch", pose), (axes[1], "face branch", face)):
         # the first views of the first images, then their second views
@@ -99,7 +97,7 @@ def alignment_maps(face: Alignment, pose: Alignment) -> bytes:
     return _to_png(figure)
 
 
-def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
+def _maxima(axis: Axes, face: Alignment, pose: Alignment) -> None:
     both = torch.cat([face.maxima, pose.maxima]).numpy()
     thresholds = face.threshold, pose.threshold
     edges = np.linspace(min(both.min(), *thresholds) - 0.02, max(both.max(), *thresholds) + 0.02, 48).tolist()
@@ -113,18 +111,12 @@ def _maxima(axis: "Axes", face: Alignment, pose: Alignment) -> None:
     _plain(axis)
 
 
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _plain(axis: "Axes") -> None:
+def _plain(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
 
 
-def _to_png(figure: "Figure") -> bytes:
+def _to_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

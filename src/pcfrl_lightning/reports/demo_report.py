@@ -124,10 +124,10 @@ def pairs_section(found: Mapping[str, Any], calibration: Calibration, faces: Fac
     """Precision beside the base rate, and the first pairs of each branch."""
     rows: list[list[str | Cell]] = []
     for name, rule in (("pose", f"pose within {POSE_LIMIT:g} degrees on each axis"), ("face", "the same person")):
-        precision, base = found[f"{name}_precision"], found[f"{name}_base_rate"]
+        shares = [found[f"{name}_precision"], found[f"{name}_base_rate"]]
         count = f"{found[f'{name}_right']} of {found[f'{name}_pairs']}"
-        marks = (precision or 0) > (base or 0), (base or 0) > (precision or 0)
-        rows.append([f"{name} branch", rule, Cell(_share(precision), marks[0]), Cell(_share(base), marks[1]), count])
+        worse = min(share or 0 for share in shares)
+        rows.append([f"{name} branch", rule, *(Cell(_share(share), (share or 0) > worse) for share in shares), count])
     headings = ["", "a pair is right if", "calibrated pairs", "all pairs", "right"]
     text = [
         "Calibration turns the best match of an anchor among other images from a negative into a positive when its "
@@ -160,9 +160,8 @@ def _pairs_picture(branch: Branch, name: str, faces: Tensor, pose: Tensor, ident
 
 
 def _alignment(branch: Branch, contrast: Any) -> pictures.Alignment:
-    similarity = branch.features @ branch.features.T
-    matrix = contrast.calibrator.score(branch.features, branch.features, similarity)
-    calibration = branch.output.calibration
+    z, calibration = branch.features, branch.output.calibration
+    matrix = contrast.calibrator.score(z, z, z @ z.T)
     return pictures.Alignment(matrix, calibration.score[:, 0], float(calibration.threshold))
 
 

@@ -95,12 +95,7 @@ def _relief(shape: HeadShape, layout: Layout) -> Array:
     ]
     across = np.stack([_bell(both, x, width) for x, width, _, _, _ in bumps])
     down = np.stack([height * _bell(HEIGHT, y, width) for _, _, y, width, height in bumps])
-    relief = np.einsum("br,bc->rc", down, across) + _nose_ridge(shape, layout)
-    return relief.astype(np.float32)
-
-
-def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
-    """The nose from its root between the eyes to the tip."""
+    # the nose from its root between the eyes to the tip
     tip, base = layout.nose_tip_y, layout.nose_base_y
     depth = 0.23 * (1 + 0.28 * shape.nose_depth)
     stops = np.array([base - 0.04, base, tip, 0.5 * (tip + 0.12), 0.12, 0.26])
@@ -108,4 +103,5 @@ def _nose_ridge(shape: HeadShape, layout: Layout) -> Array:
     heights = np.array([0.0, 0.55 * depth, depth, middle, 0.03, 0.0])
     ridge = np.interp(HEIGHT, stops, heights)
     width = np.interp(HEIGHT, stops, np.array([0.1, 0.1, 0.085, 0.065, 0.06, 0.08])) * (1 + 0.2 * shape.nose_width)
-    return ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
+    nose = ridge[:, None] * np.exp(-0.5 * (X[None, :] / width[:, None]) ** 2)
+    return (np.einsum("br,bc->rc", down, across) + nose).astype(np.float32)

@@ -33,22 +33,17 @@ def grid_triangles(rows: int, columns: int) -> Index:
     return triangles
 
 
-def grid_normals(grid: Array) -> Array:
-    """Unit normals of a ``(rows, columns, 3)`` grid that follows the orientation of ``grid_triangles``."""
-    normals = np.cross(*np.gradient(grid, axis=(0, 1)))
-    length = np.sqrt((normals**2).sum(-1, keepdims=True))
-    return normals / np.maximum(length, np.float32(1e-9))
-
-
 def grid_mesh(
     grid: Array, coordinates: Array, occlusion: Array | float = 1, gloss: Array | float = 0, two_sided: bool = False
 ) -> Mesh:
     """Mesh of one ``(rows, columns, 3)`` grid; ``coordinates`` broadcasts to ``(rows, columns, 2)``."""
     shape = grid.shape[:2]
     triangles = grid_triangles(*shape)
+    normals = np.cross(*np.gradient(grid, axis=(0, 1)))  # outward, as rows run down and columns to the right
+    normals /= np.maximum(np.sqrt((normals**2).sum(-1, keepdims=True)), np.float32(1e-9))
     return Mesh(
         grid.reshape(-1, 3),
-        grid_normals(grid).reshape(-1, 3),
+        normals.reshape(-1, 3),
         np.broadcast_to(coordinates, (*shape, 2)).reshape(-1, 2).astype(np.float32),
         np.broadcast_to(np.asarray(occlusion, np.float32), shape).ravel(),
         np.broadcast_to(np.asarray(gloss, np.float32), shape).ravel(),

@@ -20,7 +20,7 @@ _SKIN = np.array([[240, 203, 180], [228, 180, 150], [214, 164, 126], [178, 124, 
 _HAIR = [[28, 22, 20], [58, 38, 26], [96, 62, 36], [142, 92, 48], [206, 168, 102], [158, 70, 32], [150, 148, 146]]
 _IRIS = np.array([[62, 38, 22], [96, 64, 34], [88, 112, 58], [74, 122, 160], [110, 124, 132]]) / 255
 
-Color = tuple[float, float, float]
+Color = tuple[float, ...]
 
 
 # Bone and soft tissue of one person; every field is in [-1, 1] with 0 the average head.
@@ -55,7 +55,7 @@ class Identity:
 class Scene:
     """Everything about one picture that is not the person: light, background, camera, sensor."""
 
-    light: tuple[float, float, float] = (0.25, 0.4, 0.88)  # unit vector towards the light in the camera frame
+    light: tuple[float, ...] = (0.25, 0.4, 0.88)  # unit vector towards the light in the camera frame
     light_color: Color = (1.0, 1.0, 1.0)  # RGB factor of the directional light
     ambient: float = 0.4  # strength of the light from everywhere, 0 to 1
     exposure: float = 1.0  # overall factor
@@ -87,15 +87,10 @@ class FaceParameters:
         return self.yaw, self.pitch, self.roll
 
 
-def _three(values: npt.NDArray[np.float64]) -> Color:
-    red, green, blue = values.tolist()
-    return red, green, blue
-
-
 def _between(palette: npt.NDArray[np.float64], position: float) -> Color:
     """Colour at a position in [0, 1] along a palette of shape (k, 3)."""
     stops = np.linspace(0, 1, len(palette))
-    return _three(np.array([np.interp(position, stops, channel) for channel in palette.T]))
+    return tuple(float(np.interp(position, stops, channel)) for channel in palette.T)
 
 
 def sample_identity(seed: int, identity_id: int) -> Identity:
@@ -110,7 +105,7 @@ def sample_identity(seed: int, identity_id: int) -> Identity:
     return Identity(
         shape=shape,
         skin=_between(_SKIN, tone),
-        hair=_three(hair),
+        hair=tuple(hair.tolist()),
         iris=_between(_IRIS, float(rng.random()) * (0.35 if tone > 0.6 else 1.0)),
         lip_redness=float(rng.uniform(0.2, 1.0)),
         hair_style=style,
@@ -130,7 +125,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     warmth = rng.uniform(-0.12, 0.12)
     shirt = rng.uniform(0.08, 0.85, 3)
     return Scene(
-        light=_three(light),
+        light=tuple(light.tolist()),
         light_color=(float(1 + warmth), 1.0, float(1 - warmth)),
         ambient=float(rng.uniform(0.3, 0.65)),
         exposure=float(rng.uniform(0.75, 1.15)),
@@ -138,7 +133,7 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         shift=(float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.04, 0.04))),
         zoom=float(rng.uniform(0.92, 1.12)),
         noise=float(rng.uniform(0, 6)),
-        shirt=_three(shirt),
+        shirt=tuple(shirt.tolist()),
         seed=int(rng.integers(2**31)),
     )
 

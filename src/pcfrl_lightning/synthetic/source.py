@@ -3,11 +3,10 @@
 import hashlib
 import logging
 import multiprocessing
-import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +31,8 @@ class SyntheticSource(ImageSource):
     always_readable = True
 
     def __init__(self, faces: Sequence[FaceParameters], size: int) -> None:
-        self.faces = list(faces)
-        self.size = size
-        self._fingerprint: str | None = None
+        self.faces, self.size = list(faces), size
+        self._fingerprint = ""
         self._rendered: Path | None = None
 
     def __len__(self) -> int:
@@ -55,8 +53,9 @@ class SyntheticSource(ImageSource):
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the renderer's code, the size and the parameters of every picture."""
-        if self._fingerprint is None:
-            self._fingerprint = digest([renderer_version(), str(self.size), *map(repr, self.faces)])
+        if not self._fingerprint:
+            code = b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))
+            self._fingerprint = digest([hashlib.sha256(code).hexdigest(), str(self.size), *map(repr, self.faces)])
         return self._fingerprint
 
     def materialize(self, processes: int = 1) -> None:
@@ -75,33 +74,22 @@ class SyntheticSource(ImageSource):
     def _write(self, path: Path, processes: int) -> None:
         """Fill a temporary file and move it into place, so that no process reads an incomplete cache."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(suffix=".partial", dir=path.parent)
-        os.close(handle)
         draw, total = partial(render, size=self.size), len(self)
         alone = processes == 1 or total <= _CHUNK or multiprocessing.current_process().daemon
-        try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder, ExitStack() as stack:
+            temporary = Path(folder) / path.name
             file = np.lib.format.open_memmap(temporary, "w+", np.uint8, (total, self.size, self.size, 3))
-            with ExitStack() as stack:
-                images: Iterable[np.ndarray] = map(draw, self.faces)
-                if not alone:
-                    pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
-                    images = pool.imap(draw, self.faces, chunksize=_CHUNK)
-                for index, image in enumerate(track(images, "rendering faces", total, transient=True)):
-                    file[index] = image
+            images: Iterable[np.ndarray] = map(draw, self.faces)
+            if not alone:
+                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
+                images = pool.imap(draw, self.faces, chunksize=_CHUNK)
+            for index, image in enumerate(track(images, "rendering faces", total, transient=True)):
+                file[index] = image
             file.flush()
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.replace(path)
 
 
 @lru_cache(maxsize=8)
 def _opened(path: Path) -> np.ndarray:
     """A cache file in this process; a source that travels to another one takes the path along."""
     return np.load(path, mmap_mode="r")
-
-
-@cache
-def renderer_version() -> str:
-    """SHA-256 (hex) of the renderer's code: another renderer gives other pictures."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

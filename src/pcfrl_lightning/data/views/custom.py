@@ -23,14 +23,10 @@ class OwnTransforms:
     Their random state is set anew for every image from the caller's generator (8 microseconds), so the views depend on
     (seed, epoch, index) alone.
 
-    Args:
-        key: the argument that named them, for messages.
-        given: for each transform its name (`HorizontalFlip`, `my_package.MyTransform`), `class_path` and `init_args`,
-            where lists of transforms may be nested (`OneOf`), or the object itself.
-
-    Raises:
-        ValueError: no such transform, arguments that it does not take, or one that does not turn an RGB image uint8
-            into another (`Normalize`, `ToTensorV2` and those that need boxes or masks do not).
+    ``given`` holds for each transform its name (`HorizontalFlip`, `my_package.MyTransform`), `class_path` and
+    `init_args`, where lists of transforms may be nested (`OneOf`), or the object itself; ``key`` is the argument that
+    named them. A ValueError tells of no such transform, arguments that it does not take, or one that does not turn an
+    RGB image uint8 into another (`Normalize`, `ToTensorV2` and those that need boxes or masks do not).
     """
 
     def __init__(self, key: str, given: Sequence[Any]) -> None:

@@ -37,8 +37,7 @@ class PCLViews(AlbumentationsViews):
         if not 0 < crop_side <= 0.5:
             raise ValueError(f"views.crop_side must be in (0, 0.5], got {crop_side}")
         super().__init__(image_size, appearance, flip_p=0.0)
-        self.pose_negatives = pose_negatives
-        self.crop_side = crop_side
+        self.pose_negatives, self.crop_side = pose_negatives, crop_side
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The six views, each (S, S, 3) uint8, and `pose_negatives` (K, S, S, 3)."""
