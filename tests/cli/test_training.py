@@ -226,4 +226,4 @@ def test_probe_config_writes_results(pcfrl, fer2013, faces, folder):
 def test_baseline_alias(pcfrl, fer2013, folder):
     probe = ("--config", "configs/probe/fer2013.yaml", "--data.root", fer2013, "--data.num_workers=0")
     cli = pcfrl("fit", *probe, "--baseline", "hog", "--trainer.max_epochs=1", "--trainer.enable_progress_bar=false")
-    assert cli.model.baseline == "hog"
+    assert cli.model.hparams.baseline == "hog"
