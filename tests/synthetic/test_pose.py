@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pcfrl_lightning.synthetic.pose import rotation_matrix
+from pcfrl_lightning.synthetic.mesh import rotation_matrix
 
 NOSE, RIGHT_EYE, LEFT_EYE = np.array([0, 0, 1.0]), np.array([0.3, 0, 0.7]), np.array([-0.3, 0, 0.7])
 

@@ -97,12 +97,6 @@ class Pen:
         weight = (coverage.astype(np.float32) / np.float32(255))[..., None]
         target[:] = (target + weight * (copy.image.astype(np.float32) - target) + np.float32(0.5)).astype(np.uint8)
 
-    def region(self, reach: float, top: float, bottom: float) -> tuple[slice, slice]:
-        """Rows and columns of the part of the canvas with |u| <= reach and bottom <= v <= top."""
-        corners = to_pixels(np.array([[-reach, top], [reach, bottom]]), self.resolution) - self.corner
-        (left, upper), (right, lower) = np.round(corners).astype(int)
-        return slice(max(0, upper), lower), slice(max(0, left), right)
-
     def _fixed(self, points: Points) -> npt.NDArray[np.int32]:
         return np.round((to_pixels(points, self.resolution) - self.corner) * (1 << _SHIFT)).astype(np.int32)
 

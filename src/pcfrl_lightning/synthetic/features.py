@@ -29,22 +29,10 @@ def draw_brows(pen: Pen, identity: Identity, layout: Layout) -> None:
     """Tapered strips of hair colour."""
     color = 0.75 * np.asarray(identity.hair) + 0.12 * np.asarray(identity.skin)
     taper = np.array([0.8, 1.0, 0.95, 0.75, 0.3]) * layout.brow_thickness * 0.5
-    upper, lower = layout.brow.astype(float).copy(), layout.brow.astype(float).copy()
-    upper[:, 1] += taper
-    lower[:, 1] -= taper
-    outline = np.concatenate([upper, lower[::-1]])
+    x, y = layout.brow.astype(float).T
+    outline = _band(x, y + taper, y - taper)
     for side in (-1, 1):
         pen.fill(outline * [side, 1], color)
-
-
-def _lids(layout: Layout, side: int) -> tuple[Points, Points]:
-    """Upper and lower lid from the left to the right corner, (15, 2) each."""
-    x = layout.eye_width * _T
-    tilt = layout.eye_tilt * side * x  # a positive tilt raises the outer corner
-    upper = layout.eye_upper * (1 - np.abs(_T) ** 2.2) + tilt
-    lower = -layout.eye_lower * (1 - _T**2) + tilt
-    center = np.array([side * layout.eye_x, layout.eye_y])
-    return np.stack([x, upper], 1) + center, np.stack([x, lower], 1) + center
 
 
 def draw_eyes(pen: Pen, parameters: FaceParameters, layout: Layout) -> None:
@@ -52,15 +40,18 @@ def draw_eyes(pen: Pen, parameters: FaceParameters, layout: Layout) -> None:
     skin = np.asarray(parameters.identity.skin)
     iris = np.asarray(parameters.identity.iris)
     for side in (-1, 1):
-        upper, lower = _lids(layout, side)
+        # lids from the left to the right corner, (15, 2) each; a positive tilt raises the outer corner
+        lid, center = layout.eye_width * _T, np.array([side * layout.eye_x, layout.eye_y])
+        tilt = layout.eye_tilt * side * lid
+        upper = np.stack([lid, layout.eye_upper * (1 - np.abs(_T) ** 2.2) + tilt], 1) + center
+        lower = np.stack([lid, -layout.eye_lower * (1 - _T**2) + tilt], 1) + center
         outline = np.concatenate([upper, lower[::-1]])
         x = side * layout.eye_x + 0.06 * parameters.gaze[0]
         y = layout.eye_y + 0.012 + 0.025 * parameters.gaze[1]
         inner, coverage = pen.inside(outline)
         inner.image[:] = (_WHITE * 255).astype(np.uint8)
-        inner.disc(x, y, 0.072, iris * 0.45)
-        inner.disc(x, y, 0.062, iris)
-        inner.disc(x, y, 0.03, np.full(3, 0.03))
+        for radius, color in ((0.072, iris * 0.45), (0.062, iris), (0.03, np.full(3, 0.03))):
+            inner.disc(x, y, radius, color)
         inner.disc(x + 0.02, y + 0.025, 0.012, np.ones(3))
         pen.put_back(inner, coverage)
         crease = upper[2:-2] + np.array([0, 0.035 * (1 - 0.5 * layout.units.brow_down)])

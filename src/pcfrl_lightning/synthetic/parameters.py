@@ -73,7 +73,7 @@ class FaceParameters:
 
     identity: Identity = field(default_factory=Identity)
     action_units: tuple[float, ...] = (0.0,) * len(ACTION_UNITS)  # intensities 0 to 5 in the order of `ACTION_UNITS`
-    yaw: float = 0.0  # degrees, signs of `pose.rotation_matrix`
+    yaw: float = 0.0  # degrees, signs of `mesh.rotation_matrix`
     pitch: float = 0.0
     roll: float = 0.0
     gaze: tuple[float, float] = (0.0, 0.0)  # eye direction, -1 to 1, positive to the right of the image and up

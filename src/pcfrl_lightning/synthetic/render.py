@@ -8,9 +8,8 @@ from pcfrl_lightning.synthetic import canvas, parts
 from pcfrl_lightning.synthetic.canvas import Array
 from pcfrl_lightning.synthetic.geometry import head_mesh
 from pcfrl_lightning.synthetic.layout import Layout
-from pcfrl_lightning.synthetic.mesh import Mesh, join
+from pcfrl_lightning.synthetic.mesh import Mesh, join, rotation_matrix
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Scene
-from pcfrl_lightning.synthetic.pose import rotation_matrix
 from pcfrl_lightning.synthetic.raster import rasterise
 from pcfrl_lightning.synthetic.texture import draw_texture
 

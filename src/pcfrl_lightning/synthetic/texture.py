@@ -115,9 +115,10 @@ def _smile_folds(shading: Array, layout: Layout, resolution: float) -> None:
     middle = (0.5 * (start[0] + end[0]) + 0.03, 0.5 * (start[1] + end[1]) + 0.01)
     for side in (-1, 1):
         pen.line(np.array([(side * x, y) for x, y in (start, middle, end)]), 255, 0.028)
-    rows, columns = pen.region(0.5, -0.1, -0.8)
-    soft = cv2.blur(folds[rows, columns], (3, 3))
-    shading[:, rows, columns] *= 1 - np.float32(strength / 255) * soft
+    corners = canvas.to_pixels(np.array([[-0.5, -0.1], [0.5, -0.8]]), resolution)  # of the part that has folds
+    (left, top), (right, bottom) = np.round(corners).astype(int)
+    soft = cv2.blur(folds[top:bottom, left:right], (3, 3))
+    shading[:, top:bottom, left:right] *= 1 - np.float32(strength / 255) * soft
 
 
 def _noise(rng: np.random.Generator, strength: float, rows: int, columns: int) -> Array:
