@@ -15,11 +15,12 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import matplotlib
 import torch
 import yaml
-from lightning.pytorch.cli import instantiate_class
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from pcfrl_lightning.data import FER2013
 from pcfrl_lightning.data.loaders import device_views
+from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.functional import Neighborhood, pair_alignment, row_maxima
 from pcfrl_lightning.networks import load_encoder
 
@@ -58,7 +59,9 @@ def projections(checkpoint: str, root: str) -> dict[str, Tensor]:
     """
     recipe = yaml.safe_load((HERE.parent / "configs/experiment/cpu.yaml").read_text())
     network = load_encoder(checkpoint).train()
-    views = instantiate_class((), recipe["data"]["init_args"]["views"])
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(Views, "views")
+    views = parser.instantiate_classes(parser.parse_object({"views": recipe["data"]["init_args"]["views"]})).views
     data = FER2013(root, views=views, image_size=network.image_size, batch_size=IMAGES, num_workers=0)
     batch = device_views(views, next(iter(data.train_dataloader())))
     face = network.encode(torch.cat([batch["face_1"], batch["face_2"]])).f_f

@@ -85,7 +85,7 @@ def faces_section(faces: FaceSet) -> Section:
 
 def reconstruction_section(module: PCFRL, faces: FaceSet, views: Any) -> Section:
     """Eq. 1 and the pose swap, on people that were not trained on."""
-    rows = torch.linspace(0, len(faces) - 1, SWAPS).long().tolist()
+    rows = list(range(min(SWAPS, len(faces))))  # neighbours show different people; evenly spaced ones need not
     batch = view_batch(faces, still(views), rows, [0])
     grid = labelled_grid(reconstruction_columns(module.network, batch["source"], batch["target"]), pixels=120)
     caption = (
