@@ -38,6 +38,18 @@ def test_an_interruption_has_a_status_of_its_own(monkeypatch):
     assert stop.value.code == 130
 
 
+def test_a_reader_of_the_output_that_has_left_is_no_mistake(monkeypatch, tmp_path, capsys):
+    def piped():
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with open(tmp_path / "out", "w", encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        with pytest.raises(SystemExit) as stop:
+            run_or_explain(piped, ValueError, OSError)
+    assert stop.value.code == 1
+    assert "Broken" not in capsys.readouterr().err
+
+
 def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(command, folder):
     (folder / "notes.pth").write_text("no tensors here")
     line = command("import-pcl", "notes.pth", "out.ckpt")

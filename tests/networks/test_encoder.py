@@ -191,6 +191,7 @@ class TestFiles:
         for text, message in [
             ("{", r"config\.json is not JSON"),
             ("[" * 10**5, r"config\.json is not JSON"),
+            ("9" * 10**4, r"config\.json is not JSON"),
             ("[]", r"config\.json: .*class and init_args"),
             (good.replace('"format": 1', '"format": 2'), r"config\.json: format 2 is unknown"),
             (good.replace('"format": 1', '"formats": 1'), r"config\.json: .*unknown keys: formats"),

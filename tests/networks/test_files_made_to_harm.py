@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from contextlib import suppress
 
 import pytest
@@ -10,8 +11,9 @@ from torch import nn
 
 from pcfrl_lightning import PCFRL, load_encoder
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.methods import SimCLR
 from pcfrl_lightning.networks import FaceBackbone, encoder_identity, untrained_encoder
-from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.networks.checkpoint import load_weights, read_checkpoint
 
 OWN = "pcfrl_lightning.networks"
 BACKBONE = {"class_path": f"{OWN}.FaceBackbone", "init_args": {"width": 0.0625}}
@@ -128,13 +130,70 @@ def test_damaged_entries_are_said_in_a_line(good, tmp_path, entries, message):
     assert "\n" not in str(error.value)
 
 
-def test_a_description_without_end(good, tmp_path):
-    endless = {}
-    endless["width"] = endless
-    spec = {"class_path": "FaceBackbone", "init_args": {"width": endless}}
-    torch.save({**good, "hyper_parameters": {"backbone": spec}}, tmp_path / "bad.ckpt")
-    with pytest.raises(DataError, match=r"bad\.ckpt .*recursion"):
-        load_encoder(tmp_path / "bad.ckpt")
+def endless():
+    width = {}
+    width["a"] = width
+    return width
+
+
+def doubled():
+    """2 ** 60 numbers in a few kilobytes."""
+    width = 1
+    for _ in range(30):
+        width = [{"a": width, "b": width}] * 2
+    return width
+
+
+@pytest.mark.parametrize("width", [endless, doubled])
+@pytest.mark.parametrize("place", ["hyper_parameters", "encoder", "trained_on"])
+def test_a_description_without_end(good, tmp_path, width, place):
+    spec = {"class_path": "FaceBackbone", "init_args": {"width": width()}}
+    torch.save({**good, place: {"backbone": spec}}, tmp_path / "bad.ckpt")
+    for read in READERS:
+        with pytest.raises(DataError, match=r"bad\.ckpt .*nests more than 100000 values"):
+            read(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("how", ["compressed", "one record under many names"])
+def test_a_file_that_unpacks_to_more_than_it_holds(good, tmp_path, how):
+    torch.save({**good, "zeros": torch.zeros(1 << 18)}, tmp_path / "good.ckpt")
+    with zipfile.ZipFile(tmp_path / "good.ckpt") as archive, zipfile.ZipFile(tmp_path / "bad.ckpt", "w") as bad:
+        for info in archive.infolist():
+            packed = zipfile.ZIP_DEFLATED if how == "compressed" else zipfile.ZIP_STORED
+            bad.writestr(info.filename, archive.read(info), packed)
+        if how != "compressed":
+            bad.filelist.extend([max(bad.filelist, key=lambda info: info.file_size)] * 10)
+    for read in (*READERS, load_weights):
+        with pytest.raises(DataError, match=r"bad\.ckpt .*would unpack to \d+ MB, more than the file has"):
+            read(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("name", ["EnlargingConv", "Decoder"])
+def test_maps_of_absurd_size_are_refused_before_memory_is_asked_for(good, tmp_path, name):
+    sizes = {
+        "EnlargingConv": {"in_channels": 3, "out_channels": 8, "in_size": 40_000, "size": 8},
+        "Decoder": {"in_features": 3, "image_size": 80_000},
+    }
+    settings = {"backbone": {"class_path": name, "init_args": sizes[name]}, "image_size": 32, "projection_dim": 8}
+    torch.save({**good, "hyper_parameters": settings}, tmp_path / "bad.ckpt")
+    for read in READERS:
+        with pytest.raises(DataError, match=r"bad\.ckpt .*at most 4096"):
+            read(tmp_path / "bad.ckpt")
+
+
+def test_no_image_of_the_size_that_a_file_names_is_made(tmp_path, monkeypatch):
+    """SimCLR's weights are the same for every size: only the forward pass that finds the shape of the map knows it."""
+    method = SimCLR(FaceBackbone(0.0625), image_size=32, projection_dim=8)
+    content = {"state_dict": method.state_dict(), "hyper_parameters": {**method.hparams, "image_size": 4096}}
+    torch.save({**content, "encoder": {**method.network.config}}, tmp_path / "large.ckpt")
+    seen = []
+    forward = FaceBackbone.forward
+    monkeypatch.setattr(FaceBackbone, "forward", lambda self, x: seen.append(x.device.type) or forward(self, x))
+    SimCLR.load_from_checkpoint(tmp_path / "large.ckpt")
+    assert set(seen) == {"meta"}
+    torch.save({**content, "hyper_parameters": {**method.hparams, "image_size": 30_000}}, tmp_path / "bad.ckpt")
+    with pytest.raises(DataError, match=r"bad\.ckpt .*at most 4096"):
+        SimCLR.load_from_checkpoint(tmp_path / "bad.ckpt")
 
 
 def test_expanded_tensors_do_not_make_us_allocate_what_the_file_does_not_hold(good, tmp_path):
@@ -146,7 +205,7 @@ def test_expanded_tensors_do_not_make_us_allocate_what_the_file_does_not_hold(go
     torch.save({"state_dict": state, "hyper_parameters": {**settings, "projection_dim": 8}}, tmp_path / "bad.ckpt")
     assert (tmp_path / "bad.ckpt").stat().st_size < 1e6
     for read in READERS:
-        with pytest.raises(DataError, match=r"bad\.ckpt .*would take \d+ MB, more than the file has"):
+        with pytest.raises(DataError, match=r"bad\.ckpt.*would take \d+ MB, more than the file has"):
             read(tmp_path / "bad.ckpt")
 
 

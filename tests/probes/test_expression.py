@@ -1,13 +1,14 @@
 """The expression probe from fit to results.json."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score
 
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import ExpressionProbe
 from pcfrl_lightning.probes.results import blocks
 
@@ -118,7 +119,7 @@ def test_checkpoint_alone_restores_the_heads_and_test_agrees(splits, options, ti
     path = tmp_path / "probe.ckpt"
     runner.save_checkpoint(path)
     torch.load(path, weights_only=True)
-    loaded = ExpressionProbe.load_from_checkpoint(path, weights_only=True)
+    loaded = ExpressionProbe.load_from_checkpoint(path)
     for name, value in probe.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
     fresh = ExpressionProbe(**options, lr=[1e-2, 1e-4])
@@ -136,9 +137,71 @@ def test_a_head_of_any_kind_is_restored_without_data(splits, options, tiny_data,
     text = {"hyper_parameters": {}}  # not even the settings: the heads tell
     stored = torch.load(tmp_path / "probe.ckpt", weights_only=True) | text
     torch.save(stored, tmp_path / "bare.ckpt")
-    loaded = ExpressionProbe.load_from_checkpoint(tmp_path / "bare.ckpt", baseline="pixels", weights_only=True)
+    loaded = ExpressionProbe.load_from_checkpoint(tmp_path / "bare.ckpt", baseline="pixels")
     for name, value in probe.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value), name
+
+
+HEADS = {
+    "a learning rate that is not there": {"choice_scores": torch.zeros(1000, 1)},
+    "more folds than heads": {"choice_scores": torch.zeros(1, 1000)},
+    "nothing in the weights": {"head.weights.0": torch.zeros(10**5, 0, 10**5)},
+    "another shape": {"head.weights.0": torch.zeros(5)},
+    "expanded weights": {"head.weights.0": torch.zeros(()).expand(1, 10**5, 10**6)},
+}
+
+
+@pytest.mark.parametrize("harm", HEADS)
+def test_heads_that_would_take_more_than_the_file_holds(splits, options, tiny_data, trainer, tmp_path, harm):
+    probe, runner = ExpressionProbe(**options), trainer(1)
+    runner.fit(probe, tiny_data(splits()))
+    runner.save_checkpoint(tmp_path / "probe.ckpt")
+    stored = torch.load(tmp_path / "probe.ckpt", weights_only=True)
+    stored["state_dict"] |= {f"heads.f_s.{key}": value for key, value in HEADS[harm].items()}
+    torch.save(stored, tmp_path / "bad.ckpt")
+    with pytest.raises(DataError, match=r"bad\.ckpt") as error:
+        ExpressionProbe.load_from_checkpoint(tmp_path / "bad.ckpt")
+    assert "\n" not in str(error.value)
+
+
+def test_the_file_of_a_head_says_neither_what_is_called_nor_what_is_trusted(
+    splits, options, tiny_data, trainer, tmp_path, monkeypatch
+):
+    (tmp_path / "harm.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    probe, runner = ExpressionProbe(**options), trainer(1)
+    runner.fit(probe, tiny_data(splits()))
+    runner.save_checkpoint(tmp_path / "probe.ckpt")
+    stored = torch.load(tmp_path / "probe.ckpt", weights_only=True)
+    stored["hyper_parameters"] |= {"_instantiator": "harm.make", "_class_path": "harm.Made", "trust": ["harm"]}
+    torch.save(stored, tmp_path / "bad.ckpt")
+    loaded = ExpressionProbe.load_from_checkpoint(tmp_path / "bad.ckpt")
+    assert loaded.hparams["trust"] == ()
+    assert loaded.source.trust == ()
+    torch.save(stored | {"callbacks": Harm()}, tmp_path / "bad.ckpt")
+    with pytest.raises(DataError, match=r"bad\.ckpt"):
+        ExpressionProbe.load_from_checkpoint(tmp_path / "bad.ckpt")
+    assert not (tmp_path / "harmed").exists()
+    with pytest.raises(UsageError, match="no settings of TinyData"):
+        type(tiny_data(splits())).load_from_checkpoint(tmp_path / "bad.ckpt")
+
+
+@pytest.mark.parametrize("value", ["text", ["split"], 7])
+def test_a_head_that_says_nonsense_about_its_training(splits, options, tiny_data, trainer, tmp_path, value):
+    probe, runner = ExpressionProbe(**options), trainer(1)
+    runner.fit(probe, tiny_data(splits()))
+    runner.save_checkpoint(tmp_path / "probe.ckpt")
+    stored = torch.load(tmp_path / "probe.ckpt", weights_only=True)
+    torch.save(stored | {"trained_on": value}, tmp_path / "bad.ckpt")
+    probe.comes_from = str(tmp_path / "bad.ckpt")
+    with pytest.raises(UsageError, match="'trained_on' is not a dictionary"):
+        trainer(1).test(probe, tiny_data(splits()), ckpt_path=tmp_path / "bad.ckpt", verbose=False)
+
+
+class Harm:
+    def __reduce__(self):
+        return os.mkdir, ("harmed",)
 
 
 def test_resume_equals_an_uninterrupted_run(splits, options, tiny_data, trainer, tmp_path):
@@ -345,7 +408,7 @@ def test_several_features_are_those_of_separate_runs(splits, options, tiny_data,
         )
     path = tmp_path / "several.ckpt"
     runner.save_checkpoint(path)
-    loaded = ExpressionProbe.load_from_checkpoint(path, weights_only=True)
+    loaded = ExpressionProbe.load_from_checkpoint(path)
     assert set(loaded.heads) == set(names)
 
 

@@ -63,6 +63,9 @@ def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) ->
     """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
     try:
         status = command()
+    except BrokenPipeError:  # `pcfrl ... | head`; what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except mistakes as error:
         sys.exit(f"pcfrl: {error}")
     except KeyboardInterrupt:

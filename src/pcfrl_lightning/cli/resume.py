@@ -55,7 +55,7 @@ def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | 
     stored = checkpoint.get("hyper_parameters")
     stored = stored if isinstance(stored, dict) else {}
     differing = [
-        f"model.{key} is {there} there and {here} here"
+        f"model.{key} is {there!s:.100} there and {here!s:.100} here"
         for name in sorted((stored.keys() & settings.keys()) - FREE)
         for key, there, here in differences(name, stored[name], settings[name])
     ]

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
@@ -23,7 +23,7 @@ from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder,
 from pcfrl_lightning.data.resume import ResumableLoader, resume_point
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views.base import Views
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.run_directory import run_directory
 
 _TWO = "batch_size must be at least 2, got 1: contrastive views need negatives from another image"
@@ -91,6 +91,11 @@ class FaceData(L.LightningDataModule, ABC):
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
         self._watch = FailureWatch()
+
+    @classmethod
+    def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Not possible: no checkpoint holds settings of a data set, and Lightning would call what the file names."""
+        raise UsageError(f"a checkpoint has no settings of {cls.__name__}: create it from its arguments or a config")
 
     @abstractmethod
     def build(self) -> dict[str, FaceSet]:

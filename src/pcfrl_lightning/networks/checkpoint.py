@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +14,10 @@ from torch import Tensor
 from pcfrl_lightning.errors import DataError
 
 T = TypeVar("T")
+MOST_VALUES = 100_000
+"""How many values a file may nest: a list that holds another twice, 40 times over, is small on disk."""
+GROWTH = 2
+"""Bytes of weights in memory per byte of a file: shared ones are there once, and half precision is widened."""
 SHOWN = 3
 """How many missing, unexpected and wrongly shaped keys, of each kind, an error names."""
 
@@ -39,7 +44,13 @@ def load_plain(path: str | Path) -> Any:
         DataError: the file is damaged or holds something else; the message names that object, but not the file.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(path):
+            _check_unpacked(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_nesting(content)
+        return content
+    except DataError:
+        raise
     except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
         text = " ".join(str(error).split())
         refused = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|type) ([\w.]+)", text)
@@ -79,9 +90,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise DataError(f"checkpoint {path} is damaged: its 'state_dict' is not a dictionary of named tensors")
+    # an expanded tensor has a large shape, but takes no room in the file
+    if (needed := sum(value.numel() * value.element_size() for value in state.values())) > GROWTH * path.stat().st_size:
+        raise DataError(f"checkpoint {path}: its weights would take {needed / 1e6:.0f} MB, more than the file has")
     if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise DataError(f"checkpoint {path} is damaged: its 'hyper_parameters' is not a dictionary of named settings")
     return checkpoint
+
+
+def _check_unpacked(path: str | Path) -> None:
+    """`torch.save` does not compress, but `torch.load` unpacks what is compressed, or stored once under many names."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(info.file_size for info in archive.infolist())
+    if unpacked > Path(path).stat().st_size:
+        raise DataError(f"it would unpack to {unpacked / 1e6:.0f} MB, more than the file has")
+
+
+def _check_nesting(content: Any) -> None:
+    """Refuse what a walk through it would not come to an end of: containers in themselves, or many times in others."""
+    seen, left = 0, [content]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left.extend(value.values())
+        elif isinstance(value, (list, tuple, set)):
+            left.extend(value)
+        seen += 1
+        if seen + len(left) > MOST_VALUES:
+            raise DataError(f"it nests more than {MOST_VALUES} values in each other")
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:

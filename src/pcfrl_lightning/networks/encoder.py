@@ -192,9 +192,10 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give a .ckpt file or a folder that Encoder.save wrote")
     try:
-        return _spec(json.loads(path.read_text(encoding="utf-8")), path)
-    except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8 and numbers of 5000 digits are ValueErrors
         raise DataError(f"{path} is not JSON ({one_line(error)})") from error
+    return _spec(content, path)
 
 
 def _spec(config: Any, path: Path) -> dict[str, Any]:

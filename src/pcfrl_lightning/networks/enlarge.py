@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MAX_SIZE = 4096
+"""Longest side of an image or map, in pixels."""
+
 
 class EnlargingConv(nn.Module):
     """Bilinear enlargement (corners not aligned) to ``size`` x ``size``, then a 3x3 convolution with zero padding.
@@ -28,6 +31,9 @@ class EnlargingConv(nn.Module):
         in_size: side s of the small map.
         size: side S of the result.
 
+    Raises:
+        ValueError: a side is below 1 or above `MAX_SIZE`.
+
     Shapes: (B, in_channels, s, s) -> (B, out_channels, S, S), channels-last.
     """
 
@@ -35,6 +41,8 @@ class EnlargingConv(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, in_size: int, size: int) -> None:
         super().__init__()
+        if not (1 <= in_size <= MAX_SIZE and 1 <= size <= MAX_SIZE):
+            raise ValueError(f"sides of maps must be at least 1 and at most {MAX_SIZE}, got {in_size} and {size}")
         self.conv = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         self.size = size
         # (S, s 3): one matrix serves rows and columns, because the maps are square

@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from pcfrl_lightning.functional.alignment import normalize
 from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.decoder import Decoder
 from pcfrl_lightning.networks.encoder import Encoder
+from pcfrl_lightning.networks.enlarge import MAX_SIZE
 from pcfrl_lightning.networks.subnets import Projector, Subnet
-
-MAX_SIZE = 4096
 
 
 class Features(NamedTuple):
@@ -41,8 +41,6 @@ class PCFRLNetwork(Encoder):
     def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 512) -> None:
         super().__init__()
         backbone = backbone or FaceBackbone()
-        if not 1 <= image_size <= MAX_SIZE:
-            raise ValueError(f"image_size must be at least 1 and at most {MAX_SIZE} pixels, got {image_size}")
         if projection_dim < 1:
             raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
         channels, height, width = map_shape(backbone, image_size)
@@ -83,15 +81,25 @@ class PCFRLNetwork(Encoder):
 def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
     """(C, h, w) of the backbone's map for one ``image_size`` image; leaves the backbone as it was.
 
+    Found on the meta device where the backbone works there: a file that names a large size costs nothing.
+
     Raises:
-        ValueError: the forward pass fails, or the result is not a (1, C, h, w) tensor with h, w >= 1.
+        ValueError: ``image_size`` is out of range, the forward pass fails, or the result is not a (1, C, h, w) tensor
+            with h, w >= 1.
     """
+    if not 1 <= image_size <= MAX_SIZE:
+        raise ValueError(f"image_size must be at least 1 and at most {MAX_SIZE} pixels, got {image_size}")
     parameter = next(backbone.parameters(), torch.empty(0))
-    image = torch.zeros(1, 3, image_size, image_size, device=parameter.device, dtype=parameter.dtype)
+    shape, dtype = (1, 3, image_size, image_size), parameter.dtype
+    weights = {key: value.to("meta") for key, value in (*backbone.named_parameters(), *backbone.named_buffers())}
     training = {module: module.training for module in backbone.modules()}
     name = type(backbone).__name__
     try:
-        result = backbone.eval()(image)
+        backbone.eval()
+        try:
+            result = functional_call(backbone, weights, (torch.empty(shape, dtype=dtype, device="meta"),))
+        except Exception:  # one of the user, that asks tensors for values for instance
+            result = backbone(torch.zeros(shape, dtype=dtype, device=parameter.device))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise ValueError(
             f"backbone {name} cannot take a batch of image_size={image_size} images: {error}. "

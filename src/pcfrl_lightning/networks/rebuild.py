@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import check_weights, one_line, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import GROWTH, check_weights, one_line, read_checkpoint
 
 PREFIX = "network."
 """What the names of an encoder's weights begin with in the checkpoint of a method."""
@@ -23,8 +23,6 @@ PREFIX = "network."
 _PACKAGE = "pcfrl_lightning"
 _ROOMS = ("networks", "heads", "methods")
 _PRIMITIVE = (str, int, float, bool, type(None))
-# float64 weights of a file become float32, bfloat16 ones too: a network needs at most twice the bytes of its file
-_GROWTH = 2
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -155,8 +153,7 @@ def rebuild(
             exact = {key: value.shape for key, value in expected.items() if key.startswith(strict)}
             check_weights(exact, {key: value for key, value in state.items() if key.startswith(strict)})
             needed = sum(value.numel() * value.element_size() for value in expected.values())
-            # an expanded tensor has a large shape, but takes no room in the file
-            if needed > _GROWTH * path.stat().st_size:
+            if needed > GROWTH * path.stat().st_size:
                 raise ValueError(f"its weights would take {needed / 1e6:.0f} MB, more than the file has")
             module = make()
             module.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)

@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pcfrl_lightning.errors import DataError
+
 InputNorm = Literal["none", "standardize", "batchnorm"]
 EPSILON = 1e-5
 MOMENTUM = 0.1
@@ -200,13 +202,20 @@ class FeatureHeads(nn.Module):
 
 
 def heads_like(state: dict[str, Tensor], prefix: str) -> dict[str, FeatureHeads]:
-    """Heads by feature, of the kinds and shapes in a state dictionary of names ``PREFIX FEATURE . ...``."""
+    """Heads by feature, of the kinds and shapes in a state dictionary of names ``PREFIX FEATURE . ...``.
+
+    Raises:
+        DataError: the shapes do not fit each other.
+    """
     found: dict[str, FeatureHeads] = {}
     for key, weight in state.items():
         if key.startswith(prefix) and key.endswith(".head.weights.0"):
             heads, outputs, dim = weight.shape
             base = key.removesuffix("head.weights.0")
             rates, folds = state[f"{base}choice_scores"].shape
+            held = sum(k.startswith(f"{base}head.weights.") and v.shape == weight.shape for k, v in state.items())
+            if not weight.numel() or folds > heads or rates != held:  # never allocate more than the file holds
+                raise DataError(f"the heads {base} are damaged: {held} learning rates, {folds} folds, {heads} heads")
             norm: InputNorm = "standardize" if state[f"{base}head.mean"].shape[1] else "none"
             norm = "batchnorm" if f"{base}head.scales.0" in state else norm
             name = base.removeprefix(prefix).removesuffix(".")

@@ -3,16 +3,18 @@
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
 from pcfrl_lightning.probes.features.extract import Baseline, Precision
 from pcfrl_lightning.probes.features.loaders import FeatureBatch
 from pcfrl_lightning.probes.features.plain import data_of, splits_of, use_loaders
@@ -287,9 +289,35 @@ class Probe(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a head of other data; build heads of the stored shape when there are no data."""
         check_training(checkpoint, self._trained_on)
-        self.fit_seconds = checkpoint.get("fit_seconds", 0.0)
+        self.fit_seconds = float(checkpoint.get("fit_seconds", 0.0))
         if not self.heads:
             self.heads.update(heads_like(checkpoint["state_dict"], "heads."))
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]
+        cls, checkpoint_path: str | Path, map_location: Any = None, trust: Sequence[str] = (), **overrides: Any
+    ) -> Self:
+        """A probe with its heads; the file says neither what is called nor which packages are trusted.
+
+        Args:
+            checkpoint_path: of ``pcfrl fit`` with a probe.
+            map_location: device to put it on; default: the CPU.
+            trust: see the class.
+            **overrides: arguments that replace those in the file.
+
+        Raises:
+            FileNotFoundError: there is no file.
+            DataError: it is damaged, or is not one of such a probe.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+        try:
+            probe = cls(**{**settings, "trust": trust, **overrides})
+            probe.on_load_checkpoint(checkpoint)
+            probe.load_state_dict(checkpoint["state_dict"])
+        except Exception as error:  # of wrong settings, names and shapes
+            raise DataError(f"{checkpoint_path} does not hold a {cls.__name__}: {one_line(error)}") from error
+        return probe.to(map_location or "cpu")
 
     def _key(self, feature: str) -> str:
         """Part of a logged name: nothing where there is only one feature."""

@@ -37,11 +37,13 @@ def check_training(checkpoint: dict[str, Any], here: dict[str, Any]) -> None:
     A UsageError names every key that differs, with both values.
     """
     then = checkpoint.get("trained_on", {})  # files of earlier versions know nothing
+    if not isinstance(then, dict):
+        raise UsageError("the checkpoint of the head is damaged: its 'trained_on' is not a dictionary")
     differing = [key for key in sorted(then.keys() & here) if then[key] != here[key]]
     if differing == ["names"]:
         raise UsageError(f"the head was trained on other images of {here['split']} than this run describes")
     if differing:
-        told = "; ".join(f"{key} {then[key]}, not {here[key]}" for key in differing if key != "names")
+        told = "; ".join(f"{key} {then[key]!s:.100}, not {here[key]!s:.100}" for key in differing if key != "names")
         raise UsageError(f"the head was trained with {told}: give the data options of its `pcfrl fit`")
 
 
