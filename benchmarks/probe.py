@@ -62,12 +62,11 @@ class NumberedFeatures:
     """Stands in for a network: row i of the table is noise drawn from the number i that image i carries."""
 
     enlarges = False
+    names = ("f_s",)
+    precision = "float32"
 
     def __init__(self, dim: int) -> None:
         self.length = dim
-
-    def dim(self, image_size: int) -> dict[str, int]:
-        return {"f_s": self.length}
 
     def fingerprint(self) -> str:
         return f"numbered {self.length}"
