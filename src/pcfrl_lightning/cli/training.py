@@ -187,7 +187,7 @@ class TrainingCLI(LightningCLI):
         if written and is_overridden("test_step", self.model):
             print(f"next:       pcfrl test --config {os.path.relpath(folder / 'config.yaml')} --ckpt_path {last}")
         elif written:
-            print(f"next:       pcfrl evaluate {last} --data-root DATA, or pcfrl predict {last} FACES")
+            print(f"next:       pcfrl evaluate {last} --data-root DATA\n            pcfrl predict {last} FACES")
 
     def before_validate(self) -> None:
         """Leave the files of the training alone."""
