@@ -264,7 +264,7 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
 
 
 def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces, tmp_path, capsys):
-    tasks = [task._replace(image_size=32) for _, task in DEMO_TASKS]
+    tasks = [task._replace(image_size=32) for task in DEMO_TASKS.values()]
     settings = Settings(checkpoint, tmp_path / "out", epochs=2, progress=False, accelerator="cpu")
     rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(faces))
     assert [row.message for row in rows] == [""] * 8
