@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcfrl_lightning.networks.enlarge import EnlargingConv, shifted_enlargement
+from pcfrl_lightning.networks.enlarge import EnlargingConv, EnlargingConvToImage, shifted_enlargement
 
 SIDES = [(1, 2), (2, 4), (1, 8), (2, 3), (4, 7), (13, 25), (8, 16), (3, 3)]
 
@@ -13,9 +13,10 @@ def reference(layer, x):
 
 
 @pytest.mark.parametrize("sides", SIDES)
-def test_equals_interpolation_then_convolution_with_gradients(sides):
+@pytest.mark.parametrize("kind", [EnlargingConv, EnlargingConvToImage])
+def test_equals_interpolation_then_convolution_with_gradients(kind, sides):
     torch.manual_seed(0)
-    layer = EnlargingConv(5, 3, *sides).double()
+    layer = kind(5, 3, *sides).double()
     layer.axis = shifted_enlargement_float64(*sides)
     x = torch.randn(2, 5, sides[0], sides[0], dtype=torch.float64, requires_grad=True)
     weights = torch.randn(2, 3, sides[1], sides[1], dtype=torch.float64)

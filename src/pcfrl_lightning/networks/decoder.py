@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcfrl_lightning.networks.enlarge import EnlargingConv
+from pcfrl_lightning.networks.enlarge import EnlargingConv, EnlargingConvToImage
 
 PAPER_CHANNELS = (512, 256, 256, 256, 256, 128)
 PAPER_BACKBONE_CHANNELS = 128
@@ -25,13 +25,14 @@ class Decoder(nn.Module):
     def __init__(self, in_features: int, backbone_channels: int = 128, image_size: int = 64) -> None:
         super().__init__()
         share = min(1.0, backbone_channels / PAPER_BACKBONE_CHANNELS)
-        channels = [*(max(8, round(c * share)) for c in PAPER_CHANNELS), 3]
+        channels = [max(8, round(c * share)) for c in PAPER_CHANNELS]
         sizes = [1] + [-(-image_size // 2**k) for k in range(5, -1, -1)]
         self.linear = nn.Linear(in_features, channels[0])
         self.blocks = nn.ModuleList(
-            EnlargingConv(channels[i], channels[i + 1], sizes[i], sizes[i + 1]) for i in range(len(PAPER_CHANNELS))
+            EnlargingConv(channels[i], channels[i + 1], sizes[i], sizes[i + 1]) for i in range(len(channels) - 1)
         )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:-1])
+        self.blocks.append(EnlargingConvToImage(channels[-1], 3, sizes[-2], sizes[-1]))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in channels[1:])
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_features) L2-normalised F_f + F_p to (B, 3, S, S)."""

@@ -50,16 +50,39 @@ class EnlargingConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, s, s) -> (B, out_channels, S, S)."""
-        batch, in_channels, side, _ = x.shape
-        channels = self.conv.out_channels
-        weight = self.conv.weight.permute(2, 3, 0, 1).reshape(9 * channels, in_channels)
-        # the bias is added with the middle tap, which never falls outside and whose weights in A A sum to one
-        bias = F.pad(cast(Tensor, self.conv.bias), (4 * channels, 4 * channels))
-        taps = F.linear(x.permute(0, 2, 3, 1), weight, bias).unflatten(3, (3, 3, channels))  # (B, v, u, j, i, o)
+        taps = self.taps(x)
+        batch, side, _, _, _, channels = taps.shape
         taps = taps.transpose(2, 3).reshape(batch, side * 3, side * 3 * channels)  # (B, v j, u i o)
         rows = torch.matmul(self.axis, taps)  # (B, Y, u i o)
         columns = torch.matmul(self.axis, rows.reshape(batch * self.size, side * 3, channels))  # (B Y, X, o)
         return columns.view(batch, self.size, self.size, channels).permute(0, 3, 1, 2)
+
+    def taps(self, x: Tensor) -> Tensor:
+        """The nine 1x1 convolutions: (B, c, s, s) -> (B, v, u, j, i, o)."""
+        channels, in_channels = self.conv.weight.shape[:2]
+        weight = self.conv.weight.permute(2, 3, 0, 1).reshape(9 * channels, in_channels)
+        # the bias is added with the middle tap, which never falls outside and whose weights in A A sum to one
+        bias = F.pad(cast(Tensor, self.conv.bias), (4 * channels, 4 * channels))
+        return F.linear(x.permute(0, 2, 3, 1), weight, bias).unflatten(3, (3, 3, channels))
+
+
+class EnlargingConvToImage(EnlargingConv):
+    """The same for the three channels of an image: the longest axis of each product is then a side, not the channels.
+
+    For 16 to 3 channels, 24 to 48 px and 256 images, forward and backward take 0.10 s of CPU time in bf16 instead of
+    0.25 s (one thread).
+
+    Shapes: (B, in_channels, s, s) -> (B, out_channels, S, S), contiguous.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, s, s) -> (B, out_channels, S, S)."""
+        taps = self.taps(x)
+        batch, side, _, _, _, channels = taps.shape
+        taps = taps.permute(0, 5, 4, 1, 3, 2).reshape(batch * channels * 3, side * 3, side)  # (B o i, v j, u)
+        rows = torch.matmul(self.axis, taps).view(batch, channels, 3, self.size, side)  # (B, o, i, Y, u)
+        rows = rows.permute(0, 1, 3, 4, 2).reshape(batch * channels * self.size, side * 3)  # (B o Y, u i)
+        return F.linear(rows, self.axis).view(batch, channels, self.size, self.size)
 
 
 def shifted_enlargement(in_size: int, size: int) -> Tensor:
