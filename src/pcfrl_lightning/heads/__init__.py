@@ -9,7 +9,7 @@ from pcfrl_lightning.heads.calibrators import (
     NPAThreshold,
     TopK,
 )
-from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput
+from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput, RowContrast
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
     Context,
@@ -52,5 +52,6 @@ __all__ = [
     "NoCalibration",
     "PairTerm",
     "RandomNegatives",
+    "RowContrast",
     "TopK",
 ]

@@ -1,5 +1,6 @@
 """One calibrated contrastive branch: gather over ranks, calibration (Algorithm 1), Eq. 6 and Eq. 7."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,7 +35,91 @@ class ContrastOutput(NamedTuple):
         return {f"{prefix}{name}": value.detach() for name, value in values.items()}
 
 
-class CalibratedContrast(nn.Module):
+class RowContrast(nn.Module):
+    """Contrastive loss of Eq. 6 of anchors with one positive each, and of Eq. 7 with calibrated partners among rows.
+
+    The rows are whatever a method contrasts with: a queue, the keys of a batch. It has no parameters, and the arguments
+    of :class:`CalibratedContrast`.
+    """
+
+    def __init__(
+        self,
+        calibrator: Calibrator,
+        pair_term: PairTerm,
+        temperature: float = 0.07,
+        denominator: F.Denominator = "all",
+        calibrated_mean: CalibratedMean = "anchors",
+    ) -> None:
+        super().__init__()
+        if not temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {temperature}")
+        if denominator not in ("negatives", "all"):
+            raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
+        if calibrated_mean not in ("pairs", "anchors"):
+            raise ValueError(f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
+        self.calibrator = calibrator
+        self.pair_term = pair_term
+        self.temperature = temperature
+        self.denominator: F.Denominator = denominator
+        self.calibrated_mean: CalibratedMean = calibrated_mean
+
+    @F.full_precision
+    def forward(self, anchors: Tensor, positives: Tensor, rows: Tensor, candidates: Tensor) -> ContrastOutput:
+        """Losses of the anchors of this rank; every rank holds equally many.
+
+        Args:
+            anchors: (m, d), not normalised.
+            positives: (m, d) the positive of each anchor.
+            rows: (M, d) what they are compared with, the same on every rank.
+            candidates: (m, M) bool, the rows of other images: negatives, unless they are calibrated.
+        """
+        anchors, positives, rows = (F.normalize(x) for x in (anchors, positives, rows))
+        similarity, positive = anchors @ rows.T, (anchors * positives).sum(dim=1)
+        own = torch.arange(len(anchors), device=anchors.device)
+
+        def log_negative(negatives: Tensor) -> Tensor:
+            return F.log_negatives(similarity, negatives, self.temperature)
+
+        return self._losses(anchors, rows, similarity, positive, candidates, log_negative, own)
+
+    def _losses(
+        self,
+        anchors: Tensor,
+        rows: Tensor,
+        similarity: Tensor,
+        positive: Tensor,
+        candidates: Tensor,
+        log_negatives: Callable[[Tensor], Tensor],
+        index: Tensor,
+    ) -> ContrastOutput:
+        score = self.calibrator.score(anchors, rows, similarity)
+        calibration: F.Calibration = self.calibrator(score.detach(), candidates)
+        partner, accepted = calibration.partner, calibration.accepted
+        remaining = F.remove_calibrated(candidates, calibration)
+        log_negative = log_negatives(remaining)
+        loss = F.contrastive_term(positive / self.temperature, log_negative, self.denominator).mean()
+        term = self.pair_term(
+            CalibratedPairs(
+                cosine=similarity.gather(1, partner),
+                alignment=torch.where(accepted, score.gather(1, partner), 1.0),  # no -inf in a masked term
+                log_negative=log_negative.unsqueeze(1),
+                similarity=similarity.detach(),
+                candidates=candidates,
+                temperature=self.temperature,
+                denominator=self.denominator,
+            )
+        )
+        stats = _statistics(similarity, positive, remaining, calibration)
+        # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean of the global batch
+        total = torch.where(accepted, term, 0.0).sum()
+        if self.calibrated_mean == "pairs":
+            calibrated_loss = total * world_size() / stats["calibrated"].clamp(min=1)
+        else:
+            calibrated_loss = total / len(anchors)
+        return ContrastOutput(loss, calibrated_loss, stats, calibration, index)
+
+
+class CalibratedContrast(RowContrast):
     """Contrastive loss of Eq. 6 with the calibrated pairs of Eq. 7, on the global batch. It has no parameters.
 
     Args:
@@ -60,19 +145,8 @@ class CalibratedContrast(nn.Module):
         negatives: Negatives | None = None,
         calibrated_mean: CalibratedMean = "pairs",
     ) -> None:
-        super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {temperature}")
-        if denominator not in ("negatives", "all"):
-            raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
-        if calibrated_mean not in ("pairs", "anchors"):
-            raise ValueError(f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
-        self.calibrator = calibrator
-        self.pair_term = pair_term
-        self.temperature = temperature
-        self.denominator: F.Denominator = denominator
+        super().__init__(calibrator, pair_term, temperature, denominator, calibrated_mean)
         self.negatives = negatives if negatives is not None else AllNegatives()
-        self.calibrated_mean: CalibratedMean = calibrated_mean
 
     @F.full_precision
     def forward(
@@ -93,33 +167,16 @@ class CalibratedContrast(nn.Module):
         images, index, similarity = context.images, context.anchor_index, context.similarity
         columns = torch.arange(similarity.shape[1], device=first.device)
         candidates = ((columns % images) != (index % images).unsqueeze(1)) | (columns >= 2 * images)
-        score = self.calibrator.score(context.anchors, context.rows, similarity)
-        calibration: F.Calibration = self.calibrator(score.detach(), candidates)
-        partner, accepted = calibration.partner, calibration.accepted
-        remaining = F.remove_calibrated(candidates, calibration)
-        log_negative = self.negatives(context, remaining, self.temperature)
         twin = (index + images) % (2 * images)
         positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1)
-        loss = F.contrastive_term(positive / self.temperature, log_negative, self.denominator).mean()
-        term = self.pair_term(
-            CalibratedPairs(
-                cosine=similarity.gather(1, partner),
-                alignment=torch.where(accepted, score.gather(1, partner), 1.0),  # no -inf in a masked term
-                log_negative=log_negative.unsqueeze(1),
-                similarity=similarity.detach(),
-                candidates=candidates,
-                temperature=self.temperature,
-                denominator=self.denominator,
-            )
-        )
-        stats = _statistics(context, positive, remaining, calibration)
-        # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean of the global batch
-        total = torch.where(accepted, term, 0.0).sum()
-        if self.calibrated_mean == "pairs":
-            calibrated_loss = total * world_size() / stats["calibrated"].clamp(min=1)
-        else:
-            calibrated_loss = total / len(index)  # 2N / W of them on each rank
-        return ContrastOutput(loss, calibrated_loss, stats, calibration, index)
+
+        def log_negative(negatives: Tensor) -> Tensor:
+            return self.negatives(context, negatives, self.temperature)
+
+        output = self._losses(context.anchors, context.rows, similarity, positive, candidates, log_negative, index)
+        batch = context.rows[: 2 * images].detach()
+        output.stats["feature_std"] = (batch - batch.mean(dim=0)).norm(dim=0).mean() / len(batch) ** 0.5
+        return output
 
     @staticmethod
     def _gather(first: Tensor, second: Tensor, mirrored: Tensor | None, bank: Tensor | None) -> Context:
@@ -140,16 +197,18 @@ class CalibratedContrast(nn.Module):
 
 
 @torch.no_grad()
-def _statistics(context: Context, positive: Tensor, remaining: Tensor, calibration: F.Calibration) -> dict[str, Tensor]:
+def _statistics(
+    similarity: Tensor, positive: Tensor, remaining: Tensor, calibration: F.Calibration
+) -> dict[str, Tensor]:
     """Detached scalars of the global batch, from one small gather."""
-    accepted, batch = calibration.accepted, context.rows[: 2 * context.images]
+    accepted = calibration.accepted
     local = [
         accepted.sum(),
         accepted.any(dim=1).to(positive.dtype).mean(),
         calibration.mean,
         calibration.maximum,
         positive.mean(),
-        torch.where(remaining, context.similarity, 0.0).sum(),
+        torch.where(remaining, similarity, 0.0).sum(),
         remaining.sum(),
     ]
     ranks = all_gather(torch.stack([value.to(positive.dtype) for value in local]).unsqueeze(0))  # (W, 7)
@@ -162,5 +221,4 @@ def _statistics(context: Context, positive: Tensor, remaining: Tensor, calibrati
         "threshold": calibration.threshold,
         "positive_cosine": positive_mean.mean(),
         "negative_cosine": negative_sum.sum() / negative_count.sum().clamp(min=1),
-        "feature_std": (batch - batch.mean(dim=0)).norm(dim=0).mean() / len(batch) ** 0.5,
     }
