@@ -1,0 +1,148 @@
+"""Reading a pack."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcfrl_lightning.data.images.decode import CorruptImage
+from pcfrl_lightning.data.packs.codecs import codec_of
+from pcfrl_lightning.data.packs.join import CLIP, FORMAT
+from pcfrl_lightning.data.packs.records import Record, parse
+from pcfrl_lightning.data.packs.storage import LocalStorage, is_url, open_storage
+from pcfrl_lightning.data.packs.writer import part_name, write_atomically
+from pcfrl_lightning.data.quality.unreadable import cache_folder
+from pcfrl_lightning.errors import DataError
+
+_BLOCK = 8 << 20
+
+
+class Pack:
+    """A finished pack; may be pickled, forked and used by several threads.
+
+    The tables are memory-mapped, those of a URL after a copy to the cache folder; frames are read by byte ranges.
+
+    Args:
+        root: folder, or fsspec URL.
+
+    Attributes:
+        facts: content of pack.json.
+        identities: names of the people.
+        clips: (n,) of type `CLIP`.
+        ends: (frames,) uint32, where frames end.
+
+    Raises:
+        FileNotFoundError: there is no pack.json.
+        DataError: pack.json is damaged or of another version, or a file is absent or has another size; names it.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root)
+        self.storage = open_storage(root)
+        self.facts = self._facts()
+        self._check_sizes()
+        self.identities: list[str] = self.facts["identities"]
+        self.codec = codec_of(self.facts["settings"])
+        self.clips = self._table("clips.npy", CLIP)
+        self.ends = self._table("frames.npy", np.dtype("<u4"))
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def read(self, clip: int, frame: int) -> np.ndarray:
+        """A frame of a clip as uint8 RGB (H, W, 3), by one read.
+
+        Raises:
+            CorruptImage: its bytes are no image.
+            DataError: the part ends before it.
+        """
+        row = self.clips[clip]
+        if not 0 <= frame < row["frames"]:
+            raise IndexError(f"frame {frame} of a clip of {row['frames']}")
+        last = int(row["first"]) + frame
+        start = int(self.ends[last - 1]) if frame else 0
+        data = self._bytes(row, int(row["data"]) + start, int(self.ends[last]) - start)
+        try:
+            return self.codec.decode(data)
+        except CorruptImage as error:
+            raise CorruptImage(f"{part_name(row['part'])}.bin/{self.name(clip)}/{frame}", error.reason) from None
+
+    def record(self, clip: int) -> Record:
+        """Names of a clip, and times and numbers of its frames."""
+        row = self.clips[clip]
+        start = int(row["record"])
+        found = parse(self._bytes(row, start, int(row["data"]) - start), whole=False)
+        if found is None:
+            raise DataError(f"{self._path(row)}: damaged at byte {start}; copy it again or write it again")
+        return found
+
+    def name(self, clip: int) -> str:
+        """`identity/video/clip`."""
+        return "/".join(self.record(clip).names)
+
+    def verify(self) -> list[str]:
+        """Read every file; one line for each that has not the bytes that were written."""
+        from tqdm import tqdm
+
+        problems = []
+        for name, (size, expected) in tqdm(self.facts["files"].items(), desc=f"verify {self.root}", delay=2):
+            digest = hashlib.sha256()
+            for start in range(0, size, _BLOCK):
+                digest.update(self.storage.read(name, start, min(_BLOCK, size - start)))
+            if digest.hexdigest() != expected:
+                problems.append(
+                    f"{self.root}/{name}: has other bytes than were written; copy it again or write it again"
+                )
+        return problems
+
+    def _bytes(self, row: np.void, start: int, count: int) -> bytes:
+        data = self.storage.read(f"{part_name(row['part'])}.bin", start, count)
+        if len(data) != count:
+            raise DataError(f"{self._path(row)}: ends before byte {start + count}; copy it again or write it again")
+        return data
+
+    def _path(self, row: np.void) -> str:
+        return f"{self.root}/{part_name(row['part'])}.bin"
+
+    def _facts(self) -> dict[str, Any]:
+        try:
+            facts: dict[str, Any] = json.loads(self.storage.read("pack.json"))
+            version = facts["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.root}/pack.json: damaged ({error}); join the parts again") from None
+        if version != FORMAT:
+            raise DataError(f"{self.root}/pack.json: format {version}, but this version reads format {FORMAT}")
+        return facts
+
+    def _check_sizes(self) -> None:
+        found = self.storage.sizes()
+        for name, (size, _) in self.facts["files"].items():
+            if found.get(name) != size:
+                what = f"has {found[name]} bytes instead of {size}" if name in found else "is absent"
+                raise DataError(f"{self.root}/{name}: {what}; copy it again or write it again")
+
+    def _table(self, name: str, dtype: np.dtype) -> np.ndarray:
+        if isinstance(self.storage, LocalStorage):
+            path = self.storage.folder / name
+        else:
+            path = cache_folder() / "packs" / f"{self.facts['files'][name][1]}.npy"
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, self.storage.read(name))
+        table: np.ndarray = np.load(path, mmap_mode="r")
+        if table.dtype != dtype:
+            raise DataError(f"{self.root}/{name}: holds {table.dtype}, not {dtype}; join the parts again")
+        return table
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"root": self.root}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["root"])  # type: ignore[misc]
+
+
+def is_pack(root: str | Path) -> bool:
+    """Whether a root is a pack; a URL is always taken for one."""
+    return is_url(root) or (Path(root) / "pack.json").is_file()

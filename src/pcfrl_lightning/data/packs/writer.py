@@ -1,0 +1,211 @@
+"""Writing the parts of a pack, so that a writer may be killed at any moment."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pcfrl_lightning.data.packs.records import FRAME, MAGIC, canonical, header, parse, record
+from pcfrl_lightning.errors import DataError
+
+_BLOCK = 1 << 20
+
+
+class PartWriter:
+    """Appends clips to one part; continues behind the last complete clip of an interrupted writer.
+
+    Args:
+        folder: the pack; made if it does not exist.
+        number: of the part, from 0.
+        settings: JSON values that decide the bytes: `codec` with `size` or `quality` (see `codec_of`), `parts` (of the
+            whole pack), and anything else that the frames depend on.
+
+    Attributes:
+        done: (identity, video, clip) of every clip in the part, in order; unusable ones too.
+        unusable: identity, video, clip and reason of those that were skipped.
+
+    Raises:
+        DataError: the part is finished, was begun with other settings, is written by another process, or the disk is
+            full; names the part.
+    """
+
+    def __init__(self, folder: str | Path, number: int, settings: Mapping[str, Any]) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / f"{part_name(number)}.bin"
+        self.partial = self.path.with_suffix(".bin.partial")
+        self.settings = dict(settings)
+        if is_finished(folder, number):
+            raise DataError(f"{self.path}: is finished; remove it and its .json to write it again")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _disk_errors(self.partial):
+            self._file = self.partial.open("a+b", buffering=0)
+        self._lock()
+        self._clips: list[list[Any]] = []
+        self.unusable: list[list[str]] = []
+        self.done: list[tuple[str, str, str]] = []
+        self._end = 0
+        self._recover()
+
+    def add(
+        self,
+        identity: str,
+        video: str,
+        clip: str,
+        frames: Sequence[bytes],
+        times: Sequence[float],
+        numbers: Sequence[int],
+    ) -> None:
+        """Append a clip: its n encoded frames, their times in seconds and their numbers in the source, from 0."""
+        if not len(frames) == len(times) == len(numbers) > 0:
+            raise ValueError(f"{clip}: {len(frames)} frames, {len(times)} times and {len(numbers)} numbers")
+        if sum(map(len, frames)) >= 1 << 32:
+            raise ValueError(f"{clip}: frames of one clip must be less than 4 GiB")
+        table = np.empty(len(frames), FRAME)
+        table["bytes"], table["number"], table["time"] = [len(frame) for frame in frames], numbers, times
+        self._append((identity, video, clip), "", table, frames)
+
+    def skip(self, identity: str, video: str, clip: str, reason: str) -> None:
+        """Append that a clip cannot be used, and why (one line)."""
+        self._append((identity, video, clip), reason or "unusable", np.empty(0, FRAME), [])
+
+    def finish(self) -> None:
+        """Make the part complete: on the disk, under its final name, with its checksum."""
+        with _disk_errors(self.partial):
+            os.fsync(self._file.fileno())
+            size, digest = size_and_sha256(self.partial)
+            facts = {"bytes": size, "sha256": digest, "settings": self.settings}
+            facts |= {"clips": self._clips, "unusable": self.unusable}
+            write_atomically(self.path.with_suffix(".json"), canonical(facts))
+            self.partial.replace(self.path)
+            sync_folder(self.folder)
+        self.close()
+
+    def close(self) -> None:
+        """Leave the part as it is, to be continued by another writer."""
+        self._file.close()
+
+    def __enter__(self) -> "PartWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _append(self, names: tuple[str, str, str], reason: str, table: np.ndarray, frames: Sequence[bytes]) -> None:
+        data = record(names, reason, table, frames)
+        self._write(data)
+        self._note(names, reason, table, self._end, self._end + len(data) - sum(map(len, frames)))
+        self._end += len(data)
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        try:
+            with _disk_errors(self.partial):
+                while left:
+                    left = left[self._file.write(left) :]
+        except DataError:
+            self._file.truncate(self._end)
+            raise
+
+    def _note(self, names: tuple[str, str, str], reason: str, table: np.ndarray, start: int, data: int) -> None:
+        self.done.append(names)
+        if reason:
+            self.unusable.append([*names, reason])
+        else:
+            self._clips.append([*names, start, data, table["bytes"].tolist()])
+
+    def _recover(self) -> None:
+        """Read what is there, and cut what is not a complete record."""
+        begin = header(self.settings)
+        self._file.seek(0)
+        data = self._file.readall()
+        if data[: len(begin)] != begin and not begin.startswith(data):
+            raise DataError(
+                f"{self.partial}: was begun with other settings ({_settings(data)}); use those or remove it"
+            )
+        if len(data) < len(begin):
+            self._file.truncate(0)
+            self._write(begin)
+        end = len(begin)
+        while (found := parse(data, end)) is not None:
+            self._note(found.names, found.reason, found.frames, end, found.data)
+            end = found.end
+        self._end = end
+        self._file.truncate(end)
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise DataError(f"{self.partial}: another process writes it; give each process its own shard") from None
+
+
+def part_name(number: int) -> str:
+    """Name of a part without suffix."""
+    return f"part-{number:05d}"
+
+
+def is_finished(folder: str | Path, number: int) -> bool:
+    """Whether a part of a folder is complete."""
+    path = Path(folder) / f"{part_name(number)}.bin"
+    return path.is_file() and path.with_suffix(".json").is_file()
+
+
+def size_and_sha256(path: Path) -> tuple[int, str]:
+    """Bytes and SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        return file.tell(), digest.hexdigest()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file in one step: after any interruption the old or the new content is there, on the disk."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.new")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names of the files of a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(
+            f"{path}: the disk is full; what was written stays valid: free some space and run the command again"
+        ) from None
+
+
+def _settings(data: bytes) -> str:
+    if data[: len(MAGIC)] != MAGIC:
+        return "not a part of a pack"
+    (length,) = struct.unpack_from("<I", data, len(MAGIC))
+    return data[len(MAGIC) + 4 : len(MAGIC) + 4 + length].decode("utf-8", "replace")
