@@ -13,6 +13,7 @@ from pcfrl_lightning.methods.base import Method
 from pcfrl_lightning.methods.orthogonality import Orthogonality, PerSampleOrthogonality
 from pcfrl_lightning.methods.task_weights import DWA, TaskWeights
 from pcfrl_lightning.networks import PCFRLNetwork
+from pcfrl_lightning.networks.pictures import Pictures
 
 # Views in the order of the one backbone pass: pose features come from the first four, face features from the last four.
 VIEW_ORDER = ("pose_1", "pose_2", "source", "target", "face_1", "face_2")
@@ -106,6 +107,10 @@ class PCFRL(Method):
     def forward(self, images: Tensor) -> Tensor:
         """F_s, the feature of every linear evaluation: ``(B, 3, H, W)`` in [0, 1] to ``(B, C * h * w)``."""
         return self.network.backbone(images).flatten(1)
+
+    def swap_pose(self, faces: Pictures, poses: Pictures) -> Tensor:
+        """The people of ``faces`` in the poses of ``poses``; see `PCFRLNetwork.swap_pose`."""
+        return self.network.swap_pose(faces, poses)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 8 with the weights of the epoch, which record the losses for later epochs; and every part."""

@@ -127,6 +127,11 @@ class _ForeignEncoder(Encoder):
         self.register_buffer("pixel_mean", _per_channel(self.mean), persistent=False)
         self.register_buffer("pixel_std", _per_channel(self.std), persistent=False)
 
+    @property
+    def embed_size(self) -> int:
+        """That of the library's own preprocessing; some of these models take one size only."""
+        return self.image_size
+
     def encode(self, images: Tensor) -> tuple[Tensor]:
         """(B, 3, H, W) floats in [0, 1] to the pooled feature (B, D)."""
         return (self.model((images - self.pixel_mean) / self.pixel_std),)

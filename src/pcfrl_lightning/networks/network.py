@@ -9,8 +9,9 @@ from torch.func import functional_call
 from pcfrl_lightning.functional.alignment import normalize
 from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.decoder import Decoder
-from pcfrl_lightning.networks.encoder import Encoder
+from pcfrl_lightning.networks.encoder import Encoder, evaluating
 from pcfrl_lightning.networks.enlarge import MAX_SIZE
+from pcfrl_lightning.networks.pictures import Pictures, squares
 from pcfrl_lightning.networks.subnets import Projector, Subnet
 
 
@@ -71,6 +72,31 @@ class PCFRLNetwork(Encoder):
     def reconstruct(self, f_f: Tensor, f_p: Tensor) -> Tensor:
         """D(F_f, F_p) of Eq. 1: flat features of ``image_size`` images to (B, 3, S, S) in [-1, 1]."""
         return self.decoder(normalize(f_f + f_p))
+
+    @torch.no_grad()
+    def swap_pose(self, faces: Pictures, poses: Pictures) -> Tensor:
+        """The people of ``faces`` in the poses of ``poses``: D(F_f of the ones, F_p of the others).
+
+        Args:
+            faces: n pictures of any size, or a single one; see `pcfrl_lightning.networks.pictures`.
+            poses: n others, or a single one.
+
+        Returns:
+            float32 (n, 3, S, S) in [0, 1], S = ``image_size``, on the device of the network.
+
+        Raises:
+            ValueError: the numbers of pictures differ, or something is no picture.
+        """
+        device = next(self.parameters()).device
+        who, how = (squares(pictures, self.image_size).to(device) for pictures in (faces, poses))
+        if len(who) != len(how) and 1 not in (len(who), len(how)):
+            raise ValueError(f"swap_pose takes as many poses as faces, or one; got {len(how)} for {len(who)}")
+        with evaluating(self):
+            features = self.features(torch.cat([who, how]))
+            f_f, f_p = features["f_f"][: len(who)], features["f_p"][len(who) :]
+            number = max(len(f_f), len(f_p))
+            images = self.reconstruct(f_f.expand(number, -1), f_p.expand(number, -1))
+        return images.float().clamp(0, 1)
 
     def forward(self, images: Tensor) -> Features:
         """The same as `encode`."""

@@ -1,0 +1,85 @@
+"""What describes an encoder in a checkpoint, in the folder of a run, in an exported folder or on the hub."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.networks import hub
+from pcfrl_lightning.networks.checkpoint import load_weights, one_line, read_checkpoint, strip_wrappers
+from pcfrl_lightning.networks.rebuild import PREFIX
+
+FORMAT = 1
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+_CONFIG_KEYS = {"format", "class", "init_args", "features", "image_size", "pixels"}
+
+
+class Stored(NamedTuple):
+    """What a file says about an encoder: its description, its weights, and the file of these."""
+
+    spec: dict[str, Any]
+    state: dict[str, Tensor]
+    path: Path
+
+
+def read_stored(source: str | Path) -> Stored:
+    """Description and weights of a checkpoint or of an exported folder."""
+    path = hub.pull(source) if isinstance(source, str) and source.startswith(hub.PREFIX) else Path(source)
+    if path.is_dir() and not any((path / name).exists() for name in (CONFIG, WEIGHTS)):
+        path = checkpoint_of(path)
+    if path.is_dir() or path.suffix == ".safetensors":
+        folder = path if path.is_dir() else path.parent
+        path = folder / WEIGHTS if path.is_dir() else path
+        return Stored(_read_config(folder / CONFIG), load_weights(path), path)
+    checkpoint = read_checkpoint(path)
+    if any(re.match(r"(heads\.\w+\.)?head\.weights\.0", key) for key in checkpoint["state_dict"]):
+        raise DataError(f"checkpoint {path} is the head of a probe; give the checkpoint of the pretraining")
+    state = {key[len(PREFIX) :]: value for key, value in checkpoint["state_dict"].items() if key.startswith(PREFIX)}
+    settings = checkpoint["hyper_parameters"]
+    # checkpoints without the entry are of PCFRL
+    names = ("backbone", "image_size", "projection_dim")
+    config = checkpoint.get("encoder") or {
+        "class": "PCFRLNetwork",
+        "init_args": {key: settings[key] for key in names if key in settings},
+    }
+    return Stored(_spec(config, path), strip_wrappers(state), path)
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The last checkpoint of a run's folder, in the folder itself or in its ``checkpoints``.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    files = [path for folder in (run, run / "checkpoints") for path in folder.glob("*.ckpt")]
+    found = sorted(files, key=lambda path: (path.stem == "last", path.stat().st_mtime_ns))
+    if not found:
+        raise FileNotFoundError(
+            f"{run} holds neither the {CONFIG} of an exported encoder nor checkpoints of a run; give the folder of one "
+            "run (runs/pretrain/version_0), or a .ckpt file"
+        )
+    return found[-1]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; give a .ckpt file or a folder that `pcfrl export` wrote")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:  # text that is not UTF-8 and numbers of 5000 digits are ValueErrors
+        raise DataError(f"{path} is not JSON ({one_line(error)})") from error
+    return _spec(content, path)
+
+
+def _spec(config: Any, path: Path) -> dict[str, Any]:
+    """The description of the encoder in its configuration."""
+    if not isinstance(config, dict) or not isinstance(config.get("init_args", {}), dict) or "class" not in config:
+        raise DataError(f"{path}: the configuration of an encoder has the entries class and init_args")
+    if unknown := [str(key) for key in config if key not in _CONFIG_KEYS]:
+        raise DataError(f"{path}: the configuration has unknown keys: {', '.join(unknown)[:100]}")
+    if config.get("format", FORMAT) != FORMAT:
+        raise DataError(f"{path}: format {config['format']!r:.20} is unknown, this version reads {FORMAT}")
+    return {"class_path": config["class"], "init_args": config.get("init_args", {})}
