@@ -13,13 +13,8 @@ from pcfrl_lightning.errors import DataError
 
 
 class Pairs(NamedTuple):
-    """Pairs of images to be verified; all fields have P rows.
-
-    Attributes:
-        first: (P,) long, row of the first image.
-        second: (P,) long, row of the second image.
-        same: (P,) bool, whether both show the same person.
-        fold: (P,) long, fold of cross-validation.
+    """Pairs of images to be verified, (P,) each: rows of the two images, whether both show one person, fold of
+    cross-validation.
     """
 
     first: Tensor
@@ -87,11 +82,7 @@ class FaceSet(Dataset[np.ndarray]):
         return self.source.draw(index, rng)
 
     def subset(self, indices: Sequence[int] | Tensor) -> "FaceSet":
-        """The set reduced to some rows; labels follow, pairs that lose an image are dropped.
-
-        Args:
-            indices: rows to keep, without repeats.
-        """
+        """The set reduced to some rows, without repeats; labels follow, pairs that lose an image are dropped."""
         rows = torch.as_tensor(indices, dtype=torch.long)
         return FaceSet(
             SubsetSource(self.source, rows.tolist()),

@@ -21,7 +21,6 @@ class FailureWatch:
         self._stopped: threading.Event | None = None
 
     def start(self) -> None:
-        """Begin to look, once the process group is up."""
         if self._stopped is None and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             self._stopped = threading.Event()
             self._store = dist.distributed_c10d._get_default_store()
@@ -29,7 +28,6 @@ class FailureWatch:
             threading.Thread(target=_look, args=(store, self._stopped), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop looking."""
         if self._stopped is not None:
             self._stopped.set()
             self._stopped = None

@@ -24,12 +24,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
 
     An unreadable image is replaced by the next readable one of the set and reported in the batch under `unreadable`
     as (name, reason) pairs, a key that exists only then and that the data module takes out again.  What `device_views`
-    needs beside the images is in the batch, too.
-
-    Args:
-        faces: the images.
-        views: how to make views.
-        seed: first entry of the seed of every item.
+    needs beside the images is in the batch, too.  The seed of an item begins with ``seed``.
     """
 
     def __init__(self, faces: FaceSet, views: Views, seed: int) -> None:
@@ -72,12 +67,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
 
 
 class ImageBatches(Dataset[dict[str, Tensor]]):
-    """Batches of whole images in one size: `image` uint8 (N, 3, S, S) and `index` (N,) long.
-
-    Args:
-        faces: the images.
-        image_size: side S in pixels.
-    """
+    """Batches of whole images in one size S: `image` uint8 (N, 3, S, S) and `index` (N,) long."""
 
     def __init__(self, faces: FaceSet, image_size: int) -> None:
         self.faces = faces
@@ -102,16 +92,9 @@ def device_views(views: Views, batch: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def fit_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resize the shorter side to `size` and cut the centre square.
+    """Resize the shorter side of an image (H, W, 3) uint8 to `size` pixels and cut the centre square.
 
     Shrinking averages over areas (no aliasing), enlarging is bilinear.
-
-    Args:
-        image: (H, W, 3) uint8.
-        size: side in pixels.
-
-    Returns:
-        (size, size, 3) uint8.
     """
     height, width = image.shape[:2]
     side = min(height, width)

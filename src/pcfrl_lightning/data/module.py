@@ -188,15 +188,10 @@ class FaceData(L.LightningDataModule, ABC):
         return self.image_loader(self._predicted())
 
     def image_loader(self, split: str) -> DataLoader[Any]:
-        """A split as plain images in order, whatever `views` is; `index` counts the rows of `readable(split)`.
-
-        Raises:
-            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
-        """
+        """A split as plain images in order, whatever `views` is; `index` counts the rows of `readable(split)`."""
         return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Take the report about unreadable images out of a batch."""
         if isinstance(batch, dict) and UNREADABLE in batch:
             batch = dict(batch)
             entries = batch.pop(UNREADABLE)
@@ -205,16 +200,13 @@ class FaceData(L.LightningDataModule, ABC):
         return batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Make the view batch out of what the workers prepared."""
         plain = self._features or not isinstance(batch, dict) or "index" in batch
         return batch if plain or self.views is None else device_views(self.views, batch)
 
     def on_exception(self, exception: BaseException) -> None:
-        """End the other processes of the run as well."""
         self._watch.report(exception)
 
     def teardown(self, stage: str) -> None:
-        """Say how many images were replaced in training."""
         self._watch.stop()
         if stage == "fit" and self._replaced is not None:
             self._replaced.summarise("replaced by others in training")

@@ -13,8 +13,7 @@ class ResumableLoader(DataLoader[Any]):
         """Nothing: workers read ahead, so that the batches trained on are counted by the trainer alone."""
         return {}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing to restore."""
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
 def resume_point(trainer: L.Trainer) -> tuple[int, int]:

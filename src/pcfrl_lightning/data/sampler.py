@@ -14,13 +14,7 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
     resume) and leaves a DistributedSampler alone, so the same class serves one process and many.  Ranks see different
     images and equally many; up to `replicas - 1` images are left out in an epoch, others in the next.
 
-    Args:
-        data: anything with a length.
-        replicas: number of processes.
-        rank: this process, 0..replicas-1.
-        seed: seed of the order.
-        epoch: the first epoch.
-        skip: how many images of the first epoch were trained on before an interruption and are left out.
+    The first epoch is `epoch`, and `skip` of its images were trained on before an interruption and are left out.
     """
 
     def __init__(

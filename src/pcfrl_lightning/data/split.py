@@ -9,15 +9,10 @@ from pcfrl_lightning.errors import DataError
 
 
 def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
-    """Pick whole groups (subjects) at random until ``fraction`` of the samples is reached.
+    """Pick whole groups (subjects) at random until ``fraction``, in [0, 1), of the samples is reached.
 
-    Args:
-        groups: (n,) long, group of each sample.
-        fraction: wanted share of the samples, in [0, 1).
-        seed: of the order of the groups.
-
-    Returns:
-        (n,) bool, True where held out; of two groups or more at least one and not all, unless ``fraction`` is 0.
+    ``groups`` is (n,) long, the group of each sample.  Returns (n,) bool, True where held out; of two groups or more at
+    least one and not all, unless ``fraction`` is 0.
     """
     names, member, counts = groups.unique(return_inverse=True, return_counts=True)
     order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
@@ -40,7 +35,7 @@ def pairs_of(faces: FaceSet, label: str, count: int = 6000, folds: int = 10, see
         label: key of an (n,) integer label that numbers the people; images with a negative number are left out.
         count: pairs wanted in all, 2 per fold at least.
         folds: number of folds, 2 or more.
-        seed: of people and pairs; the same seed gives the same pairs.
+        seed: of people and pairs.
 
     Returns:
         Pairs sorted by fold, same-person pairs first; P = 2 * folds * k, where k is the largest number that neither

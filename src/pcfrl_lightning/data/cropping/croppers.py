@@ -26,12 +26,7 @@ class Cropper(ABC):
 
     @abstractmethod
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
-        """Crop every image.
-
-        Args:
-            source: n images.
-            landmarks: (n, L, 2) pixels x, y, counted from 0; None where the release has none.
-        """
+        """Crop n images; landmarks (n, L, 2) are pixels x, y, counted from 0, None where the release has none."""
 
 
 class NoCrop(Cropper):
@@ -56,9 +51,6 @@ class LandmarkCrop(_ByLandmarks):
     Args:
         margin: added on every side, as a share of the longer side of the landmark box, at least 0.  0.25 (a crop of 1.5
             times the box) keeps forehead and ears of a 68-point annotation, whose box ends at the eyebrows.
-
-    Raises:
-        ValueError: a negative margin.
     """
 
     def squares(self, landmarks: np.ndarray) -> np.ndarray:
@@ -66,7 +58,6 @@ class LandmarkCrop(_ByLandmarks):
         return squares(face_boxes(landmarks), self.margin)
 
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
-        """See the base class; raises DataError without landmarks."""
         return CutSource(source, self.squares(_present(landmarks)), cut)
 
 
@@ -78,13 +69,9 @@ class UprightCrop(_ByLandmarks):
 
     Args:
         margin: as in `LandmarkCrop`, of the landmark box of the upright face.
-
-    Raises:
-        ValueError: a negative margin.
     """
 
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
-        """See the base class; raises DataError without landmarks."""
         return CutSource(source, upright_squares(_present(landmarks), self.margin), cut_turned)
 
 
@@ -98,10 +85,6 @@ class YuNetCrop(Cropper):
         margin: added on every side, as a share of the longer side of the detected box (which reaches from the chin to
             the forehead), at least 0.
         score: least confidence of a detection, in (0, 1).
-
-    Raises:
-        ValueError: an argument out of range.
-        FileNotFoundError: the model file is absent.
     """
 
     def __init__(self, model_path: str | Path, margin: float = 0.15, score: float = 0.6) -> None:

@@ -54,11 +54,7 @@ def upright_angles(points: np.ndarray) -> np.ndarray:
     frontal face narrowed by yaw fits the same rotation.  The mirrored face is fitted as well and the better fit
     decides, so releases may count left and right as seen by the viewer or by the person.
 
-    Args:
-        points: (n, L, 2) with L = 5 (see `FIVE_POINTS`), 68 (iBUG) or 66 (iBUG without the inner mouth corners).
-
-    Raises:
-        ValueError: another number of points.
+    ``points`` are (n, L, 2) with L = 5 (see `FIVE_POINTS`), 68 (iBUG) or 66 (iBUG without the inner mouth corners).
     """
     if points.shape[1] not in (FIVE_POINTS, 66, 68):
         raise ValueError(f"cannot turn faces by {points.shape[1]} landmarks: expected 5, 66 or 68")
@@ -88,8 +84,7 @@ def upright_squares(points: np.ndarray, margin: float) -> np.ndarray:
 def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
     """The square left, top, side of an image (H, W, 3) uint8; what lies outside the image is black.
 
-    Raises:
-        CorruptImage: the square does not touch the image or is more than four times its size; names the image.
+    A CorruptImage names the image where the square does not touch it or is more than four times its size.
     """
     left, top, side = (int(value) for value in square)
     height, width = image.shape[:2]
@@ -105,10 +100,7 @@ def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
 
 def cut_turned(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
     """A turned square (see `upright_squares`) of an image (H, W, 3) uint8, upright and in the image's resolution
-    (bilinear); black outside the image.
-
-    Raises:
-        CorruptImage: the square does not touch the image or is more than four times its size; names the image.
+    (bilinear); otherwise like `cut`.
     """
     import cv2
 

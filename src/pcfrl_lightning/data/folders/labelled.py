@@ -108,7 +108,6 @@ class LabelledFolder(FaceData):
         self.missing, self.test_fraction, self.val_fraction = missing, test_fraction, val_fraction
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train`, `val` and `test`, those that are given or drawn."""
         source = _open(self.roots)
         table, images, split_column, columns = (
             self._from_folders(source) if self.labels is None else self._from_table(source, self.labels)

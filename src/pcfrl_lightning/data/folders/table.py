@@ -24,12 +24,9 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 
 class Table(NamedTuple):
-    """Cells as text, without surrounding blanks; an absent value is an empty cell.
+    """Cells as text, without surrounding blanks, by the name of their column; an absent value is an empty cell.
 
-    Attributes:
-        path: the file.
-        columns: cells by the name of their column, all of one length.
-        lines: line of each row in the file, from 1 (parquet: number of the row).
+    `lines` holds the line of each row in the file, from 1 (parquet: number of the row).
     """
 
     path: Path
@@ -37,17 +34,14 @@ class Table(NamedTuple):
     lines: list[int]
 
     def where(self, row: int) -> str:
-        """File and line of a row, for messages."""
         return f"{self.path}:{self.lines[row]}"
 
     def column(self, name: str) -> list[str]:
-        """The cells of a column; raises DataError where there is none of this name."""
         if name not in self.columns:
             raise DataError(f"{self.path}: has no column '{name}', only {', '.join(self.columns)}")
         return self.columns[name]
 
     def keep(self, rows: list[int]) -> "Table":
-        """The table reduced to some rows."""
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Table(self.path, columns, [self.lines[row] for row in rows])
 
@@ -56,12 +50,7 @@ def read_table(path: Path) -> Table:
     """Read a csv (`.gz` or not; separated by commas, semicolons or tabs; with a header) or a parquet file.
 
     Numbers of a semicolon-separated file may have a decimal comma.  Blank lines and columns without a name (the row
-    numbers that pandas writes) are left out.
-
-    Raises:
-        FileNotFoundError: no such file.
-        DataError: not UTF-8 text, damaged, no header, no rows, a repeated column name, or a row with another number of
-            fields than the header; names file and line.
+    numbers that pandas writes) are left out.  A DataError names file and line of what is wrong.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such table of labels; expected a csv, csv.gz or parquet file")
@@ -129,18 +118,9 @@ def _parquet(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
 def to_label(table: Table, column: str, kind: Kind = "any", separator: str = "|") -> tuple[Tensor, list[str]]:
     """The label of a column and the names of its classes (none for numbers).
 
-    Args:
-        table: the table.
-        column: its name.
-        kind: `class`: every value is the name of a class, numbers too; `several`: several classes per cell; `any`: told
-            by the values.
-        separator: of several classes.
-
-    Returns:
-        (n,) long class codes or integers, (n,) float32 numbers, or (n, A) float32 0/1 for several classes.
-
-    Raises:
-        DataError: an empty cell, one value in all rows, or text among numbers; names file and line.
+    (n,) long class codes or integers, (n,) float32 numbers, or (n, A) float32 0/1 for several classes per cell.
+    ``kind`` `class`: every value is the name of a class, numbers too; `any`: told by the values.  A DataError names
+    file and line of an empty cell, one value in all rows, or text among numbers.
     """
     refuse_empty(table, column, " (or set missing to skip)")
     cells = table.column(column)
@@ -187,11 +167,7 @@ def refuse_empty(table: Table, column: str, hint: str = "") -> None:
 
 
 def image_column_of(table: Table) -> str:
-    """The column that names the images: by its name, or the first whose cells are all file names of images.
-
-    Raises:
-        DataError: there is none.
-    """
+    """The column that names the images: by its name, or the first whose cells are all file names of images."""
     by_case = {name.lower(): name for name in reversed(table.columns)}
     found = [by_case[name] for name in _IMAGE_COLUMNS if name in by_case]
     found += [name for name, cells in table.columns.items() if all(is_image_name(cell) for cell in cells)]
@@ -206,8 +182,7 @@ def image_column_of(table: Table) -> str:
 def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int | None]:
     """The image of each row, None where it is absent.
 
-    Raises:
-        DataError: an empty cell, a path out of the root, a name that several images share, an image of two rows.
+    A DataError tells of an empty cell, a path out of the root, a name that several images share, an image of two rows.
     """
     by_stem: dict[str, list[int]] = {}
     names = [source.name(row) for row in range(len(source))]

@@ -50,7 +50,6 @@ class FaceFolder(FaceData):
         self.val_fraction = val_fraction
 
     def build(self) -> dict[str, FaceSet]:
-        """Split `train` and, with `val_fraction`, `val`."""
         roots = self.roots if len(self.roots) > 1 else self.roots[0]
         source = open_images(roots) if self.list_file is None else open_listed(roots, self.list_file)
         faces = FaceSet(source, name=f"{self.name}/train")

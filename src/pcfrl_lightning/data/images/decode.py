@@ -10,12 +10,7 @@ _TAIL = 64
 
 
 class CorruptImage(Exception):
-    """An image that cannot be read.
-
-    Args:
-        name: name of the image inside its source.
-        reason: why, in a few words.
-    """
+    """An image that cannot be read: its name inside its source, and why, in a few words."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(name, reason)
@@ -27,21 +22,14 @@ class CorruptImage(Exception):
 
 
 def decode(data: bytes, name: str) -> np.ndarray:
-    """Decode an image file of any common format.
+    """The image in the bytes of a file of any common format, (H, W, 3) uint8 RGB.
 
     Grey images get three equal channels, palettes are resolved, 16-bit images keep their upper 8 bits, floats are
     scaled from [0, 1] (or kept, from 0..255), transparent pixels are laid over black and the EXIF orientation is
     applied.  Everything but JPEG, and a JPEG without an end marker, goes through Pillow, which refuses truncated files.
 
-    Args:
-        data: content of the file.
-        name: used in the error only.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-
-    Raises:
-        CorruptImage: empty, truncated or undecodable data, or numbers that are no grey values (NaN, or out of range).
+    A CorruptImage of this ``name`` tells of empty, truncated or undecodable data, or numbers that are no grey values
+    (NaN, or out of range).
     """
     if not data:
         raise CorruptImage(name, "empty file")

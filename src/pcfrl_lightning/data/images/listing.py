@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,17 +21,25 @@ from pcfrl_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
 
+Roots = str | Path | Sequence[str | Path]
+"""One folder, or one or several zip archives."""
 _SUFFIXES = "jpg, jpeg, png, bmp, pgm, ppm, tif, webp or gif"
+_FIRST_IMAGE = re.compile(rf".*?({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(?=[ \t,]|$)", re.IGNORECASE)
 
 
-def open_images(roots: str | Path | Sequence[str | Path], keep: Callable[[str], bool] = is_image_name) -> ImageSource:
+def as_paths(roots: Roots, kinds: str = "a folder") -> list[Path]:
+    """The paths of a `root` argument; a ValueError, which names the `kinds` of root there are, where it is empty."""
+    paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
+    if not paths:
+        raise ValueError(f"root must name {kinds} or at least one zip archive")
+    return paths
+
+
+def open_images(roots: Roots, keep: Callable[[str], bool] = is_image_name) -> ImageSource:
     """All images below a folder, or in one or several zip archives, sorted by name.
 
-    Other files are counted by suffix in one line of the log, hidden ones excepted.
-
-    Args:
-        roots: one folder, or archives.
-        keep: which names (relative, forward slashes) to take; default: everything with an image suffix.
+    Other files are counted by suffix in one line of the log, hidden ones excepted.  ``keep`` tells which names
+    (relative, forward slashes) to take.
 
     Raises:
         FileNotFoundError: a path does not exist.
@@ -60,25 +69,23 @@ def open_images(roots: str | Path | Sequence[str | Path], keep: Callable[[str], 
     return source
 
 
-def open_listed(roots: str | Path | Sequence[str | Path], list_file: str | Path) -> ImageSource:
+def open_listed(roots: Roots, list_file: str | Path) -> ImageSource:
     """The images that a list names, in its order: paths below a folder, or members of archives; see `read_list`.
 
-    Raises:
-        FileNotFoundError: no such list, folder or archive.
-        DataError: see `read_list`; or an image is absent, or stands in several of the archives.
+    A DataError tells of an image that is absent, or stands in several of the archives.
     """
     paths, listed = _existing(roots), read_list(list_file)
     if len(paths) == 1 and paths[0].is_dir():
         refuse_absent(paths[0], listed)
         return FileSource(paths[0], list(listed))
     archives = _zips(paths)
-    there = Counter(archives.name(row) for row in range(len(archives)))
-    where = ", ".join(map(str, paths))
+    names = [archives.name(row) for row in range(len(archives))]
+    where, there = ", ".join(map(str, paths)), Counter(names)
     _refuse({name: row for name, row in listed.items() if name not in there}, where)
     for name in listed:
         if there[name] > 1:
             listed[name].fail(f"{name} stands in several archives of {where}; name one of them")
-    rows = {archives.name(row): row for row in range(len(archives))}
+    rows = {name: row for row, name in enumerate(names)}
     return SubsetSource(archives, [rows[name] for name in listed])
 
 
@@ -101,42 +108,48 @@ def read_list(list_file: str | Path) -> dict[str, Row]:
     """Paths of a list file with the line that each stands in: one per line; what follows the image suffix is ignored.
 
     A path may hold blanks as long as it ends with an image suffix; label columns separated by a comma, a tab or a blank
-    may follow it.  Empty lines and lines that begin with `#` are skipped.
-
-    Raises:
-        FileNotFoundError: no such list.
-        DataError: not UTF-8 text, an empty list, a repeated image, or a line that names no image or leads out of the
-            root; names file and line.
+    may follow it.  Empty lines and lines that begin with `#` are skipped.  A DataError names the line of a repeated
+    image, or one that names no image or leads out of the root.
     """
     path, once, listed = Path(list_file), Once(), {}
     for row in read_rows(path, "\n"):
         text = row.text(0)
         if not text.startswith("#"):
-            name = _first_image(text)
-            if name is None:
+            found = _FIRST_IMAGE.match(text)
+            if found is None:
                 row.fail(f"'{text}' does not begin with the path of an image (.{_SUFFIXES})")
-            listed[once.add(row, row.inside(name))] = row
+            listed[once.add(row, row.inside(found[0]))] = row
     if not listed:
         raise DataError(f"{path}: empty; expected one image path per line")
     return listed
 
 
-def refuse_absent(root: Path, listed: dict[str, Row]) -> None:
-    """Check that everything a list names is below a folder; every directory is listed once.
+class FolderImages:
+    """Images below a folder, named relative to it; directories are listed when they are first asked about."""
 
-    Raises:
-        DataError: names the line of the first absent path, and how many there are.
-    """
-    folders: dict[str, set[str]] = {}
-    absent = {}
-    for name, row in listed.items():
-        parent, _, last = name.rpartition("/")
-        if parent not in folders:
-            directory = root / parent
-            folders[parent] = set(os.listdir(directory)) if directory.is_dir() else set()
-        if last not in folders[parent]:
-            absent[name] = row
-    _refuse(absent, str(root))
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listed: dict[str, set[str]] = {}
+
+    def __contains__(self, name: object) -> bool:
+        parent, _, file = str(name).rpartition("/")
+        if parent not in self._listed:
+            directory = self.folder / parent
+            self._listed[parent] = set(os.listdir(directory)) if directory.is_dir() else set()
+        return file in self._listed[parent]
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    def source(self, names: Sequence[str]) -> ImageSource:
+        """The named images in this order."""
+        return FileSource(self.folder, names)
+
+
+def refuse_absent(root: Path, listed: dict[str, Row]) -> None:
+    """Check that everything a list names is below a folder; a DataError names the line of the first absent path."""
+    there = FolderImages(root)
+    _refuse({name: row for name, row in listed.items() if name not in there}, str(root))
 
 
 def _refuse(absent: dict[str, Row], where: str) -> None:
@@ -144,9 +157,8 @@ def _refuse(absent: dict[str, Row], where: str) -> None:
         row.fail(f"'{name}' is not in {where} ({len(absent)} of the list in all)")
 
 
-def _existing(roots: str | Path | Sequence[str | Path]) -> list[Path]:
-    paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
-    for path in paths:
+def _existing(roots: Roots) -> list[Path]:
+    for path in (paths := as_paths(roots)):
         if not path.exists():
             raise FileNotFoundError(f"{path}: does not exist; expected a folder of images or a zip archive")
     return paths
@@ -157,11 +169,3 @@ def _zips(paths: Iterable[Path], keep: Callable[[str], bool] = is_image_name) ->
         if path.suffix.lower() != ".zip":
             raise DataError(f"{path}: expected a folder or zip archives")
     return ZipSource(list(paths), keep)
-
-
-def _first_image(text: str) -> str | None:
-    """The shortest beginning of a line, up to a separator, that is the name of an image."""
-    for position, character in enumerate(f"{text} "):
-        if character in " \t," and text[:position].lower().endswith(IMAGE_SUFFIXES):
-            return text[:position]
-    return None

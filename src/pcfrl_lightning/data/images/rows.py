@@ -1,13 +1,14 @@
 """Text lists of the official releases: read line by line; every error names file and line."""
 
 import csv
+import gzip
 import math
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, TextIO, cast
+from typing import Any, NoReturn, TextIO
 
 from pcfrl_lightning.data.images.sources import inside
 from pcfrl_lightning.errors import DataError
@@ -17,7 +18,10 @@ TextPath = Path | zipfile.Path
 
 
 class Row:
-    """One line of a list file: its number, counted from 1, and its fields, without surrounding blanks."""
+    """One line of a list file: its number, counted from 1, and its fields, without surrounding blanks.
+
+    Whatever a method refuses is a DataError that begins with `file:line:`.
+    """
 
     def __init__(self, path: TextPath, number: int, fields: list[str]) -> None:
         self.path, self.number, self.fields = path, number, fields
@@ -29,11 +33,10 @@ class Row:
         return f"{self.path}:{self.number}"
 
     def fail(self, problem: str) -> NoReturn:
-        """Raises a DataError that begins with `file:line:`."""
         raise DataError(f"{self}: {problem}")
 
     def text(self, column: int) -> str:
-        """Field `column`; raises DataError where the line is too short or the field empty."""
+        """Field `column`, which must be there and not empty."""
         if column >= len(self.fields) or not self.fields[column]:
             self.fail(f"field {column + 1} is missing in {' '.join(self.fields)!r}")
         return self.fields[column]
@@ -46,7 +49,7 @@ class Row:
         return int(value)
 
     def number_at(self, column: int) -> float:
-        """Field `column` as a finite float; raises DataError otherwise (also for NaN)."""
+        """Field `column` as a finite float."""
         text = self.text(column)
         try:
             value = float("_" if "_" in text else text)  # Python reads 0_3 as 3
@@ -57,7 +60,7 @@ class Row:
         return value
 
     def relative(self, column: int) -> str:
-        """Field `column` as a path with forward slashes; raises DataError where it is absolute or leaves its root."""
+        """Field `column` as a path with forward slashes that stays inside its root."""
         return self.inside(self.text(column))
 
     def inside(self, relative: str) -> str:
@@ -65,7 +68,7 @@ class Row:
         return inside(relative, str(self))
 
     def expect(self, *lengths: int) -> None:
-        """Raises DataError unless the line has one of these numbers of fields."""
+        """The line must have one of these numbers of fields."""
         if len(self.fields) not in lengths:
             wanted = " or ".join(str(n) for n in lengths)
             self.fail(f"expected {wanted} fields, found {len(self.fields)}: {' '.join(self.fields)[:120]!r}")
@@ -73,35 +76,29 @@ class Row:
 
 @contextmanager
 def open_text(path: TextPath) -> Iterator[TextIO]:
-    """A text file for reading, line ends untranslated as `csv.reader` wants them.
+    """A text file, `.gz` or not, with line ends untranslated as `csv.reader` wants them.
 
-    Raises:
-        DataError: what is read is not UTF-8 text, not CSV for the `csv.reader` that reads it, or damaged in its
-            archive; names the file.
+    A DataError names the file where what is read is not UTF-8 text, not CSV for the `csv.reader` that reads it, or
+    damaged in its archive.
     """
+    opened: Any = gzip.open if path.name.lower().endswith(".gz") else type(path).open
     try:
-        with path.open("r", encoding="utf-8-sig", newline="") as lines:
-            yield cast(TextIO, lines)
+        with opened(path, "rt" if opened is gzip.open else "r", encoding="utf-8-sig", newline="") as lines:
+            yield lines
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start})") from None
+        problem = f"not a UTF-8 text file ({error.reason} at byte {error.start}); save it as UTF-8"
+        raise DataError(f"{path}: {problem}") from None
     except csv.Error as error:
         raise DataError(f"{path}: not a CSV file ({error})") from None
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path}: damaged in its archive ({error}); copy or download it again") from None
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: not readable ({error}); copy or download it again") from None
 
 
 def read_rows(path: TextPath, separator: str | None = None, columns: int | None = None) -> Iterator[Row]:
-    """Rows of a text file without its blank lines.
+    """Rows of a text file without its blank lines; raises like `open_text`, and for a file that is absent or empty.
 
-    Args:
-        path: the file.
-        separator: of the fields; None: any run of blanks.
-        columns: how many fields there are at most, counted from the right: the first takes what is left, such as a path
-            with blanks.  None: any number.
-
-    Raises:
-        FileNotFoundError: the file is absent.
-        DataError: the file is not UTF-8 text, or holds nothing but blank lines.
+    ``separator`` None: any run of blanks.  ``columns``: how many fields there are at most, counted from the right: the
+    first takes what is left, such as a path with blanks.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such list file")
@@ -114,6 +111,14 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
                 yield Row(path, number, [field.strip() for field in fields])
     if empty:
         raise DataError(f"{path}: empty; copy it again from the release")
+
+
+def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
+    """Rows of a CSV file, quotes resolved, without its blank lines; raises like `open_text`."""
+    with open_text(path) as lines:
+        for fields in (reader := csv.reader(lines, delimiter=delimiter)):
+            if any(cells := [field.strip() for field in fields]):
+                yield Row(path, reader.line_num, cells)
 
 
 class Once:

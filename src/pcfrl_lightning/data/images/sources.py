@@ -23,8 +23,7 @@ class ImageSource(ABC):
     """True where `read` cannot fail (images in memory or rendered), so that nothing needs to be verified."""
 
     @abstractmethod
-    def __len__(self) -> int:
-        """Number of images."""
+    def __len__(self) -> int: ...
 
     @abstractmethod
     def name(self, index: int) -> str:
@@ -32,11 +31,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """The image as (H, W, 3) uint8 RGB.
-
-        Raises:
-            CorruptImage: the image is empty, truncated or not decodable.
-        """
+        """The image as (H, W, 3) uint8 RGB; raises CorruptImage where it is empty, truncated or not decodable."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -48,12 +43,7 @@ class ImageSource(ABC):
 
 
 class FileSource(ImageSource):
-    """Image files under a folder.
-
-    Args:
-        root: the folder.
-        relative_paths: one path per image, relative to the root.
-    """
+    """Image files under a folder, by their paths relative to it."""
 
     def __init__(self, root: str | Path, relative_paths: Sequence[str | Path]) -> None:
         self.root = Path(root)
@@ -73,11 +63,7 @@ class FileSource(ImageSource):
 
 
 class ArraySource(ImageSource):
-    """Images held in memory.
-
-    Args:
-        array: (n, H, W, 3) RGB or (n, H, W) grey, uint8.
-        names: one per image; default `0`, `1`, ...
+    """Images held in memory: (n, H, W, 3) RGB or (n, H, W) grey, uint8; default names `0`, `1`, ...
 
     Raises:
         DataError: another type or shape, or not one name per image.
@@ -90,8 +76,7 @@ class ArraySource(ImageSource):
             raise DataError(f"images must be uint8 (n, H, W) or (n, H, W, 3), got {array.dtype} {array.shape}")
         if names is not None and len(names) != len(array):
             raise DataError(f"{len(array)} images need as many names, got {len(names)}")
-        self.array = array
-        self.names = None if names is None else list(names)
+        self.array, self.names = array, names
 
     def __len__(self) -> int:
         return len(self.array)
@@ -110,11 +95,7 @@ class ArraySource(ImageSource):
 
 
 class ConcatSource(ImageSource):
-    """Several sources, one after the other.
-
-    Args:
-        sources: the parts, in order.
-    """
+    """Several sources, one after the other."""
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self.sources = list(sources)
@@ -147,12 +128,7 @@ class ConcatSource(ImageSource):
 
 
 class SubsetSource(ImageSource):
-    """Some images of a source, in a given order.
-
-    Args:
-        source: the whole.
-        indices: which images.
-    """
+    """Some images of a source, in the order of `indices`."""
 
     def __init__(self, source: ImageSource, indices: Iterable[int]) -> None:
         self.source = source
@@ -205,8 +181,7 @@ def is_image_name(name: str) -> bool:
 def inside(relative: str, where: str, root: str | Path = "its root") -> str:
     """A path that was read from a list or an archive, with forward slashes, as it is spelled everywhere.
 
-    Raises:
-        DataError: the path is absolute, empty, or leads out of the root.
+    A DataError tells of a path that is absolute, empty, or leads out of the root.
     """
     path = PurePosixPath(relative.replace("\\", "/"))
     if not path.parts or path.is_absolute() or ".." in path.parts or relative[1:2] == ":":

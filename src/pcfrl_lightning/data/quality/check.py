@@ -26,16 +26,8 @@ class Count(NamedTuple):
 
 @dataclass
 class Report:
-    """What a check found.
-
-    Attributes:
-        name: of the data set.
-        root: where it was looked for.
-        counts: numbers found and expected.
-        missing: images that a list or a label file names and the disk lacks.
-        missing_labels: label files that the disk lacks.
-        corrupt: (image, reason) of undecodable images.
-        problems: errors in lists and labels, with file and line.
+    """What a check found: numbers found and expected; images that a list or a label file names and label files that the
+    disk lacks; (image, reason) of undecodable images; errors in lists and labels, with file and line.
     """
 
     name: str
@@ -70,19 +62,10 @@ class Report:
 
 
 def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> Report:
-    """Verify a data set against its published sizes.
+    """Verify a data set of `registry.DATA_SETS` against its published sizes.
 
-    Args:
-        name: of the data set, see `registry.DATA_SETS`.
-        root: its folder.
-        decode: read every image (with a progress bar), not the lists and labels only.
-        options: further arguments of the data module.
-
-    Returns:
-        The report; `report.ok` decides on the exit status.
-
-    Raises:
-        ValueError: unknown name, or an option that the data module refuses.
+    ``decode``: read every image, not the lists and labels only; ``options``: arguments of the data module.  A
+    ValueError tells of an unknown name, or an option that the data module refuses.
     """
     data = data_class(name)(root, **options)
     report = Report(name, Path(root))

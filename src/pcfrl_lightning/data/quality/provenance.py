@@ -21,14 +21,9 @@ _PRIMITIVE = (str, int, float, bool, type(None))
 def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
     """Settings of a data module and where its images came from; paths are reduced to their last component.
 
-    Args:
-        data: the data module; arguments that it keeps in attributes of the same name are read.
-        sets: its splits that were used.
-
-    Returns:
-        Its own arguments that are primitives or lists of them (those of every `FaceData` left out); under `read_from`
-        the folders and archives of the images, sorted, none where they are not in files; and under `faces_found`, where
-        a detector cuts out the faces, in how many images of each set it finds one (see `faces_found`).
+    Returns its own arguments that are primitives or lists of them (those of every `FaceData` left out); under
+    `read_from` the folders and archives of the images of the `sets` that were used, sorted, none where they are not in
+    files; and under `faces_found`, where a detector cuts out the faces, see there.
     """
     used = {faces.name: faces for faces in sets}
     settings = {key: getattr(data, key) for key in _own_arguments(type(data)) if hasattr(data, key)}
@@ -39,11 +34,8 @@ def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
 
 
 def faces_found(faces: FaceSet, sample: int = 200) -> dict[str, int] | None:
-    """`found` and `of`: in how many of some evenly spread images the detector finds a face; None without a detector.
-
-    Args:
-        faces: the set.
-        sample: how many images are looked at, at most.
+    """`found` and `of`: in how many of up to `sample` evenly spread images the detector finds a face; None if there is
+    none.
     """
     source: ImageSource = faces.source
     rows = np.arange(len(faces))

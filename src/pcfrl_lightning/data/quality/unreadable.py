@@ -39,20 +39,13 @@ def _temporary_cache() -> Path:
 
 
 def without_unreadable(faces: FaceSet, report_folder: Path | None = None, total: int | None = None) -> FaceSet:
-    """The set without its unreadable images; labels and pairs stay aligned.
+    """The set without its unreadable images, itself if there are none; labels and pairs stay aligned.
 
-    Every image is decoded once; the outcome is kept in the cache folder under the fingerprint of the source.
-
-    Args:
-        faces: the set to verify.
-        report_folder: where to list the unreadable names; default: the cache folder.
-        total: number of images that 1 % refers to, where `faces` is a part of a larger set; default: its own.
-
-    Returns:
-        `faces` itself when everything is readable.
+    Every image is decoded once; the outcome is kept in the cache folder under the fingerprint of the source.  The names
+    are listed in ``report_folder`` (default: the cache folder).
 
     Raises:
-        DataError: more than 1 % of the images, or all of a part, are unreadable; names the first.
+        DataError: all, or more than 1 % of `total` (the size of the set that `faces` is a part of) are unreadable.
     """
     if faces.source.always_readable or len(faces) == 0:
         return faces
@@ -88,11 +81,7 @@ class UnreadableLog:
             self.path.unlink()
 
     def add(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Record (name, reason) pairs; known names are ignored.
-
-        Raises:
-            DataError: more than 1 % of the set is unreadable, counting those of all ranks.
-        """
+        """Record (name, reason) pairs; DataError once more than 1 % of the set is unreadable, counting all ranks."""
         new = {name: reason for name, reason in entries if name not in self.entries}
         if not new:
             return

@@ -1,6 +1,5 @@
 """AffectNet, the seven basic expressions."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -8,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.rows import Once, Row, open_text
+from pcfrl_lightning.data.images.rows import Once, Row, read_csv
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
 from pcfrl_lightning.data.releases.points import face_points
@@ -18,6 +17,7 @@ from pcfrl_lightning.errors import DataError
 CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger")
 _LARGEST_CODE = 10
 _COLUMNS = 9
+_PICTURES = "Manually_Annotated_Images"
 
 
 class _Sample(NamedTuple):
@@ -45,16 +45,14 @@ class AffectNet7(CroppedRelease):
     }
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`."""
         splits, once = {}, Once(within=False)  # a photo of several faces may have several lines
         for split, part, listing in (("train", "train_set", "training.csv"), ("test", "val_set", "validation.csv")):
             if folder := inside(self.root, part):
                 images, samples = folder.parent, list(self._from_arrays(folder))
             else:
                 samples = list(self._from_csv(self._find_csv(listing), once))
-                pictures = "Manually_Annotated_Images"
-                folders = [path for path in sorted(self.root.glob(f"**/{pictures}"), reverse=True) if path.is_dir()]
-                images = next(iter(folders), self.root / pictures)
+                folders = [path for path in self.root.glob(f"**/{_PICTURES}") if path.is_dir()]
+                images = max(folders, default=self.root / _PICTURES)
             require_images(FolderImages(images), ((sample.where, sample.image) for sample in samples))
             splits[split] = self.faces(
                 split,
@@ -66,50 +64,45 @@ class AffectNet7(CroppedRelease):
         return splits
 
     def _find_csv(self, listing: str) -> Path:
-        found = sorted(path for path in self.root.glob(f"**/{listing}") if "Automatically" not in path.as_posix())
+        found = [path for path in self.root.glob(f"**/{listing}") if "Automatically" not in path.as_posix()]
         if not found:
             raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
-        return found[0]
+        return min(found)
 
     def _from_arrays(self, folder: Path) -> Iterator[_Sample]:
         from tqdm import tqdm
 
-        images, labels = _numbers(folder / "images", ".jpg"), _numbers(folder / "annotations", "_exp.npy")
-        codes = {stem: folder / "annotations" / f"{stem}_exp.npy" for stem in labels}
+        images = _numbers(folder / "images", ".jpg")
+        codes = {stem: folder / f"annotations/{stem}_exp.npy" for stem in _numbers(folder / "annotations", "_exp.npy")}
         # an annotation of one of the seven classes must have its image
-        lost = [stem for stem in labels if stem not in images and _code(codes[stem]) < len(CLASSES)]
-        require_images(
-            FolderImages(folder.parent), [(codes[stem], f"{folder.name}/images/{stem}.jpg") for stem in lost]
-        )
+        lost = [stem for stem in codes if stem not in images and _code(codes[stem]) < len(CLASSES)]
+        image_of = f"{folder.name}/images/{{}}.jpg".format
+        require_images(FolderImages(folder.parent), [(codes[stem], image_of(stem)) for stem in lost])
         kinds = ["exp", "lnd"] if self.cropping.needs_landmarks else ["exp"]
         names = [f"{folder.name}/annotations/{stem}_{kind}.npy" for kind in kinds for stem in images]
-        there = dict(zip(names, require_companions(folder.parent, names, "annotations"), strict=True))
-        complete = [stem for stem in images if all(there[f"{folder.name}/annotations/{stem}_{k}.npy"] for k in kinds)]
+        there = np.reshape(require_companions(folder.parent, names, "annotations"), (len(kinds), -1))
+        complete = [stem for stem, column in zip(images, there.T, strict=True) if column.all()]
         for stem in tqdm(complete, desc=f"labels {self.name}/{folder.name}", delay=2):
             expression = _code(codes[stem])
             if expression < len(CLASSES):
-                landmarks = folder / "annotations" / f"{stem}_lnd.npy"
+                landmarks = folder / f"annotations/{stem}_lnd.npy"
                 points = face_points(_load(landmarks), 68, landmarks) if self.cropping.needs_landmarks else None
-                yield _Sample(codes[stem], f"{folder.name}/images/{stem}.jpg", expression, points)
+                yield _Sample(codes[stem], image_of(stem), expression, points)
 
     def _from_csv(self, path: Path, once: Once) -> Iterator[_Sample]:
-        with open_text(path) as lines:
-            for fields in (reader := csv.reader(lines)):
-                row = Row(path, reader.line_num, [field.strip() for field in fields])
-                if not fields or fields[0].startswith("subDirectory"):
-                    continue
-                row.expect(_COLUMNS)
-                expression = row.integer(6, 0, _LARGEST_CODE)
-                if expression < len(CLASSES):
-                    points = _csv_points(row) if self.cropping.needs_landmarks else None
-                    row = Row(path, row.number, row.fields[:1])  # the landmark column has about a thousand characters
-                    yield _Sample(row, once.add(row, row.relative(0)), expression, points)
-
-
-def _csv_points(row: Row) -> np.ndarray:
-    numbers = Row(row.path, row.number, row.text(5).split(";"))
-    numbers.expect(136)
-    return face_points([numbers.number_at(i) for i in range(136)], 68, row)
+        for row in read_csv(path):
+            if row.fields[0].startswith("subDirectory"):
+                continue
+            row.expect(_COLUMNS)
+            expression = row.integer(6, 0, _LARGEST_CODE)
+            if expression < len(CLASSES):
+                points = None
+                if self.cropping.needs_landmarks:
+                    numbers = Row(path, row.number, row.text(5).split(";"))
+                    numbers.expect(136)
+                    points = face_points([numbers.number_at(i) for i in range(136)], 68, row)
+                row = Row(path, row.number, row.fields[:1])  # the landmark column has about a thousand characters
+                yield _Sample(row, once.add(row, row.relative(0)), expression, points)
 
 
 def _load(path: Path) -> np.ndarray:
@@ -130,6 +123,5 @@ def _code(path: Path) -> int:
 
 def _numbers(folder: Path, ending: str) -> dict[str, None]:
     """Names of a folder without the ending that they share, by number; hidden files are left out."""
-    names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
-    stems = [name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")]
+    stems = [path.name.removesuffix(ending) for path in folder.glob(f"[!.]*{ending}")]
     return dict.fromkeys(sorted(stems, key=lambda stem: (int(stem) if stem.isdigit() else 0, stem)))

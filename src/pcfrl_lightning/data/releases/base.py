@@ -44,7 +44,7 @@ class Release(FaceData):
         landmarks: Any = None,
         pairs: Pairs | None = None,
     ) -> FaceSet:
-        """One split, cut to the faces.
+        """One split of n images, cut to the faces.
 
         Args:
             split: its name.
@@ -68,11 +68,10 @@ class Release(FaceData):
 
     def without_fold(self, everything: FaceSet, tested: Tensor, fold: int) -> dict[str, FaceSet]:
         """Split `test` with the rows where `tested` (n,) is True, split `train` with the others."""
-        splits = {
-            split: everything.subset(rows.nonzero()[:, 0]) for split, rows in (("train", ~tested), ("test", tested))
-        }
-        for split, faces in splits.items():
-            faces.name = f"{self.name}/fold{fold}-{split}"
+        splits = {}
+        for split, rows in (("train", ~tested), ("test", tested)):
+            splits[split] = everything.subset(rows.nonzero()[:, 0])
+            splits[split].name = f"{self.name}/fold{fold}-{split}"
         return splits
 
 
@@ -103,7 +102,6 @@ class CroppedRelease(Release):
         return self.no_landmarks if cropping.needs_landmarks else ""
 
     def cut(self, source: ImageSource, landmarks: Any) -> ImageSource:
-        """The faces of some images by the chosen cropping."""
         points = landmarks if self.cropping.needs_landmarks else None
         points = points() if callable(points) else points
         return self.cropping.apply(source, None if points is None else np.asarray(points, np.float32))

@@ -49,7 +49,6 @@ class BU3DFE(CroppedRelease):
         self.fold, self.folds = fold, folds
 
     def build(self) -> dict[str, FaceSet]:
-        """The splits `train` and `test`, without a common subject."""
         paths = sorted(path for path in self.root.rglob("*") if path.suffix.lower() == ".bmp")
         found = [(path, match) for path in paths if (match := FILE_NAME.match(path.name))]
         if not found:

@@ -1,6 +1,7 @@
 """CelebA: forty binary attributes of faces."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -34,44 +35,30 @@ class CelebA(CroppedRelease):
     official: ClassVar = {"train": 162770, "val": 19867, "test": 19962}
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train`, `val` and `test` of `list_eval_partition.txt`."""
         partition, _ = _read(self._list("list_eval_partition.txt"), 2, lambda row: (row, row.integer(1, 0, 2)))
+        tables: dict[str, dict[str, Any]] = {}
         listing = self._list("list_attr_celeba.txt")
-        attributes, titles = _read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
+        tables["attributes"], titles = _read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
         if len(titles) != ATTRIBUTES:
             raise DataError(f"{listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again")
-        release = open_images(
-            self.root,
-            ["img_align_celeba", "Img/img_align_celeba"],
-            ["img_align_celeba.zip", "Img/img_align_celeba.zip"],
-        )
+        release = open_images(self.root, ["img_align_celeba", "Img/img_align_celeba"])
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
-        try:
-            identities, _ = _read(self._list("identity_CelebA.txt"), 2, lambda row: row.integer(1, 1, 10**6))
-        except FileNotFoundError:
-            identities = None
-        points = None
+        with suppress(FileNotFoundError):
+            tables["identity"], _ = _read(self._list("identity_CelebA.txt"), 2, lambda row: row.integer(1, 1, 10**6))
         if self.cropping.needs_landmarks:
-            points, _ = _read(self._list("list_landmarks_align_celeba.txt"), 11, _points, (1, 10))
-        tables = {"attributes": attributes, "identity": identities, "landmarks": points}
+            tables["landmarks"], _ = _read(self._list("list_landmarks_align_celeba.txt"), 11, _points, (1, 10))
         splits = {}
         for code, split in enumerate(SPLITS):
             images = [name for name, (_, part) in partition.items() if part == code]
+            values: dict[str, Any] = {}
             for what, table in tables.items():
-                absent = [name for name in images if table is not None and name not in table]
-                if absent:
+                if absent := [name for name in images if name not in table]:
                     raise DataError(f"{self.root}: {len(absent)} images have no {what}, the first is {absent[0]}")
-            labels: dict[str, Any] = {"attributes": np.array([attributes[name] for name in images], np.float32)}
-            if identities is not None:
-                labels["identity"] = [identities[name] for name in images]
+                values[what] = [table[name] for name in images]
             if images:
-                splits[split] = self.faces(
-                    split,
-                    release.source(images),
-                    labels,
-                    {"attributes": titles},
-                    None if points is None else [points[name] for name in images],
-                )
+                points = values.pop("landmarks", None)
+                values["attributes"] = np.array(values["attributes"], np.float32)
+                splits[split] = self.faces(split, release.source(images), values, {"attributes": titles}, points)
         return splits
 
     def _list(self, file: str) -> Path:

@@ -34,11 +34,6 @@ class TorchvisionRelease(Release):
         """Pixels (n, H, W, 3), class numbers and class names of a part."""
 
     def build(self) -> dict[str, FaceSet]:
-        """The splits of `parts`.
-
-        Raises:
-            DataError: torchvision finds no intact copy, or an archive whose members leave the folder.
-        """
         splits = {}
         folder = inside(self.root, self.folder)
         for split, part in self.parts.items():
@@ -66,7 +61,6 @@ class CIFAR10(TorchvisionRelease):
     official: ClassVar = {**by_class("train", _classes, [5000] * 10), **by_class("test", _classes, [1000] * 10)}
 
     def open(self, root: str, part: str) -> tuple[Any, Any, list[str]]:
-        """The arrays of torchvision."""
         from torchvision.datasets import CIFAR10 as Official
 
         data = Official(root, part == "train", download=self.download)

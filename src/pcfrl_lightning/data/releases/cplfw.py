@@ -38,9 +38,8 @@ class CPLFW(CroppedRelease):
         self.folder = folder
 
     def build(self) -> dict[str, FaceSet]:
-        """The split `test`."""
         listing = find(self.root, ["pairs_CPLFW.txt"], "pair list of CPLFW")
-        release = open_images(self.root, [self.folder], [f"{self.folder}.zip"])
+        release = open_images(self.root, [self.folder])
         return {"test": pair_set(self, read_two_line_pairs(listing), release, self._landmarks)}
 
     def _landmarks(self, names: list[str]) -> np.ndarray:
@@ -57,9 +56,6 @@ def read_two_line_pairs(path: Path) -> list[NamedPair]:
     """Pairs of two lines `<image> <label>` each, without header; label 1 = same person, 0 = different.
 
     Folds are not contiguous: fold k holds the k-th tenth of the same-person pairs and the k-th tenth of the others.
-
-    Raises:
-        DataError: an odd number of lines, two labels in one pair, or kinds that do not split into ten; names the line.
     """
     rows = list(read_rows(path))
     if len(rows) % 2:

@@ -99,7 +99,6 @@ class DISFA(CroppedRelease):
         self.cache = Path(cache) if cache else cache_folder() / "disfa"
 
     def build(self) -> dict[str, FaceSet]:
-        """The splits; extracts frames from the videos where that was not done before."""
         everything = self._all_frames()
         if self.fold is None:
             return {"test": everything}
@@ -110,7 +109,7 @@ class DISFA(CroppedRelease):
         frames_folder = self._frames_folder()
         files = {subject: _frame_files(frames_folder / subject) for subject in self.subjects}
         _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
-        labels = {subject: read_intensities(folder, subject) for subject in self.subjects}
+        labels = {subject: _read_intensities(folder, subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"frames in {frames_folder}")
         _note_gaps(frames_folder, files, labels, first)
         shown = [
@@ -147,7 +146,6 @@ class DISFA(CroppedRelease):
         return self._extract()
 
     def _extract(self) -> Path:
-        """Frames of the official videos; folder and file names differ in spelling between the cameras."""
         camera = self.camera or "left"
         wanted = f"{'' if self.camera else 'frames or '}videos of the {camera} camera"
         folder = find(self.root, _VIDEO_FOLDERS[camera], wanted)
@@ -168,20 +166,21 @@ class DISFA(CroppedRelease):
         from tqdm import tqdm
 
         folder = find(self.root, ["Landmark_Points"], "landmarks")
-        files = {subject: landmark_files(folder, subject) for subject in self.subjects}
+        files = {subject: _landmark_files(folder / subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"landmark files in {folder}")
-        wanted = [files[subject].get(frame + first) for subject, frame in shown]
-        names = [f"{subject} number {frame + first}" for subject, frame in shown]
-        found = {name for name, path in zip(names, wanted, strict=True) if path}
-        require_companions(folder, names, "landmark files", found)
-        bar = tqdm(wanted, desc=f"landmarks of {self.name}", delay=2)
-        return np.stack([np.zeros((66, 2), np.float32) if path is None else read_landmarks(path) for path in bar])
+        wanted = {f"{subject} number {frame + first}": files[subject].get(frame + first) for subject, frame in shown}
+        require_companions(folder, list(wanted), "landmark files", {name for name, path in wanted.items() if path})
+        points = np.zeros((len(shown), 66, 2), np.float32)
+        for row, path in enumerate(tqdm(wanted.values(), desc=f"landmarks of {self.name}", delay=2)):
+            if path:
+                points[row] = face_points(read_mat(path, ["pts"])["pts"], 66, path)
+        return points
 
 
 def _note_gaps(
     folder: Path, files: dict[str, dict[int, str]], labels: dict[str, dict[int, np.ndarray]], first: int
 ) -> None:
-    """List the labelled frames that have no image, for `pcfrl data check`: some published lists leave frames out."""
+    """Some published lists leave frames out."""
     gaps = [
         f"{subject}/{number}{Path(next(iter(names.values()))).suffix}"
         for subject, names in files.items()
@@ -209,26 +208,20 @@ def _frame_files(folder: Path) -> dict[int, str]:
     return frames
 
 
-def read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
+def _read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
     """Frame (from 0) to its eight intensities 0..5, from `<subject>/<subject>_au<k>.txt`, lines `<frame>,<intensity>`.
 
     The files count frames from 1 (or from 0, as their first line shows).  A frame counts as labelled when all eight
     files have it; up to one frame in a hundred may lack one.
-
-    Raises:
-        FileNotFoundError: a label file is missing.
-        DataError: an intensity out of range or a repeated frame, with file and line; a file that ends early.
     """
     paths = [folder / subject / f"{subject}_au{unit}.txt" for unit in ACTION_UNITS]
-    columns = [_read_unit(path) for path in paths]
-    common = set(columns[0]).intersection(*columns[1:])
-    longest, shortest = max(map(len, columns)), min(range(len(columns)), key=lambda i: len(columns[i]))
+    columns = {path: _read_unit(path) for path in paths}
+    common = set.intersection(*map(set, columns.values()))
+    longest, shortest = max(map(len, columns.values())), min(paths, key=lambda path: len(columns[path]))
     if len(common) < _COMPLETE * longest:
-        raise DataError(
-            f"{paths[shortest]}: {len(columns[shortest])} frames, other units of {subject} have {longest}; "
-            "copy it again"
-        )
-    return {frame: np.array([column[frame] for column in columns], np.int64) for frame in sorted(common)}
+        problem = f"{len(columns[shortest])} frames, other units of {subject} have {longest}; copy it again"
+        raise DataError(f"{shortest}: {problem}")
+    return {frame: np.array([column[frame] for column in columns.values()]) for frame in sorted(common)}
 
 
 def _read_unit(path: Path) -> dict[int, int]:
@@ -246,11 +239,10 @@ def _read_unit(path: Path) -> dict[int, int]:
 
 
 def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection[int]], what: str) -> int:
-    """Whether files are numbered from 0 (a subject has a file 0) or from 1 (none has one, and one has a file behind its
-    last label), told by the numbers of the files and the labelled frames, from 0, of all subjects in one order.
+    """Where the numbers of files start, told by those of all subjects: 0 if a subject has a file 0, 1 if none has and
+    one has a file behind its last labelled frame (counted from 0).
 
-    Raises:
-        DataError: neither holds, or both: the labels could be shifted by one.
+    A DataError where neither holds, or both: the labels could be shifted by one.
     """
     pairs = [(numbers, max(frames)) for numbers, frames in zip(found, labelled, strict=True) if numbers and frames]
     zero = any(0 in numbers for numbers, _ in pairs)
@@ -265,19 +257,10 @@ def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection
     return int(one)
 
 
-def landmark_files(folder: Path, subject: str) -> dict[int, Path]:
-    """`.mat` files of a subject by their number.
-
-    Raises:
-        FileNotFoundError: no such files.
-    """
-    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in (folder / subject).rglob("[!.]*.mat")]
+def _landmark_files(folder: Path) -> dict[int, Path]:
+    """`.mat` files of a subject by the last number in their names."""
+    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in folder.rglob("[!.]*.mat")]
     files = {int(match.group(1)): path for path, match in paths if match}
     if not files:
-        raise FileNotFoundError(f"no landmark files under {folder / subject}; use another cropping")
+        raise FileNotFoundError(f"no landmark files under {folder}; use another cropping")
     return files
-
-
-def read_landmarks(path: Path) -> np.ndarray:
-    """The 66 points (66, 2) float32 of a `.mat` file; raises DataError for a damaged one and for other points."""
-    return face_points(read_mat(path, ["pts"])["pts"], 66, path)

@@ -1,10 +1,8 @@
 """FER-2013: 35,887 grey 48 x 48 faces with one of seven expressions (Goodfellow et al., 2013)."""
 
-import csv
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -13,8 +11,8 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.listing import open_images
-from pcfrl_lightning.data.images.rows import open_text
+from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images
+from pcfrl_lightning.data.images.rows import Row, read_csv
 from pcfrl_lightning.data.images.sources import ArraySource, ImageSource, SubsetSource
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder
 from pcfrl_lightning.data.releases.base import Release, by_class
@@ -63,18 +61,14 @@ class FER2013(Release):
         **by_class("test", CLASSES, [491, 55, 528, 879, 594, 416, 626]),
     }
 
-    def __init__(self, root: str | Path | Sequence[str | Path], **kwargs: Any) -> None:
-        roots = [root] if isinstance(root, (str, Path)) else list(root)
-        if not roots:
-            raise ValueError("root must name a folder, a csv file or at least one zip archive")
-        super().__init__(roots[0], **kwargs)
-        self.roots = [Path(path) for path in roots]
+    def __init__(self, root: Roots, **kwargs: Any) -> None:
+        self.roots = as_paths(root, "a folder, a csv file")
+        super().__init__(self.roots[0], **kwargs)
 
     def build(self) -> dict[str, FaceSet]:
-        """The official splits that are present."""
         roots = _resolve(self.roots)
-        read = self._read_csv if roots[0].suffix.lower() == ".csv" else _read_tree
-        source, labels, splits = read(roots)
+        csv = roots[0].suffix.lower() == ".csv"
+        source, labels, splits = self._read_csv(roots[0]) if csv else _read_tree(roots)
         rows = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLIT_OF_USAGE.values()}
         return {
             split: self.faces(
@@ -85,50 +79,40 @@ class FER2013(Release):
         }
 
     def duplicates_of_train(self, split: str = "test") -> Tensor:
-        """Which images of a split have the pixels of a training image.
-
-        Returns:
-            (n,) bool; 288 of the 3,589 images of `test` in the JPEG release.
-        """
+        """Which images of a split, (n,) bool, have the pixels of a training image; 288 of `test` as JPEG."""
         train, faces = self.splits["train"], self.splits[split]
         seen = {_pixel_hash(train, row) for row in range(len(train))}
         return torch.tensor([_pixel_hash(faces, row) in seen for row in range(len(faces))], dtype=torch.bool)
 
-    def _read_csv(self, roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
+    def _read_csv(self, path: Path) -> tuple[ImageSource, list[int], list[str]]:
         """Images, named by line (`line 2` is the first), codes and splits of the csv; its columns in any order.
 
         Rows without 2,304 pixels are damaged images: left out, up to 1 %.
         """
-        path = roots[0]
+        rows = read_csv(path)
+        header = next(rows, Row(path, 1, [])).fields
+        found = [name.lower() for name in header]
+        if not set(_COLUMNS) <= set(found):
+            raise DataError(f"{path}: expected the header 'emotion,pixels,Usage', found '{','.join(header)[:80]}'")
         images: dict[str, np.ndarray] = {}
         labels: list[int] = []
         splits: list[str] = []
         damaged: list[tuple[str, str]] = []
-        with open_text(path) as file:
-            rows = csv.reader(file)
-            header = next(rows, [])
-            found = [name.strip().lower() for name in header]
-            if not set(_COLUMNS) <= set(found):
-                raise DataError(f"{path}: expected the header 'emotion,pixels,Usage', found '{','.join(header)[:80]}'")
-            for row in rows:
-                where = f"line {rows.line_num}"
-                if not any(cell.strip() for cell in row):
-                    continue
-                if len(row) != len(header):
-                    problem = f"{len(row)} columns, but the header has {len(header)}; copy the file again"
-                    raise DataError(f"{path}:{rows.line_num}: {problem}")
-                emotion, pixels, usage = (row[found.index(name)].strip() for name in _COLUMNS)
-                image = _image(pixels)
-                if image is None:
-                    damaged.append((where, f"not {_SIDE * _SIDE} numbers from 0 to 255"))
-                    continue
-                if emotion not in map(str, range(len(CLASSES))):
-                    raise DataError(f"{path} {where}: emotion must be 0..{len(CLASSES) - 1}, got '{emotion}'")
-                if usage.lower() not in SPLIT_OF_USAGE:
-                    raise DataError(f"{path} {where}: Usage must be Training, PublicTest or PrivateTest, got '{usage}'")
-                images[where] = image
-                labels.append(int(emotion))
-                splits.append(SPLIT_OF_USAGE[usage.lower()])
+        for row in rows:
+            if len(row) != len(header):
+                row.fail(f"{len(row)} columns, but the header has {len(header)}; copy the file again")
+            emotion, pixels, usage = (row.fields[found.index(name)] for name in _COLUMNS)
+            where, image = f"line {row.number}", _image(pixels)
+            if image is None:
+                damaged.append((where, f"not {_SIDE * _SIDE} numbers from 0 to 255"))
+                continue
+            if emotion not in map(str, range(len(CLASSES))):
+                raise DataError(f"{path} {where}: emotion must be 0..{len(CLASSES) - 1}, got '{emotion}'")
+            if usage.lower() not in SPLIT_OF_USAGE:
+                raise DataError(f"{path} {where}: Usage must be Training, PublicTest or PrivateTest, got '{usage}'")
+            images[where] = image
+            labels.append(int(emotion))
+            splits.append(SPLIT_OF_USAGE[usage.lower()])
         record = UnreadableLog(path.name, len(images) + len(damaged), self._report_folder() or cache_folder())
         record.add(damaged)
         record.summarise("left out")

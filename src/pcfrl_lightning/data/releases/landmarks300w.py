@@ -70,7 +70,6 @@ class Landmarks300W(LandmarkFaces):
     official: ClassVar = {"train": 3148, "test": 689}
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test` (common and challenging)."""
         deeper = self.root / self.root.name
         base = deeper if (deeper / "afw").is_dir() else self.root
         images, labels = {}, {}
@@ -104,12 +103,7 @@ def _list(root: Path, folder: str, suffixes: Sequence[str]) -> list[str]:
 
 
 def read_pts(path: Path) -> np.ndarray:
-    """Landmarks (68, 2) of a `.pts` file, in pixels counted from 0 (the file counts from 1).
-
-    Raises:
-        FileNotFoundError: no such file.
-        DataError: not 68 points of a face; names the file, and the line where one is no number.
-    """
+    """Landmarks (68, 2) of a `.pts` file, in pixels counted from 0 (the file counts from 1)."""
     points = []
     inside_braces = False
     for row in read_rows(path):

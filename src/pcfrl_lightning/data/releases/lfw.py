@@ -37,7 +37,6 @@ class LFW(CroppedRelease):
         self.images, self.pairs = images, pairs
 
     def build(self) -> dict[str, FaceSet]:
-        """The split `test`."""
         listing = find(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
         return {"test": pair_set(self, read_view2(listing), self._release())}
 
@@ -56,9 +55,6 @@ def read_view2(path: Path) -> list[NamedPair]:
     A line of three fields (name, i, j) is a pair of one person, a line of four (name, i, name, j) of two; a header of
     two numbers may be missing.  The fold is known by position only: a new one begins where a same-person line follows a
     different-person line.
-
-    Raises:
-        DataError: a line of another form, a View 1 list, or other than ten folds of equal size; names file and line.
     """
     pairs: list[NamedPair] = []
     fold = 0
@@ -70,16 +66,16 @@ def read_view2(path: Path) -> list[NamedPair]:
         same = len(row) == 3
         if pairs and same and not pairs[-1].same:
             fold += 1
-        second = (row.text(0), 2) if same else (row.text(2), 3)
-        files = _file(row, row.text(0), 1), _file(row, *second)
-        if files[0] == files[1]:
+        first, second = _file(row, 0, 1), _file(row, 0, 2) if same else _file(row, 2, 3)
+        if first == second:
             row.fail("a pair of an image with itself")
-        pairs.append(NamedPair(*files, same, fold, row, row))
+        pairs.append(NamedPair(first, second, same, fold, row, row))
     sizes = [sum(pair.fold == number for pair in pairs) for number in range(fold + 1)]
     if fold + 1 != FOLDS or len(set(sizes)) != 1:
         raise DataError(f"{path}: expected {FOLDS} folds of equal size, found {sizes}; is this the View 2 list?")
     return pairs
 
 
-def _file(row: Row, person: str, column: int) -> str:
-    return row.inside(f"{person}/{person}_{row.integer(column, 1, 9999):04d}.jpg")
+def _file(row: Row, name: int, number: int) -> str:
+    person = row.text(name)
+    return row.inside(f"{person}/{person}_{row.integer(number, 1, 9999):04d}.jpg")

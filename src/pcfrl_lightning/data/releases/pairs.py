@@ -34,7 +34,7 @@ def pair_set(
 ) -> FaceSet:
     """The split `test` of the images that the pairs name, each once and sorted by name, with the pairs as row numbers.
 
-    `landmarks` gives those (n, L, 2) of some images, where the release has any.  Raises MissingImages.
+    `landmarks` gives those (n, L, 2) of some images, where the release has any.
     """
     wanted = (named for pair in pairs for named in ((pair.row, pair.first), (pair.second_row, pair.second)))
     require_images(images, wanted)

@@ -15,8 +15,6 @@ from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, pair_set, spre
 from pcfrl_lightning.data.releases.release import FolderImages, require_images
 from pcfrl_lightning.errors import DataError
 
-_MOST_POSES = 10**4
-
 
 class TwoLists(Release):
     """Splits `train` and `test` from one list file each, no image in both; a subclass says what a line holds.
@@ -43,7 +41,6 @@ class TwoLists(Release):
         self.train_list, self.test_list = Path(train_list), Path(test_list)
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`; raises DataError where an image stands in two lines."""
         images = FolderImages(self.root)
         lists = {
             split: list(read_rows(self.root / listing, self.separator, self.columns))
@@ -115,7 +112,7 @@ class BU3DFERendered(TwoLists):
             row.expect(3)
         return {
             "expression": [row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows],
-            "pose_class": [row.integer(2, 0, _MOST_POSES) for row in rows],
+            "pose_class": [row.integer(2, 0, 10**4) for row in rows],
         }
 
 
@@ -139,7 +136,6 @@ class ListedPairs(Release):
         self.pairs = Path(pairs)
 
     def build(self) -> dict[str, FaceSet]:
-        """The split `test`."""
         listing = self.root / self.pairs
         rows = list(read_rows(listing))
         for row in rows:

@@ -26,19 +26,10 @@ def real_numbers(values: Any, where: object, what: str) -> np.ndarray:
 
 
 def face_points(values: Any, count: int, where: object) -> np.ndarray:
-    """Landmarks of one face, checked.
+    """Landmarks (count, 2) float32 of one face, from x, y in pixels in any shape that lists them point by point.
 
-    Args:
-        values: array or nested lists of `count` points x, y in pixels, in any shape that lists them one by one.
-        count: L, how many there must be.
-        where: file, or file and line, for the message.
-
-    Returns:
-        (L, 2) float32.
-
-    Raises:
-        DataError: another number of values, a value that is no real number of at most 100,000 pixels, or points that
-            all lie in one place.
+    A DataError, which begins with `where`, tells of another number of values, a value that is no real number of at most
+    100,000 pixels, or points that all lie in one place.
     """
     turned = np.shape(values) == (2, count)  # would be taken for pairs
     if turned or np.size(values) != 2 * count:
@@ -57,9 +48,7 @@ def read_point_files(
 ) -> np.ndarray:
     """Landmarks (n, count, 2) of text files with a line `x y` per point; `lines`: how many are read (None: all).
 
-    Raises:
-        MissingLabels: a file is absent, see `require_companions`; its landmarks are zeros where that is collected.
-        DataError: not `count` points of a face; names file and line.
+    Raises MissingLabels as `require_companions` does (where that is collected, the landmarks are zeros).
     """
     result = np.zeros((len(files), count, 2), np.float32)
     for i, there in enumerate(require_companions(folder, files, "landmark files", found)):
@@ -70,11 +59,7 @@ def read_point_files(
 
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Arrays of a MATLAB 5 file; other variables are skipped without being read.
-
-    Raises:
-        DataError: the file is absent, damaged, or lacks a key; names the file.
-    """
+    """Arrays of a MATLAB 5 file, its other variables unread; DataError where the file is damaged or lacks a key."""
     from scipy.io import loadmat
 
     if not path.is_file():

@@ -44,7 +44,6 @@ class PoseArrays(Release):
         self.train, self.test, self.channels = train, test, channels
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`."""
         return {split: self._split_of(split, part) for split, part in (("train", self.train), ("test", self.test))}
 
     def _split_of(self, split: str, part: str) -> FaceSet:

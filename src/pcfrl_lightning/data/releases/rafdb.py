@@ -4,6 +4,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, read_rows
@@ -63,7 +65,7 @@ class RAFDB(CroppedRelease):
             if split not in found:
                 row.fail(f"{image!r} begins neither with train_ nor with test_")
             found[split].append((row, image, row.integer(1, 1, len(self.classes)) - 1))
-        release = open_images(base, [f"Image/{self.images}"], [f"Image/{self.images}.zip"])
+        release = open_images(base, [f"Image/{self.images}"])
         require_images(release, ((row, self._file(image)) for rows in found.values() for row, image, _ in rows))
         points = inside(base, "Annotation/manual") or base / "Annotation" / "manual"
         return {
@@ -72,7 +74,7 @@ class RAFDB(CroppedRelease):
                 release.source([self._file(image) for _, image, _ in rows]),
                 {"expression": [label for _, _, label in rows]},
                 {"expression": self.classes},
-                partial(read_point_files, points, _texts(rows), FIVE_POINTS, lines=FIVE_POINTS),
+                partial(_read_points, points, [image for _, image, _ in rows]),
             )
             for split, rows in found.items()
         }
@@ -82,8 +84,9 @@ class RAFDB(CroppedRelease):
         return f"{stem}_aligned{dot}{suffix}" if self.images == "aligned" else name
 
 
-def _texts(rows: list[tuple[Row, str, int]]) -> list[str]:
-    return [f"{Path(image).stem}_manu_attri.txt" for _, image, _ in rows]
+def _read_points(folder: Path, images: list[str]) -> np.ndarray:
+    files = [f"{Path(image).stem}_manu_attri.txt" for image in images]
+    return read_point_files(folder, files, FIVE_POINTS, lines=FIVE_POINTS)
 
 
 class RAFDBCompound(RAFDB):
@@ -93,6 +96,7 @@ class RAFDBCompound(RAFDB):
     folder: ClassVar[str] = "compound"
     classes: ClassVar[tuple[str, ...]] = _COMPOUND
     official: ClassVar = {
-        **{"train": 3162, "test": 792},
+        "train": 3162,
+        "test": 792,
         **{f"{split}/{name}": None for split in ("train", "test") for name in _COMPOUND},
     }

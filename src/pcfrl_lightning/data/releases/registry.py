@@ -10,7 +10,8 @@ from pcfrl_lightning.data.releases.base import Release
 
 def discover() -> dict[str, type[Release]]:
     """Import the modules of this folder (cheap: they read nothing and import what is large when it is used); name to
-    class of each `Release` in them that has a `name` of its own."""
+    class of each `Release` in them that has a `name` of its own.
+    """
     for module in pkgutil.iter_modules(releases.__path__, f"{releases.__name__}."):
         import_module(module.name)
     found = {kind.name: kind for each in Release.__subclasses__() for kind in _family(each) if "name" in vars(kind)}
@@ -31,11 +32,7 @@ OFFICIAL: dict[str, dict[str, int | None]] = {
 
 
 def data_class(name: str) -> type[Release]:
-    """The data module of a name.
-
-    Raises:
-        ValueError: unknown name; lists the known ones.
-    """
+    """The data module of a name; a ValueError lists the known ones."""
     if name not in DATA_SETS:
         raise ValueError(f"unknown data set {name!r}; known are {', '.join(sorted(DATA_SETS))}")
     return DATA_SETS[name]

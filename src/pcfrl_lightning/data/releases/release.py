@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
+from pcfrl_lightning.data.images.listing import FolderImages
 from pcfrl_lightning.data.images.rows import Row, TextPath
 from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource
 from pcfrl_lightning.data.images.zips import ZipSource
@@ -70,37 +71,11 @@ def find(root: Path, candidates: Sequence[str], what: str) -> Path:
     raise FileNotFoundError(f"{what} not found under {root}; looked for {', '.join(candidates)}")
 
 
-class FolderImages:
-    """Images below a folder, named relative to it; directories are listed when they are first asked about."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._listed: dict[str, set[str]] = {}
-
-    def __contains__(self, name: object) -> bool:
-        parent, _, file = str(name).rpartition("/")
-        if parent not in self._listed:
-            directory = self.folder / parent
-            self._listed[parent] = {entry.name for entry in directory.iterdir()} if directory.is_dir() else set()
-        return file in self._listed[parent]
-
-    def __str__(self) -> str:
-        return str(self.folder)
-
-    def source(self, names: Sequence[str]) -> ImageSource:
-        """The named images in this order."""
-        return FileSource(self.folder, names)
-
-
 class ZipImages:
     """Images in zip archives, read without extracting.
 
-    Args:
-        archives: the files.
-        wrappers: names of leading folders that are not part of the image names, such as `lfw`.
-
-    Raises:
-        DataError: the same image stands in two archives.
+    Leading folders named in `wrappers`, such as `lfw`, are not part of the image names.  Raises a DataError where the
+    same image stands in two archives.
     """
 
     def __init__(self, archives: Sequence[Path], wrappers: Sequence[str] = ()) -> None:
@@ -111,10 +86,8 @@ class ZipImages:
             parts = PurePosixPath(self._zip.name(row)).parts
             while len(parts) > 1 and parts[0] in wrappers:
                 parts = parts[1:]
-            name = "/".join(parts)
-            if name in self._rows:
+            if self._rows.setdefault(name := "/".join(parts), row) != row:
                 raise DataError(f"{name} stands twice in {self}; name one release only")
-            self._rows[name] = row
 
     def __contains__(self, name: object) -> bool:
         return name in self._rows
@@ -135,27 +108,27 @@ ReleaseImages = FolderImages | ZipImages
 
 
 def open_images(
-    root: Path, folders: Sequence[str], archives: Sequence[str] = (), wrappers: Sequence[str] | None = None
+    root: Path, folders: Sequence[str], archives: Sequence[str] | None = None, wrappers: Sequence[str] | None = None
 ) -> ReleaseImages:
     """The first of `folders` that exists (see `inside`), else the archives of the first pattern that matches any.
 
-    Raises:
-        FileNotFoundError: nothing found; the message lists the candidates.
+    Default patterns: a zip of the name of each folder; default wrappers: the names of the folders.  A
+    FileNotFoundError lists the candidates.
     """
     for folder in folders:
         if (path := inside(root, folder)) and path.is_dir():
             return FolderImages(path)
-    for pattern in archives:
+    patterns = [f"{folder}.zip" for folder in folders] if archives is None else archives
+    for pattern in patterns:
         if found := sorted(root.glob(pattern)) or sorted((root / root.name).glob(pattern)):
             return ZipImages(found, [PurePosixPath(name).name for name in (folders if wrappers is None else wrappers)])
-    raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *archives])}")
+    raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *patterns])}")
 
 
 def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
     """Check that every image exists that a list line or a label file stands for.
 
-    Raises:
-        MissingImages: names the first with its line or label file, how many there are and where they were looked for.
+    MissingImages names the first with its line or label file, how many there are and where they were looked for.
     """
     missing = [(where, name) for where, name in wanted if name not in images]
     if missing:
@@ -168,13 +141,9 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str
 def require_companions(
     folder: TextPath, names: Sequence[str], what: str, found: Container[str] | None = None
 ) -> list[bool]:
-    """Check that label files exist (in `found`, else on disk below the folder), all of them before any is read.
+    """Which label files exist, in `found` or else on disk below the folder; told before any is read.
 
-    Returns:
-        Which of them exist: all, except inside `missing_collected`.
-
-    Raises:
-        MissingLabels: names the folder, the number of missing files and the first few.
+    They all do, except inside `missing_collected`: MissingLabels names the folder, the number and the first few.
     """
     files = FolderImages(Path(str(folder))) if found is None else found
     present = [name in files for name in names]
@@ -187,11 +156,9 @@ def require_companions(
 
 
 def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str], suffix: str) -> list[str]:
-    """Check that every image has its label file beside it, and every label file (with the name of its image in the
-    official release) its image.
+    """The images that have a label file beside them: all, except inside `missing_collected`.
 
-    Returns:
-        The images that have a label file: all, except inside `missing_collected`.
+    Every label file (with the name of its image in the official release) must have its image, too.
 
     Raises:
         DataError: two images have one stem.
@@ -210,8 +177,8 @@ def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str],
 
 def note_missing(problem: str, names: Sequence[str]) -> None:
     """Inside `missing_collected`, list images that the complete release has; a part of it can still be used."""
-    if (collected := _COLLECTED.get()) is not None:
-        collected.append(MissingImages(problem, names))
+    if _COLLECTED.get() is not None:
+        _raise_or_collect(MissingImages(problem, names))
 
 
 def _raise_or_collect(error: MissingFiles) -> None:

@@ -19,7 +19,6 @@ class STL10(TorchvisionRelease):
     official: ClassVar = {**by_class("train", _classes, [500] * 10), **by_class("test", _classes, [800] * 10)}
 
     def open(self, root: str, part: str) -> tuple[Any, Any, list[str]]:
-        """The arrays of torchvision."""
         from torchvision.datasets import STL10 as Official
 
         data = Official(root, part, download=self.download)

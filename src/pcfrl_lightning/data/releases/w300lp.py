@@ -55,12 +55,10 @@ class W300LP_AFLW2000(CroppedRelease):
     }
 
     def unsuitable(self, cropping: Cropper) -> str:
-        """A turning cropping."""
         turns = isinstance(cropping, UprightCrop)
         return "head pose: UprightCrop would turn away the roll, which is a label" if turns else ""
 
     def build(self) -> dict[str, FaceSet]:
-        """The splits whose folders exist."""
         folders = self._folders()
         if not folders:
             find(self.root, [name for names in _PLACES.values() for name in names], "300W-LP or AFLW2000")
@@ -117,11 +115,7 @@ def _list(split: str, folder: Path, suffix: str) -> list[str]:
 
 
 def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
-    """Degrees (3,) yaw, pitch, roll of `Pose_Para` (1, 7) = pitch, yaw, roll in radians, translation, scale.
-
-    Raises:
-        DataError: another shape, or an angle that is not finite; names the file.
-    """
+    """Degrees (3,) yaw, pitch, roll of `Pose_Para` (1, 7) = pitch, yaw, roll in radians, translation, scale."""
     if pose_para.shape not in ((1, 7), (7, 1), (7,)):
         raise DataError(f"{path}: Pose_Para has shape {pose_para.shape}; expected (1, 7), the first three are angles")
     angles = real_numbers(pose_para, path, "Pose_Para is not made of numbers").ravel()[:3]

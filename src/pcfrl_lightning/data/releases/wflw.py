@@ -27,7 +27,6 @@ class WFLW(LandmarkFaces):
     official: ClassVar = {"train": 7500, "test": 2500}
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`."""
         return {split: self._split_of(split) for split in ("train", "test")}
 
     def _split_of(self, split: str) -> FaceSet:
@@ -41,6 +40,6 @@ class WFLW(LandmarkFaces):
             points[i] = face_points([row.number_at(k) for k in range(2 * POINTS)], POINTS, row)
             conditions[i] = [row.integer(k, 0, 1) for k in range(2 * POINTS + 4, _FIELDS)]
             names.append(row.relative(_FIELDS))
-        release = open_images(self.root, ["WFLW_images"], ["WFLW_images.zip"])
+        release = open_images(self.root, ["WFLW_images"])
         require_images(release, zip(rows, names, strict=True))
         return self.landmark_faces(split, release.source(names), points, torch.from_numpy(conditions), CONDITIONS)

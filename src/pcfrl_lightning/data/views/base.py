@@ -17,10 +17,7 @@ class Views(ABC):
     `face_2`, `pose_1`, `pose_2` and, for some recipes, `pose_negatives` (N, K, 3, S, S).  The work may be split freely
     between `sample`, which runs in the workers of the loader, and `batch`, which runs on the training device.  Both get
     their randomness as an argument and use no other: the same batch then has the same views with any number of workers
-    and after a resume.
-
-    Attributes:
-        image_size: side S of the views in pixels, where the object fixes it.
+    and after a resume.  `image_size` is the side S in pixels, where the object fixes it.
     """
 
     image_size: int | None = None
@@ -40,24 +37,18 @@ class Views(ABC):
 
     @abstractmethod
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Worker side, one image.
+        """Worker side, one image (H, W, 3) uint8 RGB of any size.
 
-        Args:
-            image: (H, W, 3) uint8 RGB of any size.
-            rng: the only source of randomness, seeded from (seed, epoch, index of the image).
-
-        Returns:
-            Arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.
+        Returns arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.  ``rng`` is the only source
+        of randomness, seeded from (seed, epoch, index of the image).
         """
 
     def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Device side, after the transfer: from what `sample` returned to the view batch.
+        """Device side, after the transfer: from what `sample` returned, uint8 (N, ..., 3, h, w), to the view batch.
 
-        Args:
-            batch: uint8 tensors (N, ..., 3, h, w) by name.
-            keys: (N, 2) long, epoch and index of every image; on the device of the batch.
-            generator: the only source of randomness, on the device of the batch; its seed differs from batch to batch
-                and from rank to rank, and is the same after a resume.
+        ``keys`` (N, 2) long are epoch and index of every image.  ``generator``, on the device of the batch, is the only
+        source of randomness; its seed differs from batch to batch and from rank to rank, and is the same after a
+        resume.
         """
         return {name: value.float().div_(255.0) for name, value in batch.items()}
 
