@@ -1,6 +1,7 @@
 """Data sets that assemble whole batches, one for views and one for plain images."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,15 @@ class ViewBatches(Dataset[dict[str, Any]]):
 
     def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> dict[str, Any]:
         """A batch: uint8 tensors (N, ..., 3, h, w)."""
-        unreadable: list[tuple[str, str]] = []
         # the sampler that Lightning puts in for `overfit_batches` gives indices
         pairs = [(0, key) if isinstance(key, int) else key for key in keys]
-        batch: dict[str, Any] = {**stacked([self._sample(epoch, index, unreadable) for epoch, index in pairs])}
+        threads = self.faces.source.reads_at_once
+        samples, unreadable = [], []
+        with ThreadPoolExecutor(threads) as pool:  # each image has a generator of its own: their order does not matter
+            for image, rng, passed_over in (pool.map if threads > 1 else map)(self._draw, pairs):
+                samples.append(self.views.sample(image, rng))
+                unreadable += passed_over
+        batch: dict[str, Any] = {**stacked(samples)}
         batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
         # an image is in one batch of an epoch, on one rank: its key stands for epoch, batch and rank
         batch[_SEED] = int(np.random.SeedSequence([self.seed, *pairs[0], 1]).generate_state(1, np.uint64)[0] >> 1)
@@ -51,15 +57,15 @@ class ViewBatches(Dataset[dict[str, Any]]):
             batch[UNREADABLE] = unreadable
         return batch
 
-    def _sample(self, epoch: int, index: int, unreadable: list[tuple[str, str]]) -> dict[str, np.ndarray]:
-        rng = np.random.default_rng([self.seed, epoch, index])
+    def _draw(self, key: tuple[int, int]) -> tuple[np.ndarray, np.random.Generator, list[tuple[str, str]]]:
+        """The image of a key, its generator, and (name, reason) of those that could not be read before it."""
+        unreadable: list[tuple[str, str]] = []
+        rng, index = np.random.default_rng([self.seed, *key]), key[1]
         for step in range(min(_MOST_REPLACEMENTS, len(self.faces))):
             try:
-                image = self.faces.draw((index + step) % len(self.faces), rng)
+                return self.faces.draw((index + step) % len(self.faces), rng), rng, unreadable
             except CorruptImage as error:
                 unreadable.append((error.name, error.reason))
-                continue
-            return self.views.sample(image, rng)
         name, reason = unreadable[0]
         raise DataError(
             f"{self.faces.name}: {_MOST_REPLACEMENTS} images in a row cannot be read, first {name} ({reason})"

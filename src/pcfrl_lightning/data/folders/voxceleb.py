@@ -1,17 +1,22 @@
-"""VoxCeleb1 and VoxCeleb2 as extracted face frames (Nagrani et al., 2017; Chung et al., 2018)."""
+"""VoxCeleb1 and VoxCeleb2 as a pack or as extracted face frames (Nagrani et al., 2017; Chung et al., 2018)."""
 
 import logging
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import refuse_absent
 from pcfrl_lightning.data.images.rows import Once, read_rows
+from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource
 from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.packs import Pack, is_pack
+from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
 
@@ -35,18 +40,22 @@ class Speaker(NamedTuple):
 
 
 class VoxCeleb(FaceData):
-    """Face frames of VoxCeleb for pre-training; one item is one video of one person, one random frame per epoch.
+    """Face frames of VoxCeleb for pre-training; an epoch shows one random frame of every video, or of every clip.
 
-    Layouts below `root`: VoxCeleb1 `unzippedFaces/<name>/1.6/<video>/<frame>.jpg` and
+    `root` is a pack (see `data.packs`; a folder or an fsspec URL such as `s3://bucket/pack`), or has one of the layouts
+    VoxCeleb1 `unzippedFaces/<name>/1.6/<video>/<frame>.jpg` and
     `unzippedIntervalFaces/data/<name>/1.6/<video>/<track>/<frame>.jpg`; extracted frames
-    `dev/frames/<id>/<video>/<clip>/<n>.jpg`; or `root` is one of these folders itself.  Label `identity` (n,) long.
+    `dev/frames/<id>/<video>/<clip>/<n>.jpg`; or is one of these folders itself.  Label `identity` (n,) long.
 
     Args:
-        root: folder of the data set.
+        root: the data set.
         meta: `vox1_meta.csv` or `vox2_meta.csv`; with it, speakers of the official test set form split `test` and
             folders that it does not know are left out.  Without it everything is `train`.
         list_file: one video directory per line, relative to `root`, instead of all (first column, comma or tab);
-            absent and repeated ones are errors.
+            absent and repeated ones are errors.  Not with a pack.
+        item: what an epoch shows one frame of; of a video, that of a random clip.
+        val_fraction: share of the training items put aside as split `val`, in [0, 1): whole identities, drawn with
+            `seed`.
         views: default `AlbumentationsViews`.
         image_size, batch_size, num_workers, seed: see `FaceData`.
     """
@@ -59,45 +68,71 @@ class VoxCeleb(FaceData):
         root: str | Path,
         meta: str | Path | None = None,
         list_file: str | Path | None = None,
+        item: Literal["video", "clip"] = "video",
+        val_fraction: float = 0.0,
         views: Views | None = None,
         image_size: int = 64,
         batch_size: int = 256,
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
+        if item not in ("video", "clip"):
+            raise ValueError(f"item must be video or clip, got '{item}'")
         super().__init__(root, views, image_size, batch_size, num_workers, seed)
+        self.address = root  # `root` is a path, which a URL is not
         self.meta = meta
         self.list_file = list_file
+        self.item: Literal["video", "clip"] = item
+        self.val_fraction = val_fraction
 
     def build(self) -> dict[str, FaceSet]:
-        """Split `train` and, with a meta file that lists test speakers, `test`."""
+        """Split `train`; `val` with `val_fraction`; and `test` with a meta file that lists test speakers."""
+        source, people, names = self._pack() if is_pack(self.address) else self._folder()
+        rows = {"train": np.arange(len(source))}
+        if self.meta is not None:
+            speakers = {folder: speaker for speaker in read_meta(self.meta) for folder in folders_of(speaker)}
+            parts = np.array([speakers[name].part if name in speakers else "" for name in names])[people]
+            names = [speakers[name].id if name in speakers else name for name in names]
+            if not parts.any():
+                raise DataError(f"{self.address}: none of its people, such as {names[0]}, is a speaker of {self.meta}")
+            if unknown := int((parts == "").sum()):
+                log.warning("%s: %d %ss of speakers unknown to %s left out", self.root, unknown, self.item, self.meta)
+            rows = {split: np.flatnonzero(parts == part) for split, part in (("train", "dev"), ("test", "test"))}
+        if self.val_fraction and len(rows["train"]):
+            train = rows["train"]
+            held_out = hold_out(torch.from_numpy(people[train]), self.val_fraction, self.seed).numpy()
+            rows |= {"train": train[~held_out], "val": train[held_out]}
+        return {split: self._set(split, source, kept, people, names) for split, kept in rows.items() if len(kept)}
+
+    def _folder(self) -> tuple[ImageSource, np.ndarray, list[str]]:
+        """The items, the person of each (n,), and the folder names of the people."""
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root}: no such folder; {_EXPECTED}")
         videos = _read_directories(Path(self.list_file), self.root) if self.list_file else find_videos(self.root)
         if not videos:
             raise DataError(f"{self.root}: no videos found; {_EXPECTED}")
-        if self.meta is None:
-            return {"train": self._set("train", [(video, person_of(video)) for video in videos])}
-        speakers = {folder: speaker for speaker in read_meta(self.meta) for folder in folders_of(speaker)}
-        known = [(video, speakers[person_of(video)]) for video in videos if person_of(video) in speakers]
-        if not known:
-            raise DataError(f"{self.root}: none of its folders, such as {videos[0]}, is a speaker of {self.meta}")
-        if len(known) < len(videos):
-            log.warning(
-                "%s: %d videos of speakers unknown to %s left out", self.root, len(videos) - len(known), self.meta
-            )
-        parts = {"train": "dev", "test": "test"}
-        chosen = {split: [(v, s.id) for v, s in known if s.part == part] for split, part in parts.items()}
-        return {split: self._set(split, rows) for split, rows in chosen.items() if rows}
+        items = [(video, person_of(video)) for video in videos]
+        if self.item == "clip":
+            items = [(clip, person) for video, person in items for clip in _clips(self.root, video)]
+        names, people = np.unique([person for _, person in items], return_inverse=True)
+        return VideoFrames(self.root, [directory for directory, _ in items]), people, names.tolist()
 
-    def _set(self, split: str, rows: list[tuple[str, str]]) -> FaceSet:
-        people = sorted({person for _, person in rows})
-        number = {person: index for index, person in enumerate(people)}
+    def _pack(self) -> tuple[ImageSource, np.ndarray, list[str]]:
+        if self.list_file is not None:
+            raise DataError(f"list_file names directories and {self.address} is a pack; leave list_file out")
+        source = PackFrames(Pack(self.address), self.item)
+        return source, source.people, source.pack.identities
+
+    def _set(self, split: str, source: ImageSource, rows: np.ndarray, people: np.ndarray, names: list[str]) -> FaceSet:
+        present, number = np.unique(people[rows], return_inverse=True)
+        identities, rank = np.unique([names[person] for person in present], return_inverse=True)
         return FaceSet(
-            VideoFrames(self.root, [video for video, _ in rows]),
-            {"identity": torch.tensor([number[person] for _, person in rows], dtype=torch.long)},
+            source if len(rows) == len(source) else SubsetSource(source, rows),
+            {"identity": torch.from_numpy(rank[number])},
             name=f"{self.name}/{split}",
-            class_names={"identity": people},
+            class_names={"identity": identities.tolist()},
         )
 
 
@@ -151,6 +186,11 @@ def _read_directories(path: Path, root: Path) -> list[str]:
     listed = {once.add(row, row.inside(name)): row for row, name in names}
     refuse_absent(root, listed)
     return list(listed)
+
+
+def _clips(root: Path, video: str) -> list[str]:
+    """Clip directories of a video directory, relative to the root; itself where its frames are not in clips."""
+    return [clip.relative_to(root).as_posix() for clip in _subfolders(root / video)] or [video]
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -21,6 +21,8 @@ class ImageSource(ABC):
 
     always_readable = False
     """True where `read` cannot fail (images in memory or rendered), so that nothing needs to be verified."""
+    reads_at_once = 1
+    """How many images of a batch are best read at the same time, in threads: many where a read waits for a network."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -133,7 +135,7 @@ class SubsetSource(ImageSource):
     def __init__(self, source: ImageSource, indices: Iterable[int]) -> None:
         self.source = source
         self.indices = np.fromiter(indices, dtype=np.int64)
-        self.always_readable = source.always_readable
+        self.always_readable, self.reads_at_once = source.always_readable, source.reads_at_once
 
     def __len__(self) -> int:
         return len(self.indices)

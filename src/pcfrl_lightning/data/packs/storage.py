@@ -10,7 +10,13 @@ _OPEN_FILES = 256
 
 
 class Storage(ABC):
-    """The files of one folder; may be pickled, forked and used by several threads."""
+    """The files of one folder; may be pickled, forked and used by several threads.
+
+    Attributes:
+        reads_at_once: how many reads should be under way, so that they need not wait for each other.
+    """
+
+    reads_at_once = 1
 
     @abstractmethod
     def sizes(self) -> dict[str, int]:
@@ -66,6 +72,8 @@ class RemoteStorage(Storage):
     """A folder at an fsspec URL such as `s3://bucket/pack`, one request a read; chained URLs such as
     `simplecache::s3://bucket/pack` keep whole parts on the local disk.
     """
+
+    reads_at_once = 32
 
     def __init__(self, url: str) -> None:
         self.url = url
