@@ -23,7 +23,6 @@ from pcfrl_lightning.probes.features.store import FeatureFile, cached_features
 class Counting(PixelFeatures):
     """Counts the images it sees."""
 
-    name = "pixels"
     seen = 0
 
     def __call__(self, images):
@@ -163,7 +162,7 @@ def test_killed_extraction_resumes_behind_the_last_chunk(split, tmp_path):
             from pcfrl_lightning.probes.features.store import cached_features
 
             class Slow(PixelFeatures):
-                name, seen = "pixels", 0
+                seen = 0
                 def fingerprint(self):
                     return "counting"
                 def __call__(self, images):

@@ -269,7 +269,7 @@ def test_companions_choose_the_learning_rate_that_learns(run_without_val):
 
 def test_who_chooses_has_not_seen_the_samples_it_chooses_on(run_without_val):
     honest = run_without_val(lr=1e-2, val_fraction=0.2)
-    held = honest._plan.choice.rows.flatten()
+    held = honest.plan.choice.rows.flatten()
 
     def poison(given):
         given["train"].labels["expression"][held] = (given["train"].labels["expression"][held] + 1) % 3
@@ -433,7 +433,7 @@ def test_groups_are_held_out_as_a_whole(run_without_val, key):
     def give_groups(given):
         given["train"].labels[key] = groups
 
-    plan = run_without_val(give_groups, val_fraction=0.2, epochs=1)._plan
+    plan = run_without_val(give_groups, val_fraction=0.2, epochs=1).plan
     chosen = set(groups[plan.choice.rows.flatten()].tolist())
     companion = set(groups[plan.train.rows[plan.train.members[1]].flatten()].tolist())
     assert chosen

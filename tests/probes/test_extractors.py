@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
-from pcfrl_lightning.probes.features.extract import EncoderFeatures, check_source, make_extractor
+from pcfrl_lightning.probes.features.extract import EncoderFeatures
 from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
+from pcfrl_lightning.probes.features.source import FeatureSource
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def images():
 
 
 def extractor(checkpoint, baseline=None, **options):
-    return make_extractor(checkpoint, baseline, torch.device("cpu"), **options)
+    return FeatureSource(checkpoint, baseline, **options).make_extractor(torch.device("cpu"))
 
 
 def test_features_equal_a_direct_forward(checkpoint, images):
@@ -134,8 +135,8 @@ def test_grey_of_equal_channels_is_exact():
 )
 def test_contradictions_name_the_keys(checkpoint_path, baseline, features, words):
     with pytest.raises(ValueError, match=words):
-        check_source(checkpoint_path, baseline, features)
+        FeatureSource(checkpoint_path, baseline, features)
 
 
 def test_random_may_take_its_architecture_from_a_checkpoint():
-    check_source("a.ckpt", "random", ["concat"])
+    FeatureSource("a.ckpt", "random", ["concat"])

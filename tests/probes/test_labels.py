@@ -73,8 +73,8 @@ def test_classes_of_a_table_with_held_out_people(run):
     probe, found = run("emotion")
     assert found["accuracy"] > 0.8
     assert probe.results["label"] == "emotion"
-    person = probe._plan.train.faces.labels["group"]
-    chosen, companion = probe._plan.choice.rows, probe._plan.train.rows[probe._plan.train.members[1]]
+    person = probe.plan.train.faces.labels["group"]
+    chosen, companion = probe.plan.choice.rows, probe.plan.train.rows[probe.plan.train.members[1]]
     assert not set(person[chosen.flatten()].tolist()) & set(person[companion.flatten()].tolist())
 
 
@@ -186,8 +186,8 @@ def test_any_data_module(run, keys, tmp_path):
     assert probe.results["chosen_on"] == "held-out training data"
     if keys:
         subject = torch.arange(60) % PEOPLE
-        chosen = probe._plan.choice.rows.flatten()
-        companion = probe._plan.train.rows[probe._plan.train.members[1]].flatten()
+        chosen = probe.plan.choice.rows.flatten()
+        companion = probe.plan.train.rows[probe.plan.train.members[1]].flatten()
         assert not set(subject[chosen].tolist()) & set(subject[companion].tolist())
     before = sorted(path.name for path in (tmp_path / "features").glob("*.npy"))
     _, same = run("emotion", data=PlainData(keys))  # the shuffled loader is read in order

@@ -17,7 +17,7 @@ from pcfrl_lightning.probes import (
     PoseClassProbe,
     VerificationProbe,
 )
-from pcfrl_lightning.probes.features.images import EvaluationImages
+from pcfrl_lightning.probes.features.store import EvaluationImages
 from pcfrl_lightning.probes.plan import Part
 from pcfrl_lightning.probes.tasks.action_units import check_exclusive
 from pcfrl_lightning.probes.tasks.several import SeveralClasses
@@ -320,7 +320,7 @@ def test_training_subjects_choose(faces, run, lr):
     assert len(probe.results["best_epoch"]["epochs"]) == 3
     assert probe.results["chosen_on"] == "held-out training subjects"
     assert probe.results["val_fraction"] == 0.3
-    plan = probe._plan
+    plan = probe.plan
     subject, every = torch.arange(N) % 9, []
     for part in (plan.train, plan.choice, plan.test):
         every.append([set(subject[part.rows[mine].flatten()].tolist()) for mine in part.members])

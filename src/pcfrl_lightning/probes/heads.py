@@ -23,14 +23,8 @@ class StackedHead(nn.Module):
     All heads start from the same weights, N(0, 0.01) with zero bias as in the public code, so that a candidate gives
     what it would have given alone.
 
-    Args:
-        dim: D, length of a feature.
-        outputs: C, values per sample.
-        candidates: R.
-        folds: K.
-        input_norm: ``none``; ``standardize`` with the fixed statistics set by `set_statistics`; ``batchnorm`` as
-            `torch.nn.BatchNorm1d` with affine parameters.
-        seed: of the initial weights.
+    Features have the length ``dim`` (D), a sample has ``outputs`` (C) values.  ``input_norm`` is ``none``,
+    ``standardize`` with the fixed statistics of `set_statistics`, or ``batchnorm`` as `torch.nn.BatchNorm1d`.
     """
 
     mean: Tensor
@@ -80,22 +74,14 @@ class StackedHead(nn.Module):
     @torch.no_grad()
     def copy_head(self, source: "StackedHead", candidate: int, fold: int) -> None:
         """Let one fold of candidate 0 become that fold of a candidate of another stack."""
-        for mine, theirs in zip(self.candidate(0), source.candidate(candidate), strict=True):
+        own, others = (*self.candidate(0), *self.buffers()), (*source.candidate(candidate), *source.buffers())
+        for mine, theirs in zip(own, others, strict=True):
             mine[fold].copy_(theirs[fold])
-        self.mean[fold].copy_(source.mean[fold])
-        self.variance[fold].copy_(source.variance[fold])
-        self.offset[fold].copy_(source.offset[fold])
-        self.scale[fold].copy_(source.scale[fold])
 
     def forward(self, features: Tensor, members: Tensor | None = None) -> Tensor:
-        """Outputs of all heads.
+        """Features (B, D) to the outputs of all heads, (R, K, B, C) in the type of the weights.
 
-        Args:
-            features: (B, D).
-            members: (K, B) bool, the rows whose statistics each fold may see in training; default all.
-
-        Returns:
-            (R, K, B, C) in the type of the weights, float32 unless changed.
+        ``members`` (K, B) bool are the rows whose statistics each fold may see in training; default all.
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.weights[0].dtype)
@@ -134,7 +120,6 @@ class FeatureHeads(nn.Module):
     """The heads on one feature: R learning rates times H heads, of which the first K are reported, and the best epoch.
 
     Where a part of the training samples chooses, the H - K others are the companions that are scored on it.
-    ``dim``, ``outputs``, ``input_norm`` and ``seed`` are those of `StackedHead`.
     """
 
     choice_scores: Tensor
@@ -153,16 +138,6 @@ class FeatureHeads(nn.Module):
         self.register_buffer("best_scores", torch.full((folds,), -math.inf))
         self.register_buffer("best_epochs", torch.zeros(folds, dtype=torch.long))
         self.register_buffer("best_candidates", torch.zeros(folds, dtype=torch.long))
-
-    def set_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        """See `StackedHead`; each (H, D)."""
-        self.head.set_statistics(mean, variance)
-        self.best.set_statistics(mean[: self.folds], variance[: self.folds])
-
-    def set_output_scale(self, offset: Tensor, scale: Tensor) -> None:
-        """See `StackedHead`; each (H, C)."""
-        self.head.set_output_scale(offset, scale)
-        self.best.set_output_scale(offset[: self.folds], scale[: self.folds])
 
     @property
     def has_best(self) -> bool:
@@ -202,11 +177,7 @@ class FeatureHeads(nn.Module):
 
 
 def heads_like(state: dict[str, Tensor], prefix: str) -> dict[str, FeatureHeads]:
-    """Heads by feature, of the kinds and shapes in a state dictionary of names ``PREFIX FEATURE . ...``.
-
-    Raises:
-        DataError: the shapes do not fit each other.
-    """
+    """Heads by feature, of the kinds and shapes in a state dictionary of names ``PREFIX FEATURE . ...``."""
     found: dict[str, FeatureHeads] = {}
     for key, weight in state.items():
         if key.startswith(prefix) and key.endswith(".head.weights.0"):
@@ -224,11 +195,9 @@ def heads_like(state: dict[str, Tensor], prefix: str) -> dict[str, FeatureHeads]
 
 
 def masked_moments(features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Count (K,), mean (K, D) and biased variance (K, D) of the rows that belong to each fold.
+    """Count (K,), mean (K, D) and biased variance (K, D) of the rows of (B, D) that belong to each fold.
 
-    Args:
-        features: (B, D).
-        members: (K, B) bool; default one fold with all rows.
+    ``members`` are (K, B) bool; default one fold with all rows.
     """
     if members is None:
         members = torch.ones(1, len(features), dtype=torch.bool, device=features.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.split import hold_out
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.heads import InputNorm
 
 Protocol = Literal["default", "paper"]
@@ -49,8 +50,8 @@ class Part(NamedTuple):
         faces: the images whose features the samples use.
         rows: (n, V) long, images of each sample; V = 1, or 2 for pairs.
         targets: tensors with n rows.
-        members: (K, n) bool, the samples that count for each of K folds; of a training part (H, n), for each head: K,
-            or 2 K with companions.
+        members: (K, n) bool, the samples of each of K folds; of a training part those of each head: K, or 2 K with
+            companions.
     """
 
     faces: FaceSet
@@ -73,11 +74,11 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The parts of a protocol; `choice` (for learning rate and best epoch) and `train` may be missing.
+    """The parts of a protocol.
 
     Attributes:
-        train: what the heads are fitted on.
-        choice: what learning rate and best epoch are chosen on.
+        train: what the heads are fitted on, if any.
+        choice: what learning rate and best epoch are chosen on, if any.
         choice_name: what that is: ``val``, ``held-out training subjects``, ``test`` (protocol paper) ...
         test: what the metrics are computed on.
         folds: K, the heads that are reported.
@@ -96,6 +97,13 @@ class Plan(NamedTuple):
         names = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]
         every = {"train": self.train, "val": self.choice, "test": self.test}
         return {name: part for name in names if (part := every[name]) is not None}
+
+    def check(self, task: str, stage: str, rates: int) -> None:
+        """Refuse to validate, or to choose among several learning rates, without samples to do it on."""
+        if self.choice is None and stage == "validate":
+            raise UsageError(f"{task}: there are no samples to validate on")
+        if self.choice is None and self.train is not None and rates > 1:
+            raise DataError(f"{self.train.faces.name}: no samples to choose among several model.lr with; give one")
 
 
 def require(key: str, value: object, fine: bool, expected: str) -> None:

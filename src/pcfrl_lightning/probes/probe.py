@@ -13,20 +13,19 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
-from pcfrl_lightning.probes.features.extract import Baseline, Precision
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.probes.features.extract import Precision
 from pcfrl_lightning.probes.features.loaders import FeatureBatch
 from pcfrl_lightning.probes.features.plain import data_of, splits_of, use_loaders
-from pcfrl_lightning.probes.features.source import FeatureSource
+from pcfrl_lightning.probes.features.source import Baseline, FeatureSource
 from pcfrl_lightning.probes.features.store import CacheType, feature_moments
 from pcfrl_lightning.probes.heads import FeatureHeads, InputNorm, heads_like
 from pcfrl_lightning.probes.metrics import NamedMetric
 from pcfrl_lightning.probes.plan import Part, Plan, Protocol, Rules
-from pcfrl_lightning.probes.report import print_report
-from pcfrl_lightning.probes.results import Metrics, describe_run, write_results
+from pcfrl_lightning.probes.results import Metrics, describe_run, print_report, write_results
 from pcfrl_lightning.probes.tasks.base import Task
-from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test
+from pcfrl_lightning.probes.trained_on import check_training, describe_training, forget_test, load_probe
 from pcfrl_lightning.run_directory import run_directory
 from pcfrl_lightning.schedule import scheduled
 
@@ -65,13 +64,12 @@ class Probe(L.LightningModule):
         cache_dtype: ``float16`` halves the size; exact for features computed in bf16.
         memory_gb: features up to this size are held in memory; larger ones are streamed from disk.
         seed: of the initial head, the order of the samples and the untrained network.
-
-    Raises:
-        ValueError: contradictory settings or a value out of range; names the keys.
     """
 
     task: Task
     comes_from: str | None = None  # checkpoint to be loaded: a wrong one is refused before files are touched
+    plan: Plan  # known from `prepare_data` on
+    heads: dict[str, FeatureHeads]  # by feature; none before `setup` and where nothing is trained
     epochs_done: Tensor
 
     def __init__(
@@ -97,19 +95,16 @@ class Probe(L.LightningModule):
     ) -> None:
         super().__init__()
         features = [feature] if isinstance(feature, str) else list(feature)
-        cache = {"cache_dir": cache_dir, "dtype": cache_dtype}
-        self.source = FeatureSource(
-            checkpoint, baseline, features, image_size, weights, tuple(trust), precision, cache, memory_gb, seed
-        )
+        encoder = checkpoint, baseline, features, image_size, weights, tuple(trust)
+        self.source = FeatureSource(*encoder, precision, cache_dir, cache_dtype, memory_gb, seed)
         rates = [float(rate) for rate in ([lr] if isinstance(lr, (int, float)) else lr)]
         self.rules = Rules(protocol, val_fraction, seed, rates, input_norm, batch_size, weight_decay)
         self.save_hyperparameters(ignore=["task"])
         self.metric = None if metric is None else NamedMetric(metric)
-        self.heads = nn.ModuleDict()
+        self.heads = nn.ModuleDict()  # type: ignore[assignment]
         self.register_buffer("epochs_done", torch.zeros((), dtype=torch.long))
         self.results: dict[str, Any] = {}
         self.fit_seconds = self._started = 0.0
-        self._plan: Plan | None = None
         self._trained_on: dict[str, Any] = {}
         self._losses: dict[str, Tensor] = {}
         self._collected: dict[tuple[str, str], list[Tensor]] = {}
@@ -118,6 +113,11 @@ class Probe(L.LightningModule):
     def input_norm(self) -> InputNorm:
         """What precedes the linear layer."""
         return self.rules.input_norm or ("standardize" if self.source.hand_made else self.task.input_norm)
+
+    @property
+    def stage(self) -> str:
+        """``fit``, ``validate`` or ``test``; `trainer.validating` is true in a fit as well."""
+        return str(self.trainer.state.fn.value) if self.trainer.state.fn else "fit"
 
     def choose_task(self, splits: dict[str, FaceSet]) -> Task:
         """Hook: the task where it follows from the data."""
@@ -134,53 +134,44 @@ class Probe(L.LightningModule):
         self.task = self.choose_task(splits)
         if self.metric is not None:
             self.task.use(self.metric)
-        self._plan = self.task.plan(splits, self._stage(), self.rules)
-        if self._stage() == "validate" and self._plan.choice is None:
-            raise UsageError(f"{self.task.name}: there are no samples to validate on")
-        if self._plan.train is not None and self._plan.choice is None and len(self.rules.rates) > 1:
-            name = self._plan.train.faces.name
-            raise DataError(f"{name}: no samples to choose among several model.lr with; give one")
+        self.plan = plan = self.task.plan(splits, self.stage, self.rules)
+        plan.check(self.task.name, self.stage, len(self.rules.rates))
         progress = self.trainer.progress_bar_callback is not None
-        for part in self._plan.parts(self._stage()).values():
+        for part in plan.parts(self.stage).values():
             device = self.trainer.strategy.root_device
             self.source.read(part.faces, device, getattr(data, "num_workers", 0), progress)
-        self._trained_on = describe_training(data, self._plan, self.task)  # once: it reads the names of all images
+        self._trained_on = describe_training(data, plan, self.task)  # once: it reads the names of all images
         if self.comes_from:
             check_training(read_checkpoint(self.comes_from), self._trained_on)
 
     def setup(self, stage: str) -> None:
         """Hand loaders of the stage's features to the data module; build the heads and prepare their inputs."""
-        data, plan = data_of(self.trainer), self._plan
-        assert plan is not None
+        data = data_of(self.trainer)
         shuffle = self.rules.protocol == "default" or self.task.paper_shuffles  # only the order of training
         options: dict[str, Any] = {"train": {"batch_size": self.rules.batch_size, "shuffle": shuffle}}
-        parts = plan.parts(self._stage())
+        parts = self.plan.parts(self.stage)
         use_loaders(data, {name: self.source.loader(part, **options.get(name, {})) for name, part in parts.items()})
-        if plan.train is None:
+        train = self.plan.train
+        if train is None:
             return
         if not self.heads:
-            outputs = self.task.outputs(plan.train.faces)
-            sizes = len(self.rules.rates), len(plan.train.members), plan.folds
+            outputs = self.task.outputs(train.faces)
+            sizes = len(self.rules.rates), len(train.members), self.plan.folds
             for name, columns in self.source.columns.items():
                 dim = columns.stop - columns.start
                 self.heads[name] = FeatureHeads(dim, outputs, *sizes, self.input_norm, self.rules.seed)
-        if self._stage() == "fit":
-            scale = self.task.prepare(plan.train)
-            if scale is not None:
-                for heads in self.feature_heads().values():
-                    heads.set_output_scale(*scale)
+        if self.stage == "fit":
+            if scale := self.task.prepare(train):
+                for heads in self.heads.values():
+                    heads.head.set_output_scale(*scale)
             if self.input_norm == "standardize":
-                mean, variance = feature_moments(self.source.table(plan.train.faces), plan.train.used_rows())
+                mean, variance = feature_moments(self.source.table(train.faces), train.used_rows())
                 for name, columns in self.source.columns.items():
-                    self.feature_heads()[name].set_statistics(mean[:, columns], variance[:, columns])
-
-    def feature_heads(self) -> dict[str, FeatureHeads]:
-        """The heads by feature; none before `setup` and where nothing is trained."""
-        return {name: heads for name, heads in self.heads.items() if isinstance(heads, FeatureHeads)}
+                    self.heads[name].head.set_statistics(mean[:, columns], variance[:, columns])
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a group per feature and learning rate, cosine over the epochs of the trainer."""
-        stacks = [heads.head for heads in self.feature_heads().values()]
+        stacks = [heads.head for heads in self.heads.values()]
         rates = list(enumerate(self.rules.rates))
         groups = [{"params": head.candidate(i), "lr": rate} for head in stacks for i, rate in rates]
         return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.rules.weight_decay, fused=True))
@@ -191,7 +182,6 @@ class Probe(L.LightningModule):
         self._started = time.perf_counter()
 
     def on_fit_end(self) -> None:
-        """Stop the clock."""
         self.fit_seconds += time.perf_counter() - self._started
 
     def on_train_epoch_start(self) -> None:
@@ -207,7 +197,7 @@ class Probe(L.LightningModule):
         weights = batch.members / batch.members.sum(1, keepdim=True).clamp_min(1)
         losses = []
         for name, features in self.source.split(batch.features).items():
-            outputs = self.feature_heads()[name].head(features, rows)
+            outputs = self.heads[name].head(features, rows)
             losses.append((self.task.loss(outputs, batch.targets) * weights).sum((1, 2)))  # (R, H, B) -> (R,)
             self._losses[name] += losses[-1].detach()
         return torch.cat(losses).sum()
@@ -215,7 +205,7 @@ class Probe(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the mean loss of the epoch (the lowest of the learning rates, mean over folds)."""
         self.epochs_done += 1
-        for name, heads in self.feature_heads().items():
+        for name, heads in self.heads.items():
             losses = self._losses[name] / (self.trainer.num_training_batches * len(heads.head.biases[0]))
             if not losses.isfinite().any():
                 now = self.rules.rates
@@ -224,28 +214,25 @@ class Probe(L.LightningModule):
             self.log(f"train/{self._key(name)}loss", loss, prog_bar=True, batch_size=1)
 
     def on_validation_start(self) -> None:
-        """As for `test`."""
-        if self._stage() == "validate":
+        if self.stage == "validate":
             self.on_test_start()
 
     def validation_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Collect the outputs of all heads."""
         for name, features in self.source.split(batch.features).items():
-            outputs = self.task.reduce(self.feature_heads()[name].head(features))
-            self._collected.setdefault((name, "all"), []).append(outputs.cpu())
+            self._collect(name, "all", self.heads[name].head(features))
 
     def on_validation_epoch_end(self) -> None:
         """Score every head, or its companion, on its own samples; remember the best epoch of each fold."""
         collected, self._collected = self._collected, {}
-        assert self._plan is not None and self._plan.choice is not None  # noqa: PT018
         if self.trainer.sanity_checking:
             return
+        assert self.plan.choice is not None
         sign = 1.0 if self.task.higher_is_better else -1.0
-        for name, heads in self.feature_heads().items():
+        for name, heads in self.heads.items():
             # the companions stand behind the heads
-            outputs = torch.cat(collected[name, "all"], dim=2)[:, -self._plan.folds :]
-            scores = sign * self.task.choice_scores(outputs, self._plan.choice)
-            top = scores.max(0).values if self._stage() == "validate" else heads.judge(scores, self.current_epoch + 1)
+            outputs = torch.cat(collected[name, "all"], dim=2)[:, -self.plan.folds :]
+            scores = sign * self.task.choice_scores(outputs, self.plan.choice)
+            top = scores.max(0).values if self.stage == "validate" else heads.judge(scores, self.current_epoch + 1)
             key = f"val/{self._key(name)}{self.task.monitor}"
             self.log(key, sign * float(top.mean()), prog_bar=True, batch_size=1)
 
@@ -255,25 +242,23 @@ class Probe(L.LightningModule):
             raise UsageError("the head is not trained: run `pcfrl fit` first and give its checkpoint as --ckpt_path")
 
     def test_step(self, batch: FeatureBatch, batch_idx: int) -> None:
-        """Collect the outputs; the metrics are computed on all of them at once."""
         for name, features in self.source.split(batch.features).items():
-            heads = self.feature_heads().get(name)
-            found = heads.reported(features) if heads else {"last": features.unsqueeze(0)}
+            found = self.heads[name].reported(features) if name in self.heads else {"last": features.unsqueeze(0)}
             for epoch, outputs in found.items():
-                self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs).cpu())
+                self._collect(name, epoch, outputs)
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics: ``test/...`` of the last epoch, ``test_best/...`` of the best one."""
-        assert self._plan is not None and self._plan.test is not None  # noqa: PT018
+        assert self.plan.test is not None
         collected, self._collected = self._collected, {}
         found: dict[str, dict[str, Metrics]] = {}
         for (name, epoch), outputs in collected.items():
-            metrics = self.evaluate(torch.cat(outputs, dim=1), self._plan.test)
+            metrics = self.evaluate(torch.cat(outputs, dim=1), self.plan.test)
             found.setdefault(name, {})[epoch] = metrics
             prefix = f"{'test' if epoch == 'last' else 'test_best'}/{self._key(name)}"
             scalars = {f"{prefix}{key}": value for key, value in metrics.items() if isinstance(value, float)}
             self.log_dict(scalars, batch_size=1)
-        self.results = describe_run(self, data_of(self.trainer), self._plan, found)
+        self.results = describe_run(self, data_of(self.trainer), self.plan, found)
 
     def on_test_end(self) -> None:
         """Write results.json into the run directory and print the table."""
@@ -297,32 +282,20 @@ class Probe(L.LightningModule):
     def load_from_checkpoint(  # type: ignore[override]
         cls, checkpoint_path: str | Path, map_location: Any = None, trust: Sequence[str] = (), **overrides: Any
     ) -> Self:
-        """A probe with its heads; the file says neither what is called nor which packages are trusted.
+        """A probe with its heads, on the device ``map_location`` (default: the CPU).
 
-        Args:
-            checkpoint_path: of ``pcfrl fit`` with a probe.
-            map_location: device to put it on; default: the CPU.
-            trust: see the class.
-            **overrides: arguments that replace those in the file.
+        ``overrides`` replace arguments in the file, which says neither what is called nor which packages are trusted.
 
         Raises:
             FileNotFoundError: there is no file.
             DataError: it is damaged, or is not one of such a probe.
         """
-        checkpoint = read_checkpoint(checkpoint_path)
-        settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-        try:
-            probe = cls(**{**settings, "trust": trust, **overrides})
-            probe.on_load_checkpoint(checkpoint)
-            probe.load_state_dict(checkpoint["state_dict"])
-        except Exception as error:  # of wrong settings, names and shapes
-            raise DataError(f"{checkpoint_path} does not hold a {cls.__name__}: {one_line(error)}") from error
-        return probe.to(map_location or "cpu")
+        return load_probe(cls, checkpoint_path, map_location, {"trust": trust, **overrides})
 
     def _key(self, feature: str) -> str:
         """Part of a logged name: nothing where there is only one feature."""
         return "" if len(self.source.columns) == 1 else f"{feature}/"
 
-    def _stage(self) -> str:
-        """``fit``, ``validate`` or ``test``; `trainer.validating` is true in a fit as well."""
-        return str(self.trainer.state.fn.value) if self.trainer.state.fn else "fit"
+    def _collect(self, name: str, epoch: str, outputs: Tensor) -> None:
+        """Metrics are computed on the outputs of all samples at once."""
+        self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs).cpu())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.networks.checkpoint import file_sha256
@@ -36,23 +38,17 @@ def average_folds(folds: list[Metrics]) -> Metrics:
 
 
 def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[str, Metrics]]) -> dict[str, Any]:
-    """Everything results.json says, as primitives.
+    """Everything results.json says, as primitives; ``metrics`` are by feature and epoch (``last``, ``best``).
 
     With one feature its metrics, learning rates and best epochs stand beside the rest; with several, in one block per
     feature under ``by_feature`` (see `blocks`).
-
-    Args:
-        probe: the probe that was tested.
-        data: its data module.
-        plan: the samples.
-        metrics: by feature and epoch, ``last`` and ``best``; ``last`` is the headline.
     """
     source = probe.source
     assert source.extractor is not None
     sizes = {"train": plan.train, "choice": plan.choice, "test": plan.test}
     found = {
         name: {"metrics": {"headline": "last", "last": each["last"], "best": each.get("best")}}
-        | (probe.feature_heads()[name].facts(probe.rules.rates) if probe.heads else {})
+        | (probe.heads[name].facts(probe.rules.rates) if probe.heads else {})
         for name, each in metrics.items()
     }
     named = source.checkpoint and Path(source.checkpoint)
@@ -111,9 +107,33 @@ def write_results(path: Path, results: dict[str, Any]) -> Path:
     """Write results.json in one move, so that nobody meets half a file; values that are not finite become null."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(_finite(results), indent=2, allow_nan=False) + "\n")
+    finite = json.loads(json.dumps(results), parse_constant=lambda name: None)
+    part.write_text(json.dumps(finite, indent=2) + "\n")
     os.replace(part, path)
     return path
+
+
+def print_report(results: dict[str, Any], path: Path) -> None:
+    """Print the scalar metrics of the last and, where there is one, the best epoch, and where the rest is."""
+    found, features = blocks(results), results["features"]
+    source = features["baseline"] or features["checkpoint"]
+    title = f"{results['task']} on {results['dataset']}: {', '.join(found)} of {source}, {results['protocol']} protocol"
+    table = Table(title=title)
+    table.add_column("metric")
+    columns = []
+    for name, block in found.items():
+        prefix = f"{name}: " if len(found) > 1 else ""
+        table.add_column(prefix + ("last epoch (headline)" if "epochs" in results else "value"), justify="right")
+        columns.append(block["metrics"]["last"])
+        if len(found) == 1 and block["metrics"]["best"] is not None:
+            table.add_column(f"best epoch on {results['chosen_on']}", justify="right")
+            columns.append(block["metrics"]["best"])
+    for name, value in columns[0].items():
+        if isinstance(value, float):
+            table.add_row(name, *(f"{column[name]:.4f}" for column in columns))
+    console = Console()
+    console.print(table)
+    console.print(f"results: {path}", soft_wrap=True, highlight=False)
 
 
 def hardware() -> dict[str, Any]:
@@ -131,18 +151,12 @@ def versions() -> dict[str, str]:
 
 def command(argv: list[str]) -> str:
     """The command line, absolute paths reduced to their last component: they would name the user."""
-    return " ".join("=".join(_without_folders(side) for side in word.split("=")) for word in argv)
-
-
-def _without_folders(word: str) -> str:
-    return Path(word).name if os.path.isabs(word) else word
+    words = [[Path(side).name if os.path.isabs(side) else side for side in word.split("=")] for word in argv]
+    return " ".join("=".join(sides) for sides in words)
 
 
 def cropping_of(data: Any) -> str | None:
-    """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``; None where it has no such option.
-
-    Files are reduced to their names.
-    """
+    """How a data set cuts out its faces, such as ``LandmarkCrop(margin=0.25)``, files by name; None: no such option."""
     cropping = getattr(data, "cropping", None)
     if cropping is None:
         return None
@@ -163,11 +177,3 @@ def _cpu_name() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,18 +1,26 @@
-"""What a head was trained on.  A test that describes other data would report a figure for a training it never had."""
+"""Checkpoints of heads, which say what a head was trained on.
+
+A test that describes other data would report a figure for a training it never had.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import lightning as L
 
 from pcfrl_lightning.data.images.sources import digest
 from pcfrl_lightning.data.quality.provenance import describe_data
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
 from pcfrl_lightning.probes.plan import Plan
 from pcfrl_lightning.probes.results import cropping_of
 from pcfrl_lightning.probes.tasks.base import Task
 from pcfrl_lightning.run_directory import run_directory
 
+if TYPE_CHECKING:
+    from pcfrl_lightning.probes.probe import Probe
+
+P = TypeVar("P", bound="Probe")
 _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
 """Settings of data sets that do not change the training images, or do so by their names."""
 
@@ -57,3 +65,16 @@ def forget_test(trainer: L.Trainer) -> None:
         return
     for name in ("results.json", "metrics_test.csv"):
         (folder / name).unlink(missing_ok=True)
+
+
+def load_probe(kind: type[P], path: str | Path, map_location: Any, overrides: dict[str, Any]) -> P:
+    """See `Probe.load_from_checkpoint`."""
+    checkpoint = read_checkpoint(path)
+    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    try:
+        probe = kind(**{**settings, **overrides})
+        probe.on_load_checkpoint(checkpoint)
+        probe.load_state_dict(checkpoint["state_dict"])
+    except Exception as error:  # of wrong settings, names and shapes
+        raise DataError(f"{path} does not hold a {kind.__name__}: {one_line(error)}") from error
+    return probe.to(map_location or "cpu")

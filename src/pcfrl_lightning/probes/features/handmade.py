@@ -14,16 +14,11 @@ GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class GreyFeatures(ABC):
-    """Base: one feature vector, called ``pixels``, ``lbp`` or ``hog``, computed from each grey image alone."""
+    """Base: one feature vector, float32 (B, D), computed from each grey image alone."""
 
     enlarges = False
     precision = "float32"
-    name: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The one feature."""
-        return (self.name,)
+    names: tuple[str, ...]
 
     @abstractmethod
     def describe(self, grey: np.ndarray) -> np.ndarray:
@@ -32,18 +27,17 @@ class GreyFeatures(ABC):
     def fingerprint(self) -> str:
         """Name and settings."""
         settings = " ".join(f"{key}={value}" for key, value in sorted(vars(self).items()))
-        return f"{self.name} {settings}"
+        return f"{self.names[0]} {settings}"
 
     def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """uint8 (B, 3, S, S) to float32 (B, D)."""
         rows = [self.describe(grey) for grey in to_grey(images).numpy()]
-        return {self.name: torch.from_numpy(np.stack(rows).astype(np.float32))}
+        return {self.names[0]: torch.from_numpy(np.stack(rows).astype(np.float32))}
 
 
 class PixelFeatures(GreyFeatures):
     """The grey values in [0, 1]."""
 
-    name = "pixels"
+    names = ("pixels",)
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
         return grey.reshape(-1) / 255.0
@@ -59,7 +53,7 @@ class LBPFeatures(GreyFeatures):
         cells: cells along each side; a histogram sums to one.
     """
 
-    name = "lbp"
+    names = ("lbp",)
     points: int = 8
     radius: int = 2
     cells: int = 4
@@ -86,7 +80,7 @@ class HoGFeatures(GreyFeatures):
         block: side of a block, cells.
     """
 
-    name = "hog"
+    names = ("hog",)
     orientations: int = 9
     cell: int = 8
     block: int = 2
@@ -98,8 +92,7 @@ class HoGFeatures(GreyFeatures):
         return hog(grey, self.orientations, pixels_per_cell=cell, cells_per_block=block, block_norm="L2-Hys")
 
 
-HAND_MADE: dict[str, type[PixelFeatures | LBPFeatures | HoGFeatures]]
-HAND_MADE = {"lbp": LBPFeatures, "hog": HoGFeatures, "pixels": PixelFeatures}
+HAND_MADE: dict[str, type[GreyFeatures]] = {"lbp": LBPFeatures, "hog": HoGFeatures, "pixels": PixelFeatures}
 
 
 def to_grey(images: Tensor) -> Tensor:

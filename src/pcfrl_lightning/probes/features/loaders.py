@@ -31,14 +31,14 @@ class FeatureBatch(NamedTuple):
 class FeatureBatches:
     """Iterable over `FeatureBatch`, from memory or straight from disk.
 
-    A table that fits is held in memory (on the training device where that is a GPU).  A larger one is read in windows
-    of half a gigabyte, the next one while the current one is used; shuffling then permutes blocks of 64 neighbouring
-    rows over the whole table and the rows within each window.
+    Features in memory are shuffled freely.  A table on disk is read in windows of half a gigabyte, the next one while
+    the current one is used; shuffling then permutes blocks of 64 neighbouring rows over the whole table and the rows
+    within each window.
 
     Args:
         part: the samples.
         table: features of its images, on disk.
-        loaded: the same features in memory, or None to stream.
+        loaded: the same features in memory, on any device, or None to stream.
         batch_size: samples per batch; the last one may be smaller.
         shuffle: whether the order changes with the epoch, by ``seed``.
         seed: see above.
@@ -71,17 +71,23 @@ class FeatureBatches:
 
     def __iter__(self) -> Iterator[FeatureBatch]:
         # a generator throughout: the order is drawn at the first batch, when the epoch is known for sure
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        if self.loaded is not None:
-            order = (
-                torch.randperm(len(self.rows), generator=generator) if self.shuffle else torch.arange(len(self.rows))
-            )
-            for samples in order.split(self.batch_size):
-                rows = self.rows[samples].flatten().to(self.loaded.device)
-                yield self._batch(self.loaded.index_select(0, rows), samples)
-        else:
-            order = self._streaming_order(generator) if self.shuffle else torch.arange(len(self.rows))
+        order = self._order(torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch))
+        if self.loaded is None:
             yield from self._from_disk(order)
+            return
+        for samples in order.split(self.batch_size):
+            rows = self.rows[samples].flatten().to(self.loaded.device)
+            yield self._batch(self.loaded.index_select(0, rows), samples)
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        if not self.shuffle:
+            return torch.arange(len(self.rows))
+        if self.loaded is not None:
+            return torch.randperm(len(self.rows), generator=generator)
+        blocks = torch.arange(len(self.rows)).split(BLOCK)
+        order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
+        windows = order.split(self.window)
+        return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])
 
     def _from_disk(self, order: Tensor) -> Iterator[FeatureBatch]:
         windows = order.split(self.window)
@@ -92,9 +98,8 @@ class FeatureBatches:
                 buffer = following.result()
                 if number + 1 < len(windows):
                     following = reader.submit(self._read, windows[number + 1])
-                for start in range(0, len(window), self.batch_size):
-                    samples = window[start : start + self.batch_size]
-                    yield self._batch(buffer[start * views : (start + len(samples)) * views], samples)
+                batches = zip(buffer.split(self.batch_size * views), window.split(self.batch_size), strict=True)
+                yield from (self._batch(features, samples) for features, samples in batches)
 
     def _read(self, samples: Tensor) -> Tensor:
         return self.table.gather(self.rows[samples].flatten())
@@ -102,9 +107,3 @@ class FeatureBatches:
     def _batch(self, features: Tensor, samples: Tensor) -> FeatureBatch:
         targets = {key: value[samples] for key, value in self.targets.items()}
         return FeatureBatch(features.float(), targets, self.members[:, samples])
-
-    def _streaming_order(self, generator: torch.Generator) -> Tensor:
-        blocks = torch.arange(len(self.rows)).split(BLOCK)
-        order = torch.cat([blocks[i] for i in torch.randperm(len(blocks), generator=generator)])
-        windows = order.split(self.window)
-        return torch.cat([window[torch.randperm(len(window), generator=generator)] for window in windows])

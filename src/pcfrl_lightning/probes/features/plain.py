@@ -17,11 +17,7 @@ SPLITS = ("train", "val", "test")
 
 
 def data_of(trainer: L.Trainer) -> Any:
-    """The data module of a probe's trainer.
-
-    Raises:
-        UsageError: there is none, or there are several processes.
-    """
+    """The data module of a probe's trainer; a UsageError where there is none, or there are several processes."""
     if trainer.world_size > 1:
         raise UsageError("a probe trains on cached features in seconds: run it with trainer.devices: 1")
     data = getattr(trainer, "datamodule", None)
@@ -50,12 +46,12 @@ def splits_of(data: L.LightningDataModule, label: str) -> dict[str, FaceSet]:
     found = {}
     data.setup("fit")
     for split in SPLITS:
-        if getattr(type(data), f"{split}_dataloader") is getattr(L.LightningDataModule, f"{split}_dataloader"):
-            continue
-        if split == "test":
-            data.setup("test")
-        loader = getattr(type(data), f"{split}_dataloader")(data)
-        found[split] = _read(loader, label, f"{type(data).__name__}/{split}")
+        name = f"{split}_dataloader"
+        own = getattr(type(data), name)  # of the class: `use_loaders` may have replaced that of the object
+        if own is not getattr(L.LightningDataModule, name):
+            if split == "test":
+                data.setup("test")
+            found[split] = _read(own(data), label, f"{type(data).__name__}/{split}")
     return found
 
 
@@ -73,18 +69,16 @@ def use_loaders(data: L.LightningDataModule, loaders: Mapping[str, Iterable[Any]
 
 def _read(loader: Any, label: str, name: str) -> FaceSet:
     if isinstance(loader, DataLoader) and loader.batch_sampler is not None and hasattr(loader.dataset, "__getitem__"):
-        loader = DataLoader(
-            loader.dataset, loader.batch_size or 1, num_workers=loader.num_workers, collate_fn=loader.collate_fn
-        )
+        reading: dict[str, Any] = {"num_workers": loader.num_workers, "collate_fn": loader.collate_fn}
+        loader = DataLoader(loader.dataset, loader.batch_size or 1, **reading)
     images, labels = [], []
     for batch in loader:
         if isinstance(batch, (tuple, list)) and len(batch) == 2:
             batch = {"image": batch[0], label: batch[1]}
         if not isinstance(batch, Mapping) or not isinstance(batch.get("image"), Tensor):
-            raise DataError(
-                f"{name}: a probe needs batches {{'image': ..., '{label}': ...}} or (image, label), got "
-                f"{sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__}"
-            )
+            got = sorted(batch) if isinstance(batch, Mapping) else type(batch).__name__
+            wanted = f"{{'image': ..., '{label}': ...}} or (image, label)"
+            raise DataError(f"{name}: a probe needs batches {wanted}, got {got}")
         images.append(_uint8(batch["image"], name))
         rows = len(images[-1])
         tensors = {key: value for key, value in batch.items() if key != "image" and isinstance(value, Tensor)}

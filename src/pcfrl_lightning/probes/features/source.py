@@ -1,52 +1,53 @@
 """The features that a probe asks for: made or read once per split, and handed out as loaders."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.probes.features.extract import (
-    CONCAT,
-    PRECISIONS,
-    Baseline,
-    FeatureExtractor,
-    Precision,
-    check_source,
-    make_extractor,
-)
+from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
+from pcfrl_lightning.probes.features.extract import EncoderFeatures, FeatureExtractor, Precision
 from pcfrl_lightning.probes.features.handmade import HAND_MADE
-from pcfrl_lightning.probes.features.images import EvaluationImages
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
-from pcfrl_lightning.probes.features.store import FeatureTable, cached_features
+from pcfrl_lightning.probes.features.store import CacheType, FeatureTable, cached_features
 from pcfrl_lightning.probes.plan import Part, require
 
+Baseline = Literal["random", "lbp", "hog", "pixels"]
+CONCAT = "concat"
+"""All features of an encoder side by side."""
 EVALUATION_BATCH = 2048
 
 
 @dataclass
 class FeatureSource:
-    """Tables and loaders of the features of one extractor; arguments as of `Probe`, those of the cache as a dictionary.
+    """Tables and loaders of the features of one extractor; arguments as of `Probe`.
 
     Attributes:
         extractor: made when the first table is asked for.
         columns: columns of a batch by feature; known with the first table.
         pixels: size of the images that were looked at.
         seconds: spent on extraction and reading.
+
+    Raises:
+        ValueError: contradictory settings or a value out of range; names the keys.
     """
 
-    checkpoint: str | None
-    baseline: Baseline | None
-    features: list[str]
-    image_size: int
-    weights: str | None
-    trust: tuple[str, ...]
-    precision: Precision
-    cache: dict[str, Any]
-    memory_gb: float
-    seed: int
+    checkpoint: str | None = None
+    baseline: Baseline | None = None
+    features: Sequence[str] = ("f_s",)
+    image_size: int = 100
+    weights: str | None = None
+    trust: Sequence[str] = ()
+    precision: Precision = "auto"
+    cache_dir: str = "runs/features"
+    cache_dtype: CacheType = "float32"
+    memory_gb: float = 6.0
+    seed: int = 0
     extractor: FeatureExtractor | None = None
     columns: dict[str, slice] = field(default_factory=dict)
     pixels: int = 0
@@ -56,39 +57,57 @@ class FeatureSource:
     _loaded: dict[int, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_source(self.checkpoint, self.baseline, self.features)
+        if self.checkpoint is None and self.baseline is None:
+            raise ValueError("give model.checkpoint (a .ckpt file) or model.baseline (random, lbp, hog or pixels)")
+        require("baseline", self.baseline, self.baseline in (None, *get_args(Baseline)), "random, lbp, hog or pixels")
+        if not 0 < len(self.features) == len(set(self.features)):
+            raise ValueError(f"model.feature must name one or several different features, got {list(self.features)}")
+        if self.hand_made and self.checkpoint is not None:
+            given = f"not both: {self.baseline} needs no checkpoint"
+            raise ValueError(f"give either model.checkpoint or model.baseline, {given}")
+        if self.hand_made and tuple(self.features) not in (("f_s",), (self.baseline,)):
+            only = f"model.baseline {self.baseline} has only one"
+            raise ValueError(f"model.feature {', '.join(self.features)} is a feature of a network; {only}")
         require("image_size", self.image_size, self.image_size >= 1, "at least 1")
-        require("precision", self.precision, self.precision in PRECISIONS, ", ".join(PRECISIONS))
-        dtype = self.cache["dtype"]
-        require("cache_dtype", dtype, dtype in ("float32", "float16"), "float32 or float16")
+        precisions = get_args(Precision)
+        require("precision", self.precision, self.precision in precisions, ", ".join(precisions))
+        require("cache_dtype", self.cache_dtype, self.cache_dtype in get_args(CacheType), "float32 or float16")
 
     @property
     def hand_made(self) -> bool:
         """Whether no network is involved."""
         return self.baseline in HAND_MADE
 
+    def make_extractor(self, device: torch.device) -> FeatureExtractor:
+        """What computes the features; errors as of `load_encoder`."""
+        if self.hand_made:
+            return HAND_MADE[str(self.baseline)]()
+        if self.baseline == "random":
+            encoder = untrained_encoder(self.checkpoint, self.seed, trust=self.trust)
+        else:
+            encoder = load_encoder(str(self.checkpoint), trust=self.trust, weights=self.weights)
+        return EncoderFeatures(encoder, device, self.precision)
+
     def read(self, faces: FaceSet, device: torch.device, num_workers: int = 0, progress: bool = False) -> None:
         """Extract the features of a split, unless they are in the cache.
 
         Raises:
-            FileNotFoundError, ValueError: see `make_extractor`; or the encoder does not have a feature.
+            FileNotFoundError, ValueError: see `load_encoder`; or the encoder does not have a feature.
             DataError: see `cached_features`.
         """
         if id(faces) in self._tables:
             return
         started = time.perf_counter()
         self.device = device
-        if self.extractor is None:
-            options: dict[str, Any] = {"seed": self.seed, "weights": self.weights, "trust": self.trust}
-            self.extractor = make_extractor(self.checkpoint, self.baseline, device, self.precision, **options)
+        self.extractor = self.extractor or self.make_extractor(device)
         parts = self._parts(self.extractor.names)
         names = list(dict.fromkeys(name for each in parts.values() for name in each))
-        reading: dict[str, Any] = {"num_workers": num_workers, "progress": progress, **self.cache}
-        table = cached_features(self.extractor, faces, names, image_size=self.image_size, **reading)
-        starts = dict(zip(names, [sum(table.dims[:i]) for i in range(len(names))], strict=True))
+        cache: dict[str, Any] = {"cache_dir": self.cache_dir, "dtype": self.cache_dtype, "num_workers": num_workers}
+        table = cached_features(self.extractor, faces, names, image_size=self.image_size, progress=progress, **cache)
+        ends = dict(zip(names, accumulate(table.dims), strict=True))
         widths = dict(zip(names, table.dims, strict=True))
-        self.columns = {name: slice(starts[p[0]], starts[p[-1]] + widths[p[-1]]) for name, p in parts.items()}
-        self.pixels = EvaluationImages(faces, self.image_size, self.extractor.enlarges).size
+        self.columns = {name: slice(ends[p[0]] - widths[p[0]], ends[p[-1]]) for name, p in parts.items()}
+        self.pixels = table.image_size
         self._tables[id(faces)] = faces, table
         self.seconds += time.perf_counter() - started
 
@@ -105,7 +124,7 @@ class FeatureSource:
         table = self.table(part.faces)
         return FeatureBatches(part, table, self._in_memory(part.faces, table), batch_size, shuffle, self.seed)
 
-    def _parts(self, known: tuple[str, ...]) -> dict[str, list[str]]:
+    def _parts(self, known: Sequence[str]) -> dict[str, list[str]]:
         """What each wanted feature is made of: itself, or for ``concat`` all features of the encoder."""
         if self.hand_made:
             return {known[0]: list(known)}

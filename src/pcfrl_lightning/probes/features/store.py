@@ -6,27 +6,51 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.loaders import start_worker
+from pcfrl_lightning.data.images.sources import CorruptImage
+from pcfrl_lightning.data.loaders import fit_square, start_worker
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
-from pcfrl_lightning.probes.features.images import EvaluationImages
 
 CODE_VERSION = 2
 """Raise it when the same extractor and images would give other features than before."""
 
 CacheType = Literal["float32", "float16"]
 CHUNK_ROWS = 2048
+
+
+class EvaluationImages(Dataset[Tensor]):
+    """The images of a split, each (3, S, S) uint8, resized without any randomness.
+
+    With ``enlarge`` S is ``image_size``, else that of the first image, at most ``image_size``.
+    """
+
+    def __init__(self, faces: FaceSet, image_size: int, enlarge: bool) -> None:
+        self.faces = faces
+        self.size = image_size if enlarge else min(image_size, *self._read(0).shape[:2])
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+    def __getitem__(self, index: int) -> Tensor:
+        square = fit_square(self._read(index), self.size)
+        return torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))
+
+    def _read(self, index: int) -> np.ndarray:
+        try:
+            return self.faces.image(index)
+        except CorruptImage as error:
+            raise DataError(f"{self.faces.name}: image {index} cannot be read: {error}") from error
 
 
 class FeatureTable:
@@ -36,27 +60,20 @@ class FeatureTable:
 
     Args:
         paths: an .npy file (n, D) per feature.
+        image_size: side of the images that were looked at, pixels.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
-        arrays = [np.load(path, mmap_mode="r") for path in self.paths]
+    def __init__(self, paths: Sequence[Path], image_size: int) -> None:
+        self.paths, self.image_size = paths, image_size
+        arrays = [np.load(path, mmap_mode="r") for path in paths]
         self.dims = [array.shape[1] for array in arrays]
+        self.dim = sum(self.dims)
         self.rows = len(arrays[0])
+        self.nbytes = sum(array.nbytes for array in arrays)
         self.dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
 
     def __len__(self) -> int:
         return self.rows
-
-    @property
-    def dim(self) -> int:
-        """Length of one row."""
-        return sum(self.dims)
-
-    @property
-    def nbytes(self) -> int:
-        """Size of all rows in the type they are stored in."""
-        return len(self) * self.dim * self.dtype.itemsize
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows in the given order, (B, dim), in the stored type; reads each file front to back."""
@@ -66,11 +83,6 @@ class FeatureTable:
     def load(self) -> Tensor:
         """All rows, (n, dim), in the stored type."""
         return self._read(slice(None), slice(None), len(self))
-
-    def blocks(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(row numbers, float32 rows) in order."""
-        for rows in torch.arange(len(self)).split(CHUNK_ROWS):
-            yield rows, self.gather(rows).float()
 
     def _read(self, rows: Any, places: Any, count: int) -> Tensor:
         result = torch.empty(count, self.dim, dtype=self.dtype)
@@ -84,12 +96,8 @@ class FeatureTable:
 class FeatureFile:
     """One feature of one split: an .npy file, filled from the top, and beside it a .json with the rows that count.
 
-    The .json is replaced in one move after the rows are on disk, so rows of a process
-    that was killed are never used by a later one.
-
-    Args:
-        path: of the .npy file.
-        key: what the features depend on, for the reader.
+    The .json is replaced in one move after the rows are on disk, so rows of a process that was killed are never used by
+    a later one; ``key`` tells its reader what the features depend on.
     """
 
     def __init__(self, path: Path, key: dict[str, Any]) -> None:
@@ -102,11 +110,10 @@ class FeatureFile:
 
     def write(self, start: int, values: np.ndarray, total: int) -> None:
         """Store rows from ``start`` on of ``total``, then count them."""
-        shape = (total, values.shape[1])
         # a whole file is not truncated: another process may be writing the same features
         whole = self.path.is_file() and self.path.stat().st_size > total * values[0].nbytes
         mode: Literal["r+", "w+"] = "r+" if whole else "w+"
-        array = np.lib.format.open_memmap(self.path, mode, values.dtype, shape)
+        array = np.lib.format.open_memmap(self.path, mode, values.dtype, (total, values.shape[1]))
         array[start : start + len(values)] = values
         array.flush()
         self.rows = start + len(values)
@@ -152,20 +159,16 @@ def cached_features(
     if len(faces) == 0:
         raise DataError(f"{faces.name}: there are no images to extract features from")
     images = EvaluationImages(faces, image_size, extractor.enlarges)
-    key = {"extractor": extractor.fingerprint(), "data": _image_fingerprint(faces), "image_size": images.size}
+    # labels are no part of the key: features do not depend on them
+    key = {"extractor": extractor.fingerprint(), "data": faces.source.fingerprint(), "image_size": images.size}
     key |= {"dtype": dtype, "code": CODE_VERSION}
     cache_dir = Path(cache_dir)
     files = {name: _file(cache_dir, faces.name, {**key, "feature": name}) for name in names}
     missing = {name: file for name, file in files.items() if file.rows < len(faces)}
     if missing:
         start = min(file.rows for file in missing.values())
-        batches = torch.arange(start, len(faces)).split(batch_size)
-        loader = DataLoader(
-            images,
-            batch_sampler=[rows.tolist() for rows in batches],
-            num_workers=num_workers,
-            worker_init_fn=start_worker,
-        )
+        batches = [rows.tolist() for rows in torch.arange(start, len(faces)).split(batch_size)]
+        loader = DataLoader(images, batch_sampler=batches, num_workers=num_workers, worker_init_fn=start_worker)
         title = f"{faces.name} {'+'.join(missing)}"
         pending: dict[str, list[np.ndarray]] = {name: [] for name in missing}
         with tqdm(total=len(faces), initial=start, desc=f"features of {title}", disable=not progress) as bar:
@@ -182,24 +185,20 @@ def cached_features(
                         file.write(start, values, len(faces))
                         pending[name] = []
                     start += len(values)
-    return FeatureTable([file.path for file in files.values()])
+    return FeatureTable([file.path for file in files.values()], images.size)
 
 
 def feature_moments(table: FeatureTable, used: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and (biased) variance of some rows, each (K, D) float32, read once from disk; sums are taken in float64.
+    """Mean and (biased) variance, each (K, D) float32, of the rows of K sets, ``used`` (K, n) bool.
 
-    Args:
-        table: n rows.
-        used: (K, n) bool, the rows of each of K statistics.
+    The table is read once; sums are taken in float64.
     """
     weights = used.double()
     total = torch.zeros(len(used), table.dim, dtype=torch.float64)
     squares = torch.zeros_like(total)
-    centre = table.gather(
-        torch.zeros(1, dtype=torch.long)
-    ).double()  # keeps the squares small, so that no digits are lost
-    for rows, block in table.blocks():
-        values = block.double() - centre
+    centre = table.gather(torch.tensor([0])).double()  # keeps the squares small, so that no digits are lost
+    for rows in torch.arange(len(table)).split(CHUNK_ROWS):
+        values = table.gather(rows).double() - centre
         total += weights[:, rows] @ values
         squares += weights[:, rows] @ values.square_()
     count = weights.sum(1, keepdim=True)
@@ -214,11 +213,6 @@ def _checked(values: np.ndarray, name: str, title: str, row: int) -> np.ndarray:
             "check the checkpoint, and use cache_dtype: float32 if it was float16"
         )
     return values
-
-
-def _image_fingerprint(faces: FaceSet) -> str:
-    """Unlike `FaceSet.fingerprint` without the labels: features do not depend on them."""
-    return faces.source.fingerprint()
 
 
 def _file(cache_dir: Path, split: str, key: dict[str, Any]) -> FeatureFile:
