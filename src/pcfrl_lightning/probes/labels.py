@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.probes.probe import Probe, Rate
+from pcfrl_lightning.probes.probe import Probe
 from pcfrl_lightning.probes.tasks.base import Task, need
 from pcfrl_lightning.probes.tasks.classes import Classes
 from pcfrl_lightning.probes.tasks.numbers import Numbers
@@ -27,20 +27,11 @@ class LabelProbe(Probe):
             the cosine of the features: `pcfrl test` alone), or a `Task` of your own by ``class_path``.  ``auto``:
             named values and the integers 0..C-1 (C <= 100) are classes, (n, A) of 0 and 1 several classes, others
             numbers.
-        image_size: evaluation size, pixels.
-        lr: one or several learning rates.
         **kwargs: see `Probe`.
     """
 
-    def __init__(
-        self,
-        label: str,
-        task: Kind | Task = "auto",
-        image_size: int = 100,
-        lr: Rate = 1e-2,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
+    def __init__(self, label: str, task: Kind | Task = "auto", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if isinstance(task, str) and task not in ("auto", *KINDS):
             raise ValueError(f"model.task must be auto, {', '.join(KINDS)} or a Task, got {task!r}")
         self.label = label

@@ -1,6 +1,7 @@
 """Metrics of face tasks that torchmetrics does not have, as pure functions, and those that it has, by name."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from difflib import get_close_matches
 from itertools import pairwise
@@ -17,18 +18,11 @@ def best_threshold(scores: Tensor, same: Tensor) -> float:
 
     It lies in the middle between two neighbouring scores; minus or plus infinity where one answer for all is best.
     """
-    ordered, order = scores.double().sort()
-    matched = same[order].long()
-    # threshold before position i: everything from i on is called "same"
-    errors_below = torch.cat([matched.new_zeros(1), matched.cumsum(0)])
-    errors_above = (1 - matched).sum() - torch.cat([matched.new_zeros(1), (1 - matched).cumsum(0)])
-    errors = errors_below + errors_above
-    tied = torch.zeros(len(errors), dtype=torch.bool)
-    tied[1:-1] = ordered[1:] == ordered[:-1]
-    position = int(errors.masked_fill(tied, len(scores) + 1).argmin())
-    infinite = torch.tensor([torch.inf], dtype=torch.float64)
-    edges = torch.cat([-infinite, ordered, infinite])
-    return float((edges[position] + edges[position + 1]) / 2)
+    far, tar = error_rates(scores, same)
+    right = (tar * same.sum() - far * (~same).sum()).round()  # but for a constant
+    accepted = len(right) - 1 - int(right.flip(0).argmax())  # of the different scores
+    edges = [math.inf, *scores.double().unique().flip(0).tolist(), -math.inf]
+    return (edges[accepted] + edges[accepted + 1]) / 2
 
 
 def fold_accuracies(scores: Tensor, same: Tensor, fold: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,14 +31,11 @@ def fold_accuracies(scores: Tensor, same: Tensor, fold: Tensor) -> tuple[Tensor,
     ``scores`` are (n,), or (K, n) where each fold has a model of its own, in the order of the values of ``fold`` (n,).
     Returns accuracies (K,) and thresholds (K,), float64.
     """
-    names = fold.unique()
-    each = scores.expand(len(names), -1)
-    accuracies, thresholds = [], []
-    for name, mine in zip(names, each, strict=True):
-        test = fold == name
-        threshold = best_threshold(mine[~test], same[~test])
-        accuracies.append(((mine[test].double() >= threshold) == same[test]).double().mean())
-        thresholds.append(threshold)
+    tests = [fold == name for name in fold.unique()]
+    each = list(zip(scores.expand(len(tests), -1).double(), tests, strict=True))
+    thresholds = [best_threshold(mine[~test], same[~test]) for mine, test in each]
+    right = [(mine >= limit) == same for (mine, _), limit in zip(each, thresholds, strict=True)]
+    accuracies = [every[test].double().mean() for every, test in zip(right, tests, strict=True)]
     return torch.stack(accuracies), torch.tensor(thresholds, dtype=torch.float64)
 
 
@@ -104,11 +95,8 @@ def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, in
 class NamedMetric:
     """A metric of torchmetrics, given the arguments that follow from the predictions (``num_classes`` and the like).
 
-    Args:
-        name: of the class or of the function, such as ``MulticlassCohenKappa`` or ``multiclass_cohen_kappa``.
-
-    Raises:
-        ValueError: torchmetrics has no such metric of classes or numbers; names near ones.
+    ``name`` is that of the class or of the function, such as ``MulticlassCohenKappa`` or ``multiclass_cohen_kappa``; a
+    ValueError offers near ones.
     """
 
     def __init__(self, name: str) -> None:

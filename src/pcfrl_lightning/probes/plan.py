@@ -62,11 +62,14 @@ class Part(NamedTuple):
     def restrict(self, members: Tensor) -> "Part":
         """The same samples with other members, without the samples that belong to no fold."""
         kept = members.any(0)
-        targets = {key: value[kept] for key, value in self.targets.items()}
-        return Part(self.faces, self.rows[kept], targets, members[:, kept])
+        return Part(self.faces, self.rows[kept], self.targets_of(kept), members[:, kept])
+
+    def targets_of(self, samples: Tensor) -> dict[str, Tensor]:
+        """The targets of some samples, by number or as (n,) bool."""
+        return {key: value[samples] for key, value in self.targets.items()}
 
     def used_rows(self) -> Tensor:
-        """(K, number of images) bool, the images that some sample of each fold uses."""
+        """(K, number of images) bool, the images that the samples of each fold use."""
         used = torch.zeros(len(self.members), len(self.faces), dtype=torch.bool)
         for k, mine in enumerate(self.members):
             used[k, self.rows[mine].flatten()] = True

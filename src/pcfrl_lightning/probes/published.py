@@ -25,8 +25,8 @@ class ExpressionProbe(Probe):
     accuracy without them is given too.  The public code does not shuffle its training samples.
     """
 
-    def __init__(self, num_classes: int | None = None, image_size: int = 100, lr: Rate = 1e-2, **kwargs: Any) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
+    def __init__(self, num_classes: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.task = Classes("expression", num_classes, input_norm="none", paper_shuffles=False)
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
@@ -44,36 +44,17 @@ class ExpressionProbe(Probe):
 class PoseClassProbe(Probe):
     """Head pose as a class (BU-3DFE) at 256 px, label ``pose_class``."""
 
-    def __init__(self, num_classes: int | None = None, image_size: int = 256, lr: Rate = 1e-2, **kwargs: Any) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
+    def __init__(self, num_classes: int | None = None, image_size: int = 256, **kwargs: Any) -> None:
+        super().__init__(image_size=image_size, **kwargs)
         self.task = Classes("pose_class", num_classes, input_norm="none", name="pose class")
 
 
 class ImageProbe(Probe):
     """General images (CIFAR-10 at 32 px, STL-10 at 96 px; paper Table 9), label ``class``."""
 
-    def __init__(self, num_classes: int | None = None, image_size: int = 32, lr: Rate = 1e-2, **kwargs: Any) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
+    def __init__(self, num_classes: int | None = None, image_size: int = 32, **kwargs: Any) -> None:
+        super().__init__(image_size=image_size, **kwargs)
         self.task = Classes("class", num_classes, input_norm="none", name="image class")
-
-
-class ActionUnitProbe(Probe):
-    """BN + linear, binary cross-entropy, F1 per action unit and mean, label ``action_units``; see `FoldedClasses`.
-
-    ``protocol: paper`` uses the public code's threshold 0.0005 and its unshuffled samples.
-    """
-
-    def __init__(
-        self,
-        image_size: int = 128,
-        lr: Rate = 1e-3,
-        imbalance: Imbalance = "none",
-        threshold: float = 0.5,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(image_size=image_size, lr=lr, **kwargs)
-        used = PAPER_THRESHOLD if self.rules.protocol == "paper" else threshold
-        self.task = FoldedClasses("action_units", "f1", imbalance, used, "action units")
 
 
 class AttributeProbe(Probe):
@@ -89,6 +70,18 @@ class AttributeProbe(Probe):
     ) -> None:
         super().__init__(image_size=image_size, lr=lr, **kwargs)
         self.task = SeveralClasses("attributes", "accuracy", imbalance, threshold)
+
+
+class ActionUnitProbe(AttributeProbe):
+    """BN + linear, binary cross-entropy, F1 per action unit and mean, label ``action_units``; see `FoldedClasses`.
+
+    ``protocol: paper`` uses the public code's threshold 0.0005 and its unshuffled samples.
+    """
+
+    def __init__(self, imbalance: Imbalance = "none", threshold: float = 0.5, **kwargs: Any) -> None:
+        super().__init__(imbalance=imbalance, threshold=threshold, **kwargs)
+        used = PAPER_THRESHOLD if self.rules.protocol == "paper" else threshold
+        self.task = FoldedClasses("action_units", "f1", imbalance, used, "action units")
 
 
 class HeadPoseProbe(Probe):

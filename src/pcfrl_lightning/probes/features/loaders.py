@@ -55,7 +55,7 @@ class FeatureBatches:
         seed: int = 0,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
-        self.rows, self.targets, self.members = part.rows, part.targets, part.members
+        self.part, self.rows = part, part.rows
         self.table, self.loaded = table, loaded
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         row_bytes = table.dim * table.dtype.itemsize * self.rows.shape[1]
@@ -105,5 +105,4 @@ class FeatureBatches:
         return self.table.gather(self.rows[samples].flatten())
 
     def _batch(self, features: Tensor, samples: Tensor) -> FeatureBatch:
-        targets = {key: value[samples] for key, value in self.targets.items()}
-        return FeatureBatch(features.float(), targets, self.members[:, samples])
+        return FeatureBatch(features.float(), self.part.targets_of(samples), self.part.members[:, samples])

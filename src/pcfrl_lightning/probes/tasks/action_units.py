@@ -42,8 +42,7 @@ def check_exclusive(name: str, fold: Tensor, subject: Tensor) -> None:
     pairs = torch.stack([subject, fold])[:, fold >= 0].unique(dim=1)
     subjects, counts = pairs[0].unique(return_counts=True)
     if bool((counts > 1).any()):
-        raise DataError(
-            f"{name}: subject {int(subjects[counts > 1][0])} occurs in more than one fold; results would leak"
-        )
+        shared = int(subjects[counts > 1][0])
+        raise DataError(f"{name}: subject {shared} occurs in more than one fold; results would leak")
     if len(pairs[1].unique()) < 2:
         raise DataError(f"{name}: cross-validation needs at least two folds, label 'fold' has one")

@@ -82,18 +82,12 @@ class Task(ABC):
     def part(self, splits: dict[str, FaceSet], split: str) -> Part:
         """All images of a split with their targets."""
         if split not in splits:
-            raise DataError(
-                f"{self.name} needs a split '{split}'; the data set has {', '.join(sorted(splits))}: give a data.root "
-                "that holds it"
-            )
+            there = f"the data set has {', '.join(sorted(splits))}: give a data.root that holds it"
+            raise DataError(f"{self.name} needs a split '{split}'; {there}")
         return whole(splits[split], self.targets(splits[split]))
 
     def prepare(self, train: Part) -> tuple[Tensor, Tensor] | None:
-        """Hook, called before fitting with what the H heads train on.
-
-        Returns:
-            Offset and scale (H, C) that are built into the heads; None: 0 and 1.
-        """
+        """Hook before fitting: offset and scale (H, C) that are built into the H heads; None: 0 and 1."""
         return None
 
     def reduce(self, outputs: Tensor) -> Tensor:
@@ -116,7 +110,7 @@ class Task(ABC):
         """What learning rate and best epoch are chosen by, (R, K), of outputs (R, K, n, ...) on their own samples."""
         scores = torch.empty(outputs.shape[:2])
         for k, mine in enumerate(part.members):
-            targets = {key: value[mine] for key, value in part.targets.items()}
+            targets = part.targets_of(mine)
             scores[:, k] = torch.tensor([self._choice_score(each[k][mine], targets) for each in outputs])
         return scores
 
@@ -129,20 +123,14 @@ class Task(ABC):
     def all_metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
         """`metrics` and the one of `use`."""
         found = self.metrics(outputs, targets)
-        return (
-            found
-            if self.metric is None
-            else {**found, self.metric.name: self.metric(*self.predictions(outputs, targets))}
-        )
+        if self.metric is not None:
+            found[self.metric.name] = self.metric(*self.predictions(outputs, targets))
+        return found
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
         """Metrics of outputs (K, n, ...): those of each fold on its own samples, averaged over folds."""
-        return average_folds(
-            [
-                self.all_metrics(outputs[k][mine], {key: value[mine] for key, value in part.targets.items()})
-                for k, mine in enumerate(part.members)
-            ]
-        )
+        members = enumerate(part.members)
+        return average_folds([self.all_metrics(outputs[k][mine], part.targets_of(mine)) for k, mine in members])
 
     def facts(self) -> dict[str, Any]:
         """Hook: settings for results.json."""
@@ -150,11 +138,7 @@ class Task(ABC):
 
 
 def need(faces: FaceSet, key: str) -> Tensor:
-    """The label ``key`` of a split.
-
-    Raises:
-        DataError: the split does not have it; says why where the data set knows.
-    """
+    """The label ``key`` of a split; where it has none, the DataError says why if the data set knows."""
     if key not in faces.labels:
         found = ", ".join(sorted(faces.labels)) or "none"
         raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))

@@ -37,7 +37,6 @@ class Classes(Task):
         self.num_classes, self.input_norm, self.paper_shuffles = num_classes, input_norm, paper_shuffles
 
     def outputs(self, faces: FaceSet) -> int:
-        """Number of classes."""
         return self._known(faces) or int(faces.labels[self.label].max()) + 1
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
@@ -50,12 +49,10 @@ class Classes(Task):
         return {"label": labels.long()}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy of each sample."""
         labels = targets["label"].expand(outputs.shape[:-1])
         return cross_entropy(outputs.flatten(0, -2), labels.flatten(), reduction="none").view(labels.shape)
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
-        """Accuracy."""
         return float((outputs.argmax(-1) == targets["label"]).double().mean())
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,6 @@ class Landmarks(Task):
         self.conditions: list[str] = []
 
     def outputs(self, faces: FaceSet) -> int:
-        """Two coordinates per landmark."""
         return 2 * faces.labels["landmarks"].shape[1]
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
@@ -47,7 +46,6 @@ class Landmarks(Task):
         return {"landmarks": landmarks, "conditions": faces.labels["conditions"]}
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Mean absolute error of the coordinates."""
         return (outputs - targets["landmarks"].flatten(1)).abs().mean(-1)
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:

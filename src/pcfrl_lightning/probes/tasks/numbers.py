@@ -1,5 +1,7 @@
 """Numbers per image: age, angles; linear regression with an L1 loss."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,14 +13,10 @@ from pcfrl_lightning.probes.tasks.base import Task, finite_labels
 
 
 class Numbers(Task):
-    """Mean absolute error on one or several numbers, (n,) or (n, C), in units of the label.
+    """Mean absolute error on one or several numbers, (n,) or (n, C), in units of the label.  Arguments as of `Task`.
 
     Heads start at the mean of their training targets and learn in units of their standard deviation, so that the
     learning rate does not depend on the unit.
-
-    Args:
-        label: see `Task`.
-        name: see `Task`.
     """
 
     monitor = "mae"
@@ -29,11 +27,9 @@ class Numbers(Task):
         self.columns: list[str] = []
 
     def outputs(self, faces: FaceSet) -> int:
-        """Numbers per image."""
-        return faces.labels[self.label].flatten(1).shape[1] if faces.labels[self.label].ndim > 1 else 1
+        return math.prod(faces.labels[self.label].shape[1:])
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """(n, C).  Raises DataError for NaN and infinite values."""
         values = finite_labels(faces, self.label).reshape(len(faces), -1)
         names = faces.class_names.get(self.label, [])
         numbers = [str(column) for column in range(values.shape[1])]
@@ -49,7 +45,6 @@ class Numbers(Task):
         return mean.float(), torch.where(spread > 0, spread, 1.0).float()
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Mean absolute error of each sample."""
         return (outputs - targets["values"]).abs().mean(-1)
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -92,7 +87,6 @@ class HeadPose(Numbers):
         """As published: no scale."""
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """(n, 3) degrees.  Raises DataError for NaN or more than 180 degrees."""
         return {"values": finite_labels(faces, "pose", 180.0, "three angles within +-180 degrees")}
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:

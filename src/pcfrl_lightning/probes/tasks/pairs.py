@@ -34,11 +34,9 @@ class CosinePairs(Task):
         super().__init__(label, "verification")
 
     def outputs(self, faces: FaceSet) -> int:
-        """No head."""
         return 0
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """`same` and `fold` of the pairs."""
         return pair_targets(faces)
 
     def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
@@ -49,11 +47,7 @@ class CosinePairs(Task):
         return Plan(None, None, "", every, len(every.members))
 
     def pairs_part(self, splits: dict[str, FaceSet], rules: Rules) -> Part:
-        """The pairs of the first split that has some (``test`` before others), with their folds as members.
-
-        Raises:
-            DataError: no split has pairs, nor the label to make them from.
-        """
+        """The pairs of the first split that has some (``test`` before others), with their folds as members."""
         names = sorted(splits, key=lambda name: name != "test")
         found = [splits[name] for name in names if splits[name].pairs is not None]
         if not found and not self.label:
@@ -68,19 +62,16 @@ class CosinePairs(Task):
         return Part(faces, rows, targets, fold_members(targets["fold"], targets["fold"].unique().tolist()))
 
     def reduce(self, outputs: Tensor) -> Tensor:
-        """Embeddings (..., 2B, C) to cosines (..., B)."""
         return pair_cosines(outputs)
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Never asked for."""
-        raise NotImplementedError
+        raise NotImplementedError  # nothing is trained
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Cosines, moved to [0, 1], and whether the people are the same, (n,)."""
         return (pooled(outputs, targets.get("fold")) + 1) / 2, targets["same"].long()
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """See `verification_metrics`."""
         return verification_metrics(outputs, targets)
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
@@ -114,7 +105,6 @@ class LearnedPairs(CosinePairs):
         self.embedding_dim, self.margin = embedding_dim, margin
 
     def outputs(self, faces: FaceSet) -> int:
-        """Length of the embedding."""
         return self.embedding_dim
 
     def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
@@ -133,11 +123,9 @@ class LearnedPairs(CosinePairs):
         return torch.where(targets["same"], 1 - cosines, (cosines - self.margin).clamp_min(0))
 
     def score(self, outputs: Tensor, targets: dict[str, Tensor]) -> float:
-        """Area under the ROC curve: needs no threshold."""
-        return area_under_roc(outputs, targets["same"])
+        return area_under_roc(outputs, targets["same"])  # needs no threshold
 
     def facts(self) -> dict[str, Any]:
-        """The settings that are not published."""
         return {"embedding_dim": self.embedding_dim, "margin": self.margin}
 
 
@@ -179,11 +167,7 @@ def pooled(cosines: Tensor, fold: Tensor | None) -> Tensor:
 
 
 def pair_targets(faces: FaceSet) -> dict[str, Tensor]:
-    """`same` and `fold` of the pairs of a split.
-
-    Raises:
-        DataError: the split has no pairs, one fold only, or only one kind of pair in a fold.
-    """
+    """`same` and `fold` of the pairs of a split; DataError for a single fold, or a fold with one kind of pair only."""
     if faces.pairs is None or not len(faces.pairs.same):
         raise DataError(f"{faces.name}: verification needs pairs, this split has none")
     same, fold = faces.pairs.same.bool(), faces.pairs.fold.long()

@@ -46,7 +46,6 @@ class SeveralClasses(Task):
         self.positive_weight: Tensor | None = None
 
     def outputs(self, faces: FaceSet) -> int:
-        """Number of labels."""
         return faces.labels[self.label].shape[1]
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
@@ -56,7 +55,6 @@ class SeveralClasses(Task):
         return {"labels": labels}
 
     def prepare(self, train: Part) -> None:
-        """Count positives of each head's training samples."""
         if self.imbalance == "pos_weight":
             members = train.members.float()
             positives = members @ train.targets["labels"]  # (H, A)
@@ -64,13 +62,11 @@ class SeveralClasses(Task):
             self.positive_weight = (negatives / positives.clamp_min(1)).unsqueeze(1)  # (H, 1, A)
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        """Mean over labels of the binary cross-entropy."""
         weight = None if self.positive_weight is None else self.positive_weight.to(outputs.device)
         labels = targets["labels"].expand_as(outputs)
         return binary_cross_entropy_with_logits(outputs, labels, reduction="none", pos_weight=weight).mean(-1)
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Probabilities and 0/1, (n, A)."""
         return outputs.sigmoid(), targets["labels"].long()
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
@@ -90,5 +86,4 @@ class SeveralClasses(Task):
         }
 
     def facts(self) -> dict[str, Any]:
-        """Threshold and treatment of imbalance."""
         return {"threshold": self.threshold, "imbalance": self.imbalance}
