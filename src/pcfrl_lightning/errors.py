@@ -1,5 +1,8 @@
 """Errors that tell a user what is wrong with the input and how to fix it."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class DataError(ValueError):
     """A data set, list file or label is not what the loader expects; the message names the file and the fix."""
@@ -7,3 +10,10 @@ class DataError(ValueError):
 
 class UsageError(ValueError):
     """A command or setting that cannot work, or a run that failed; the message says what to change."""
+
+
+def near(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """``; did you mean X?``, or nothing if no name is like it.  Only the last part of a dotted name is compared."""
+    by_end = {key.rpartition(".")[2].lower(): key for key in sorted(known, key=lambda key: (-len(key), key))}
+    found = difflib.get_close_matches(name.lower(), by_end, n=1) or [end for end in by_end if end.startswith(name)]
+    return f"; did you mean {prefix}{by_end[found[0]]}?" if found and name else ""

@@ -1,5 +1,6 @@
 """`pcfrl evaluate`: absent and broken data sets are rows of the table, measured ones have results.json."""
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_broken_data_set_is_a_failure_with_a_reason(checkpoint, tmp_path, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "fer2031"], "unknown task fer2031; known are fer2013"),
+        (["--tasks", "fer2031"], "unknown task fer2031; did you mean fer2013?; known are fer2013"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--feature", "f_x"], "has no feature f_x; it has f_s, f_f, f_p, concat"),
         (["--weights", "w.pth"], "--weights goes with timm:NAME or torchvision:NAME"),
@@ -200,13 +201,19 @@ def test_several_encoders_and_features_make_one_table(checkpoint, releases, tmp_
     other.write_bytes(Path(checkpoint).read_bytes())
     sources = [str(other), "timm:test_resnet", "--weights", str(weights)]
     arguments = [*sources, "--data-root", str(releases), "--tasks", "lfw", "disfa", "--feature", "f_s", "f_p"]
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     assert main([checkpoint, *arguments, "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    header = printed.partition("┏")[2].partition("┡")[0]
+    table = printed.partition("┏")[2].partition("└")[0]
     names = [f"{Path(checkpoint).parent.name}-last", "other-version_7-last", "timm-test_resnet"]
-    assert [header.count(name) for name in names] == [2, 2, 1]  # timm has no f_p
+    assert [table.count(name) for name in names] == [2, 2, 1]  # timm has no f_p
+    assert [table.count(word) for word in ("pretrained", "weights.pth", "lfw", "disfa")] == [4, 1, 1, 0]
+    assert re.search(r"timm-test_resnet +│ weights.pth │ f_s +│ +[\d.]+ %", table)
     assert printed.count("disfa: no folder") == 1
+    with (tmp_path / "out/table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["encoder"] for line in lines] == [names[0], names[0], names[1], names[1], names[2]]
+    assert [(line["weights"], line["disfa f1"]) for line in lines[3:]] == [("pretrained", ""), ("weights.pth", "")]
     for name, features in zip(names, (["f_s", "f_p"], ["f_s", "f_p"], ["f_s"]), strict=True):
         rows = json.loads((tmp_path / "out" / name / "summary.json").read_text())["rows"]
         assert [(row["task"], row["feature"]) for row in rows] == [
@@ -215,6 +222,7 @@ def test_several_encoders_and_features_make_one_table(checkpoint, releases, tmp_
         results = json.loads((tmp_path / "out" / name / "lfw/pretrained/results.json").read_text())
         found = [blocks(results)[feature]["metrics"]["last"]["accuracy"] for feature in features]
         assert found == [row["value"] for row in rows[: len(features)]]
+        assert found == [float(line["lfw accuracy"]) for line in lines if line["encoder"] == name]
     assert len(list((tmp_path / "out" / names[0] / "features").rglob("*.npy"))) == 2
 
 
@@ -266,7 +274,7 @@ def test_missing_checkpoint_is_named(tmp_path, capsys):
 def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces, tmp_path, capsys):
     tasks = [task._replace(image_size=32) for task in DEMO_TASKS.values()]
     settings = Settings(checkpoint, tmp_path / "out", epochs=2, progress=False, accelerator="cpu")
-    rows = run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(faces))
+    rows = list(run_tasks(tasks, ["random_init", "pretrained"], settings, lambda _: Opened(faces)))
     assert [row.message for row in rows] == [""] * 8
     for row in rows:
         path = tmp_path / "out" / row.task.name / row.weights / "results.json"
@@ -278,6 +286,26 @@ def test_measured_tasks_write_results_for_both_sets_of_weights(checkpoint, faces
     table = shown(results_table(rows, "title"))
     assert "random init" in table
     assert "pretrained" in table
+
+
+def test_many_figures_stand_in_tables_of_three(capsys):
+    """A line per encoder and feature; every name can be read at 80 columns."""
+    rows = [
+        Row(task, "pretrained", "measured", {"metrics": {"last": {task.metric: 0.1 * index}}}, "", 0.0, feature, source)
+        for index, source in enumerate(["pretrain-version_3-last", "timm-resnet18.a1_in1k"], 1)
+        for feature in ("f_s", "f_p")
+        for task in TASKS[:6]
+    ]
+    Console(width=80, highlight=False).print(results_table(rows, "of two encoders"))
+    printed = capsys.readouterr().out
+    assert printed.count("of two encoders") == 1
+    assert [printed.count(name) for name in ("pretrain-version_3-last", "timm-resnet18.a1_in1k", "10.0 %")] == [
+        4,
+        4,
+        12,
+    ]
+    assert [printed.count(f" {task.name} ") for task in TASKS[:6]] == [1] * 6
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_best_figure_follows_the_direction_of_the_metric():

@@ -171,7 +171,7 @@ def test_a_data_set_that_cannot_be_opened_is_a_row(checkpoint, tmp_path):
         raise ValueError("no such option")
 
     settings = Settings(checkpoint, tmp_path, progress=False)
-    rows = run_tasks(TASKS[:2], ["random_init", "pretrained"], settings, open_data)
+    rows = list(run_tasks(TASKS[:2], ["random_init", "pretrained"], settings, open_data))
     assert [(row.status, row.message) for row in rows] == [("failed", "ValueError: no such option")] * 4
 
 
@@ -180,7 +180,7 @@ def test_control_c_stops_everything(checkpoint, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_tasks(TASKS, ["pretrained"], Settings(checkpoint, tmp_path, progress=False), open_data)
+        list(run_tasks(TASKS, ["pretrained"], Settings(checkpoint, tmp_path, progress=False), open_data))
 
 
 def test_control_c_in_a_probe_stops_everything(checkpoint, faces, tmp_path):
@@ -189,7 +189,7 @@ def test_control_c_in_a_probe_stops_everything(checkpoint, faces, tmp_path):
     before = signal.getsignal(signal.SIGINT)
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):  # Lightning tidies up and exits
-            run_tasks(tasks, ["pretrained"], settings, lambda _: Opened(faces))
+            list(run_tasks(tasks, ["pretrained"], settings, lambda _: Opened(faces)))
     finally:
         signal.signal(signal.SIGINT, before)  # Lightning ignores further presses
     assert not (tmp_path / "out" / "second").exists()

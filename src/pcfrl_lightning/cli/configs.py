@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from pcfrl_lightning.cli.messages import near
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, near
 
 FOLDER = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder at the top
 SCHEME = "pcfrl:"

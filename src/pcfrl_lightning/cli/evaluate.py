@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,9 +18,9 @@ EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
 
 An absent data set is listed as absent. Each task writes OUT/<task>/<weights>/results.json, all together
-OUT/summary.json, to which later runs with the same settings add. Several encoders get a folder OUT/<name> each; the
-name has the folder of the run in it. Exit status 1 if a data set that is there could not be evaluated or none is there,
-2 for a wrong option, 130 after an interruption."""
+OUT/summary.json, to which later runs with the same settings add, and OUT/table.csv. Several encoders get a folder
+OUT/<name> each, and the table is of all; the name has the folder of the run in it. Exit status 1 if a data set that is
+there could not be evaluated or none is there, 2 for a wrong option, 130 after an interruption."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     from pcfrl_lightning.cli.options import task_options
     from pcfrl_lightning.evaluate.folders import folders_of
     from pcfrl_lightning.evaluate.run import Row, Weights, run_tasks
-    from pcfrl_lightning.evaluate.summary import Summary
+    from pcfrl_lightning.evaluate.summary import Summary, write_csv
     from pcfrl_lightning.evaluate.table import notes, results_table
     from pcfrl_lightning.evaluate.tasks import tasks_named
 
@@ -53,13 +53,10 @@ def main(arguments: Sequence[str]) -> int:
     weights: list[Weights] = ["random_init", "pretrained"] if options.with_random else ["pretrained"]
     rows: list[Row] = []
     for settings, summary in zip(each, summaries, strict=True):
-
-        def record(row: Row, summary: Summary = summary) -> None:
-            rows.append(row)
-            summary.add(row)
-
         try:
-            run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim"), record)
+            for row in run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim")):
+                rows.append(row)
+                summary.add(row)
         except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
             where = f"the same command goes on with the features in {settings.out}"
             console.print(f"interrupted after {len(rows)} results; {where}")
@@ -67,17 +64,18 @@ def main(arguments: Sequence[str]) -> int:
     features = ", ".join(dict.fromkeys(row.feature for row in rows))
     title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"
     console.print(results_table(rows, title))
-    for line in (*notes(rows), *(f"summary: {summary.path}" for summary in summaries)):
+    lines = [*notes(rows), *(f"summary: {summary.path}" for summary in summaries)]
+    if options.out or len(each) == 1:
+        table = Path(options.out or each[0].out) / "table.csv"
+        write_csv(table, summaries)
+        lines.append(f"table: {table}")
+    for line in lines:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 
 def _settings(options: argparse.Namespace) -> "list[Settings]":
-    """Of each encoder, with the features that it has.
-
-    Raises:
-        ValueError: an encoder that cannot be loaded, or has none of the features.
-    """
+    """Of each encoder, with the features that it has."""
     from pcfrl_lightning.evaluate.run import Settings
     from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
     from pcfrl_lightning.networks.encoder import load_encoder
@@ -92,19 +90,10 @@ def _settings(options: argparse.Namespace) -> "list[Settings]":
         name = source_name(source)
         if sum(source_name(other) == name for other in set(options.sources)) > 1:
             name += f"-{source_sha256(source, weights)[:8]}"
-        settings = Settings(
-            source,
-            Path(),
-            features,
-            options.epochs,
-            options.seed,
-            weights=weights,
-            trust=tuple(options.trust),
-            name=name,
-        )
-        several = len(set(options.sources)) > 1
-        own = Path(options.out) / name if options.out and several else options.out
-        found.append(replace(settings, out=Path(own or default_folder(settings, options.cropping))))
+        out = Path(options.out or "") / (name if len(set(options.sources)) > 1 else "")
+        more: dict[str, Any] = {"weights": weights, "trust": tuple(options.trust), "name": name}
+        settings = Settings(source, out, features, options.epochs, options.seed, **more)
+        found.append(settings if options.out else replace(settings, out=default_folder(settings, options.cropping)))
     if options.weights and not any(settings.weights for settings in found):
         raise ValueError("--weights goes with timm:NAME or torchvision:NAME")
     return found

@@ -1,16 +1,19 @@
 """Shortens jsonargparse's nested messages to one line: the key, what it takes, and the most similar name."""
 
 import argparse
-import difflib
 import inspect
 import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from importlib import import_module
+from contextlib import suppress
+from pydoc import ErrorDuringImport, locate
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning_utilities.core.inheritance import get_all_subclasses
+
+from pcfrl_lightning.errors import near
 
 _HINTS = {
     "Not a valid subclass of Logger": " (a config of configs/probe needs pcfrl:probe/linear before it)",
@@ -65,19 +68,8 @@ def no_advertisement(record: logging.LogRecord) -> bool:
     return "litlogger" not in record.getMessage()
 
 
-def near(name: str, known: Iterable[str], prefix: str = "") -> str:
-    """``; did you mean X?``, or nothing if no name is like it.  Only the last part of a dotted name is compared."""
-    by_end = {key.rpartition(".")[2].lower(): key for key in sorted(known, key=len, reverse=True)}
-    found = difflib.get_close_matches(name.lower(), by_end, n=1) or [end for end in by_end if end.startswith(name)]
-    return f"; did you mean {prefix}{by_end[found[0]]}?" if found and name else ""
-
-
 def summary(message: str, keys: Iterable[str] = ()) -> str:
-    """Shorten a nested jsonargparse message to ``key.sub_key: reason``.
-
-    Args:
-        message: what jsonargparse says.
-        keys: those of the parser, for the near miss.
+    """Shorten a nested jsonargparse message to ``key.sub_key: reason``; ``keys`` of the parser are for the near miss.
 
     Example:
         >>> print(summary("Parser key \"data\":\\n  Parser key \"seed\":\\n    Expected a <class 'int'>. Got value: x"))
@@ -92,9 +84,8 @@ def summary(message: str, keys: Iterable[str] = ()) -> str:
     elif option := re.search(r"(?:nrecognized arguments: --|does not accept (?:option|nested key) ')([\w.]+)", message):
         parent, _, last = option[1].rpartition(".")
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]
-        reason = message + (
-            near(last, siblings, "--") or near(option[1].split(".")[0], {k.split(".")[0] for k in keys}, "--")
-        )
+        first = near(option[1].split(".")[0], {key.split(".")[0] for key in keys}, "--")
+        reason = message + (near(last, siblings, "--") or first)
     else:
         last = message.rpartition('Parser key "')[2]
         reason = _refused(last, key.rpartition(".")[2], owner) or _reason(message)
@@ -116,7 +107,7 @@ def _refused(text: str, key: str, owner: type | None) -> str:
     literals = re.findall(r"Literal\[(.+?)\]", subtypes[1] if subtypes else "")
     choices = list(dict.fromkeys(choice.strip("'") for literal in literals for choice in literal.split(", ")))
     bases = [kind for name in names if "." in name and (kind := _imported(name))]
-    kinds = [each for base in bases for each in _subclasses(base) if not inspect.isabstract(each)]
+    kinds = [each for base in bases for each in get_all_subclasses(base) if not inspect.isabstract(each)]
     classes = {each.__name__ for each in kinds if not each.__name__.startswith("_")}
     takes = [_TYPES.get(name, name.rpartition(".")[2]) for name in names if name != "NoneType"] + choices
     if 0 < len(classes) <= MANY and len(bases) == 1:
@@ -143,19 +134,10 @@ def _keys(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _imported(path: str) -> type | None:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError):
-        return None
-    return found if isinstance(found, type) else None
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    each: type
-    for each in kind.__subclasses__():
-        yield each
-        yield from _subclasses(each)
+    with suppress(ErrorDuringImport):
+        found = locate(path)
+        return found if isinstance(found, type) else None
+    return None
 
 
 def _classes(hint: Any) -> Iterator[type]:
@@ -184,5 +166,7 @@ def _parameters(kind: type, nested: bool = True) -> Iterator[str]:
         yield name
         if nested:
             for base in _classes(hint):
-                own = (each for each in (base, *_subclasses(base)) if each.__module__.startswith("pcfrl_lightning"))
+                own = (
+                    each for each in (base, *get_all_subclasses(base)) if each.__module__.startswith("pcfrl_lightning")
+                )
                 yield from (f"{name}.{inner}" for each in own for inner in _parameters(each, nested=False))

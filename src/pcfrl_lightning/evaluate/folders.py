@@ -21,16 +21,13 @@ class Opened(NamedTuple):
 def folders_of(
     root: Path, cropping: Cropper | None = None, options: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Callable[[Task], Opened | str]:
-    """Data sets under a root folder; tasks without options of their own share one.
+    """A function of a task: its data set under ``root``, or what is missing; tasks without own options share one.
 
     Args:
         root: the folder.
         cropping: how faces are cut out, for the data sets it suits; the others keep their own, and a note says so.
             Default: as each does by itself.
         options: further arguments of the data modules by name of the task; a `cropping` there takes precedence.
-
-    Returns:
-        A function of a task: its data set, or what is missing.
     """
     opened: dict[tuple[str, str, str], Opened] = {}
     chosen = options or {}

@@ -27,76 +27,23 @@ RESULT_FILES = ("results.json", "report.txt", "traceback.txt")
 Weights = Literal["pretrained", "random_init"]
 Status = Literal["measured", "absent", "failed"]
 Announce = Callable[[str], None]
-Record = Callable[["Row"], None]
-
-
-@dataclass
-class Row:
-    """One task for one feature under one set of weights.
-
-    Attributes:
-        task: the row of the table.
-        weights: of the encoder, or untrained in the same architecture.
-        status: ``absent``: no such folder; ``failed``: ``message`` says why.
-        results: what the probe wrote to results.json, with the metrics of this feature; empty unless measured.
-        message: why there is no figure, or how the data set was opened where that is not as asked.
-        seconds: wall-clock time; that of all features together.
-        feature: of the encoder.
-        source: name of the encoder.
-    """
-
-    task: Task
-    weights: Weights
-    status: Status
-    results: dict[str, Any] = field(default_factory=dict)
-    message: str = ""
-    seconds: float = 0.0
-    feature: str = "f_s"
-    source: str = ""
-
-    @property
-    def value(self) -> float | None:
-        """The task's figure after the last epoch; None where there is none."""
-        return float(self.results["metrics"]["last"][self.task.metric]) if self.results else None
-
-    def summary(self) -> dict[str, Any]:
-        """Primitives for the summary file."""
-        shown: dict[str, Any] = {"task": self.task.name, "dataset": self.task.data, "weights": self.weights}
-        shown |= {"feature": self.feature, "status": self.status, "metric": self.task.metric, "value": self.value}
-        shown |= {"lower_is_better": self.task.lower_is_better, "cropping": self.results.get("cropping")}
-        return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all tasks share.
+    """What all tasks share."""
 
-    Attributes:
-        checkpoint: the encoder, whatever `load_encoder` takes; gives the architecture of the untrained one, too.
-        out: folder; each task writes ``<out>/<task>/<weights>/results.json`` there.
-        feature: one or several features of the encoder, measured in one pass over the images; ``concat``: all side by
-            side.
-        epochs: of the linear probes, at least 1.
-        seed: of heads, order and the untrained network.
-        cache_dir: folder of the cached features; default ``<out>/features``.
-        progress: show progress on standard error.
-        accelerator: of the Lightning trainer.
-        weights: state dict of ``timm:NAME`` or ``torchvision:NAME``.
-        trust: packages of the user whose classes a checkpoint may name.
-        name: of the encoder in the table.
-    """
-
-    checkpoint: str
-    out: Path
-    feature: str | tuple[str, ...] = "f_s"
-    epochs: int = EPOCHS
-    seed: int = 0
-    cache_dir: Path | None = None
-    progress: bool = True
-    accelerator: str = "auto"
-    weights: str | None = None
-    trust: tuple[str, ...] = ()
-    name: str = ""
+    checkpoint: str  # the encoder, whatever `load_encoder` takes; gives the architecture of the untrained one, too
+    out: Path  # each task writes <out>/<task>/<weights>/results.json there
+    feature: str | tuple[str, ...] = "f_s"  # one or several, measured in one pass over the images
+    epochs: int = EPOCHS  # of the linear probes, at least 1
+    seed: int = 0  # of heads, order and the untrained network
+    cache_dir: Path | None = None  # of the cached features; default <out>/features
+    progress: bool = True  # on standard error
+    accelerator: str = "auto"  # of the Lightning trainer
+    weights: str | None = None  # state dict of timm:NAME or torchvision:NAME
+    trust: tuple[str, ...] = ()  # packages of the user whose classes a checkpoint may name
+    name: str = ""  # of the encoder in the table
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -107,28 +54,52 @@ class Settings:
         """All features, also where there is only one."""
         return (self.feature,) if isinstance(self.feature, str) else self.feature
 
+    def title(self, weights: Weights) -> str:
+        """What the table calls the weights: a file that the user gave may hold any."""
+        given = Path(self.weights).name if self.weights else "pretrained"
+        return given if weights == "pretrained" else "random init"
+
+
+@dataclass
+class Row:
+    """One task for one feature under one set of weights."""
+
+    task: Task
+    weights: Weights
+    status: Status  # absent: no such folder; failed: `message` says why
+    results: dict[str, Any] = field(default_factory=dict)  # of results.json, the metrics of this feature; or empty
+    message: str = ""  # why there is no figure, or how the data set was opened where that is not as asked
+    seconds: float = 0.0  # wall-clock time; that of all features together
+    feature: str = "f_s"
+    source: str = ""  # name of the encoder
+    title: str = "pretrained"  # what the table calls the weights
+
+    @property
+    def value(self) -> float | None:
+        """The task's figure after the last epoch; None where there is none."""
+        return float(self.results["metrics"]["last"][self.task.metric]) if self.results else None
+
+    def summary(self) -> dict[str, Any]:
+        """Primitives for the summary file."""
+        shown: dict[str, Any] = {"task": self.task.name, "dataset": self.task.data, "weights": self.weights}
+        shown |= {"weights_name": self.title}
+        shown |= {"feature": self.feature, "status": self.status, "metric": self.task.metric, "value": self.value}
+        shown |= {"lower_is_better": self.task.lower_is_better, "cropping": self.results.get("cropping")}
+        return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
+
 
 class ExtractionOnly(ProgressBar):
     """Shows the progress of feature extraction, which looks for a progress bar, and is silent in training."""
 
-    def disable(self) -> None:
-        """Nothing to switch off."""
+    def disable(self) -> None: ...
 
-    def enable(self) -> None:
-        """Nothing to switch on."""
+    def enable(self) -> None: ...
 
 
 def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -> dict[str, Any]:
     """Fit (where there is something to fit) and test one probe; its report goes to ``report.txt`` beside the results.
 
-    Args:
-        task: what to measure.
-        data: its data set; can be shared by several calls.
-        weights: pretrained or untrained.
-        settings: the rest.
-
-    Returns:
-        The content of results.json.
+    ``data`` can be shared by several calls.  Returns the content of results.json.
     """
     folder = settings.out / task.name / weights
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +115,7 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
         seed=settings.seed,
         **options,
     )
-    with _quiet():
+    with (folder / "report.txt").open("w") as report, _quiet():
         trainer = L.Trainer(
             max_epochs=settings.epochs,
             accelerator=settings.accelerator,
@@ -156,16 +127,16 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
             callbacks=[ExtractionOnly()] if settings.progress else [],
             enable_progress_bar=settings.progress,
         )
-    with (folder / "report.txt").open("w") as report, contextlib.redirect_stdout(report), _quiet():
-        if probe.task.trained:
-            L.seed_everything(settings.seed, verbose=False)
-            trainer.fit(probe, datamodule=data)
-        trainer.test(probe, datamodule=data, verbose=False)
+        with contextlib.redirect_stdout(report):
+            if probe.task.trained:
+                L.seed_everything(settings.seed, verbose=False)
+                trainer.fit(probe, datamodule=data)
+            trainer.test(probe, datamodule=data, verbose=False)
     return probe.results
 
 
 def silent(_: object) -> None:
-    """Announce and record nothing."""
+    """Announce nothing."""
 
 
 def run_tasks(
@@ -174,19 +145,12 @@ def run_tasks(
     settings: Settings,
     open_data: Callable[[Task], Opened | str],
     announce: Announce = silent,
-    record: Record = silent,
-) -> list[Row]:
-    """All tasks for all sets of weights; one that fails, for whatever reason, does not stop the others.
+) -> Iterator[Row]:
+    """All tasks for all sets of weights, each row as soon as it is known; one that fails does not stop the others.
 
-    Args:
-        tasks: the table.
-        weights: which columns to measure.
-        settings: the rest.
-        open_data: the data set of a task, or, where it is absent, what is missing.
-        announce: told what begins.
-        record: given every row when it is known.
+    ``open_data`` gives the data set of a task, or, where it is absent, what is missing; ``announce`` is told what
+    begins.
     """
-    rows: list[Row] = []
     for task in tasks:
         opened: Opened | str | Exception
         try:
@@ -195,12 +159,9 @@ def run_tasks(
             opened = error
         for each in weights:
             if isinstance(opened, Opened):
-                shown = ", ".join(filter(None, [settings.name, *settings.features, each.replace("_", " ")]))
+                shown = ", ".join(filter(None, [settings.name, *settings.features, settings.title(each)]))
                 announce(f"{task.name}: {shown}")
-            for row in _rows(task, opened, each, settings):
-                rows.append(row)
-                record(row)
-    return rows
+            yield from _rows(task, opened, each, settings)
 
 
 def _rows(task: Task, opened: Opened | str | Exception, weights: Weights, settings: Settings) -> Iterator[Row]:
@@ -222,7 +183,7 @@ def _rows(task: Task, opened: Opened | str | Exception, weights: Weights, settin
     found = blocks(results) if results else {}
     for feature in settings.features:
         each = results | found[feature] if found else {}
-        yield Row(task, weights, status, each, message, seconds, feature, settings.name)
+        yield Row(task, weights, status, each, message, seconds, feature, settings.name, settings.title(weights))
 
 
 def _remarks(results: dict[str, Any]) -> list[str]:

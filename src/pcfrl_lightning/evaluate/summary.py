@@ -1,10 +1,11 @@
 """summary.json of ``pcfrl evaluate``: one entry per task, feature and set of weights, written after each of them."""
 
+import csv
 import hashlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ class Summary:
         tasks: names of those that are run.
 
     Raises:
-        ValueError: the file holds results of other settings, or of a task that is run with other options; names them.
-            Or it is no such file.
+        ValueError: it is no such file, or holds results of other settings or options, which are named.
     """
 
     def __init__(
@@ -76,16 +76,29 @@ class Summary:
         return sorted(option for option in self.facts["options"] if option.startswith(f"{task}."))
 
     def _check(self, stored: dict[str, Any], measured: Sequence[dict[str, Any]], tasks: Sequence[str]) -> None:
-        differing = [(key, stored.get(key), self.facts[key]) for key in _SAME if stored.get(key) != self.facts[key]]
+        compared = [(key, stored.get(key), self.facts[key]) for key in _SAME]
         again = {row["task"]: row.get("options", []) for row in measured if row["task"] in tasks}
-        differing += [
-            (f"options of {task}", there, self._options(task))
-            for task, there in again.items()
-            if there != self._options(task)
-        ]
-        if differing:
-            others = "; ".join(f"{key} {there}, not {here}" for key, there, here in differing)
+        compared += [(f"options of {task}", there, self._options(task)) for task, there in again.items()]
+        others = "; ".join(f"{key} {there}, not {here}" for key, there, here in compared if there != here)
+        if others:
             raise ValueError(f"{self.path.parent} holds results of {others}: give another folder as --out")
+
+
+def write_csv(path: Path, summaries: Iterable[Summary]) -> None:
+    """All entries of some encoders: a line per encoder, weights and feature, a column per task.
+
+    Figures are as in summary.json: shares in [0, 1], errors in their unit.
+    """
+    lines: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for summary in summaries:
+        for (_, weights, feature), entry in summary.entries.items():
+            key = summary.facts["encoder"], entry.get("weights_name", weights), feature
+            line = lines.setdefault(key, dict(zip(("encoder", "weights", "feature"), key, strict=True)))
+            line[f"{entry['task']} {entry['metric']}"] = entry["value"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, dict.fromkeys(column for line in lines.values() for column in line))
+        writer.writeheader()
+        writer.writerows(lines.values())
 
 
 def source_name(source: str) -> str:

@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 
+from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
-from pcfrl_lightning.evaluate.run import Row, Weights
+from pcfrl_lightning.evaluate.run import Row
 from pcfrl_lightning.evaluate.tasks import Task
 
-TITLES: dict[Weights, str] = {"random_init": "random init", "pretrained": "pretrained"}
+Measured = dict[tuple[str, str, str], Row]  # of one task, by encoder, weights and feature
+_HEADINGS = ("encoder", "weights", "feature")
+_SIDE_BY_SIDE = 3
+"""Figures that fit 80 columns behind the name of an encoder."""
 
 
 def format_value(task: Task, value: float) -> str:
@@ -27,26 +31,41 @@ def better(task: Task, values: Sequence[float | None]) -> list[bool]:
     return [value == best for value in values]
 
 
-def results_table(rows: Sequence[Row], title: str) -> Table:
-    """One line per task, one column per encoder, set of weights and feature; the best figure is bold; instead of
-    a missing figure stands its status. `notes` gives the remarks on the rows, which are too long for a table.
+def results_table(rows: Sequence[Row], title: str) -> RenderableType:
+    """Every figure with the best one bold, or in its place its status; `notes` gives the remarks on the rows.
+
+    Up to two sets of weights or features are columns, with a line per task.  More are lines, with a column per task
+    that has a figure, and a table for every three tasks: so it fits 80 columns.
     """
-    columns = list(dict.fromkeys((row.source, row.weights, row.feature) for row in rows))
-    table = Table(title=escape(title))
-    for heading in ("task", "data", "metric"):
-        table.add_column(heading, no_wrap=heading == "task")
-    several = [len(set(each)) > 1 for each in zip(*columns, strict=True)]
-    for source, weights, feature in columns:
-        parts = [source if several[0] else "", TITLES[weights] if several[1] or not (several[0] or several[2]) else ""]
-        table.add_column(escape("\n".join(filter(None, [*parts, feature if several[2] else ""]))), justify="right")
-    for task in dict.fromkeys(row.task for row in rows):
-        mine = {(row.source, row.weights, row.feature): row for row in rows if row.task == task}
-        found = [mine.get(column) for column in columns]
-        marks = better(task, [row.value if row else None for row in found])
-        cells = [_cell(row, mark) if row else "" for row, mark in zip(found, marks, strict=True)]
-        arrow = "↓" if task.lower_is_better else "↑"
-        table.add_row(task.name, task.data, f"{task.metric} {arrow}", *cells)
-    return table
+    every = list(dict.fromkeys((row.source, row.title, row.feature) for row in rows))
+    several = [len(set(each)) > 1 for each in zip(*every, strict=True)]
+    tasks: dict[Task, Measured] = {row.task: {} for row in rows}
+    for row in rows:
+        tasks[row.task][row.source, row.title, row.feature] = row
+    cells = {task: _cells(task, [mine.get(one) for one in every]) for task, mine in tasks.items()}
+    if len(every) <= 2:
+        table = Table("task", "data", "metric", title=escape(title))
+        table.columns[0].no_wrap = True
+        named = several if any(several) else [False, True, False]
+        for each in every:
+            parts = [part for part, shown in zip(each, named, strict=True) if shown]
+            table.add_column(escape("\n".join(parts)), justify="right")
+        for task, figures in cells.items():
+            table.add_row(task.name, task.data, _metric(task), *figures)
+        return table
+    shown = [task for task in tasks if any(row.value is not None for row in tasks[task].values())] or list(tasks)
+    tables = []
+    for start in range(0, len(shown), _SIDE_BY_SIDE):
+        block = shown[start : start + _SIDE_BY_SIDE]
+        names = [name for name, each in zip(_HEADINGS, several, strict=True) if each]
+        headings = (Column(name, overflow="fold") for name in names)
+        tables.append(Table(*headings, title=None if start else escape(title)))
+        for task in block:
+            tables[-1].add_column(f"{task.name}\n{_metric(task)}", justify="right")
+        for index, each in enumerate(every):
+            labels = [escape(part) for part, differs in zip(each, several, strict=True) if differs]
+            tables[-1].add_row(*labels, *(cells[task][index] for task in block))
+    return Group(*tables)
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
@@ -62,8 +81,14 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return [line if of == encoders else f"{line} ({', '.join(sorted(of))})" for line, of in said.items()]
 
 
-def _cell(row: Row, best: bool) -> str:
-    if row.value is None:
-        return row.status
-    text = format_value(row.task, row.value)
-    return f"[bold]{text}[/bold]" if best else text
+def _metric(task: Task) -> str:
+    return f"{task.metric} {'↓' if task.lower_is_better else '↑'}"
+
+
+def _cells(task: Task, rows: Sequence[Row | None]) -> list[str]:
+    values = [row.value if row else None for row in rows]
+    texts = [row.status if row else "" for row in rows]
+    for index, (value, best) in enumerate(zip(values, better(task, values), strict=True)):
+        if value is not None:
+            texts[index] = f"[bold]{format_value(task, value)}[/bold]" if best else format_value(task, value)
+    return texts

@@ -63,6 +63,7 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
         "features": {
             "checkpoint": named.name if named else None,
             "checkpoint_sha256": file_sha256(named) if named and named.is_file() else None,
+            "weights": Path(source.weights).name if source.weights else None,
             "baseline": source.baseline,
             "feature": next(iter(found)) if len(found) == 1 else list(found),
             "image_size": source.pixels,
@@ -116,7 +117,7 @@ def write_results(path: Path, results: dict[str, Any]) -> Path:
 def print_report(results: dict[str, Any], path: Path) -> None:
     """Print the scalar metrics of the last and, where there is one, the best epoch, and where the rest is."""
     found, features = blocks(results), results["features"]
-    source = features["baseline"] or features["checkpoint"]
+    source = features["baseline"] or " with ".join(filter(None, [features["checkpoint"], features["weights"]]))
     title = f"{results['task']} on {results['dataset']}: {', '.join(found)} of {source}, {results['protocol']} protocol"
     table = Table(title=title)
     table.add_column("metric")

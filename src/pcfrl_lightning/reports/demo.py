@@ -53,7 +53,7 @@ class Calibration:
 
 def measure_probes(data: FaceData, settings: Settings, announce: Announce = silent) -> list[Row]:
     """The four tasks on F_s, untrained and pretrained, in one protocol; pretrained F_f and F_p where they differ."""
-    rows = []
+    rows: list[Row] = []
     for task in TASKS.values():
         sized = [task._replace(image_size=data.image_size)]
         pretrained = ("f_s", "f_f", "f_p") if task.name in DISENTANGLED else ("f_s",)
