@@ -21,7 +21,7 @@ from torch import Tensor
 from pcfrl_lightning.data import FER2013
 from pcfrl_lightning.data.loaders import device_views
 from pcfrl_lightning.data.views.base import Views
-from pcfrl_lightning.functional import Neighborhood, pair_alignment, row_maxima
+from pcfrl_lightning.functional import Neighborhood, pair_alignment, top_k_calibration
 from pcfrl_lightning.networks import load_encoder
 
 matplotlib.use("Agg")
@@ -72,7 +72,8 @@ def projections(checkpoint: str, root: str) -> dict[str, Tensor]:
 def best_scores(features: Tensor, neighborhood: Neighborhood) -> Tensor:
     """Row maxima of PA (alpha = 10) over the views of other images, (2N, d) -> (2N,)."""
     image = torch.arange(len(features)) % (len(features) // 2)
-    return row_maxima(pair_alignment(features, 10.0, neighborhood), image[:, None] != image[None, :])
+    score, others = pair_alignment(features, 10.0, neighborhood), image[:, None] != image[None, :]
+    return top_k_calibration(score, others, k=1).score.squeeze(1)
 
 
 def draw_row_maxima(features: dict[str, Tensor], path: Path) -> None:

@@ -17,3 +17,9 @@ def near(name: str, known: Iterable[str], prefix: str = "") -> str:
     by_end = {key.rpartition(".")[2].lower(): key for key in sorted(known, key=lambda key: (-len(key), key))}
     found = difflib.get_close_matches(name.lower(), by_end, n=1) or [end for end in by_end if end.startswith(name)]
     return f"; did you mean {prefix}{by_end[found[0]]}?" if found and name else ""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError with ``message``, which names the argument and its range, unless the condition holds."""
+    if not condition:
+        raise ValueError(message)

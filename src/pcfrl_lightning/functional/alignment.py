@@ -1,7 +1,8 @@
 """Cosine similarity and neighbourhood-aware pair alignment (Eq. 3-5), in closed form.
 
-With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consistency of Eq. 5 is ``S^2 - 2 S`` off the
-diagonal, so pair alignment is one bilinear form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
+With unit rows ``V``, ``S = V V^T`` and ``G = V^T V``, the neighbourhood consistency of Eq. 5,
+``NS_ij = sum over k not in {i, j} of S_ik S_kj``, is ``S^2 - 2 S`` off the diagonal, so pair alignment is one bilinear
+form ``V [(1 - 2a) I + a G] V^T``: no triple loop, no third dimension.
 """
 
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.functional.precision import full_precision
 
 Neighborhood = Literal["mean", "sum"]
@@ -21,10 +23,13 @@ def normalize(features: Tensor) -> Tensor:
 
     A zero row stays zero and gets a zero gradient (dividing by a small epsilon would give it one of 1e12).
     """
-    square = features.square().sum(dim=-1, keepdim=True)
+    return features * inverse_length(features.square().sum(dim=-1, keepdim=True))
+
+
+def inverse_length(square: Tensor) -> Tensor:
+    """``1 / sqrt(square)`` elementwise, 0 with zero gradient where the square is nearly 0."""
     nonzero = square > _TINY_SQUARE
-    inverse = torch.where(nonzero, square, 1.0).rsqrt()
-    return features * torch.where(nonzero, inverse, 0.0)
+    return torch.where(nonzero, torch.where(nonzero, square, 1.0).rsqrt(), 0.0)
 
 
 @full_precision
@@ -34,29 +39,13 @@ def cosine_matrix(features: Tensor, context: Tensor | None = None) -> Tensor:
     return unit @ (unit if context is None else normalize(context)).T
 
 
-@full_precision
-def neighborhood_consistency(features: Tensor) -> Tensor:
-    """Neighbourhood consistency of all pairs, NS of Eq. 5 as printed (the sum), (M, d) -> (M, M).
-
-    ``NS_ij = sum over k not in {i, j} of S_ik S_kj = (S^2)_ij - 2 S_ij`` for i != j. The diagonal follows the same
-    expression and has no meaning: Eq. 5 is defined for pairs of different views.
-    """
-    unit = normalize(features)
-    similarity = unit @ unit.T
-    return alignment_scores(unit, unit, similarity, weight=1.0) - similarity  # at weight 1, PA = S + NS = S^2 - S
-
-
 def neighborhood_weight(alpha: float, views: int, neighborhood: Neighborhood = "mean") -> float:
-    """The factor in front of the sum of Eq. 5 in a batch of ``views`` = 2N rows.
+    """The factor in front of the sum of Eq. 5 in a batch of ``views`` = 2N rows; 0 for two, which have no neighbours.
 
     ``mean`` (default) gives alpha / (2N - 2), so that PA and its threshold hardly depend on the batch size; ``sum``
-    gives alpha, as Eq. 4 and 5 are printed. A batch of two views has no neighbours: the weight is 0.
-
-    Raises:
-        ValueError: for an unknown ``neighborhood``.
+    gives alpha, as Eq. 4 and 5 are printed. ValueError for another ``neighborhood``.
     """
-    if neighborhood not in ("mean", "sum"):
-        raise ValueError(f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
+    require(neighborhood in ("mean", "sum"), f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
     if views <= 2:
         return 0.0
     return alpha / (views - 2) if neighborhood == "mean" else alpha
@@ -68,8 +57,7 @@ def alignment_scores(anchors: Tensor, context: Tensor, similarity: Tensor, weigh
 
     Args:
         anchors: (m, d) unit rows, e.g. the views on this rank.
-        context: (M, d) unit rows of the global batch, the anchors included. It enters beyond S only through
-            ``G = context^T context`` (d, d).
+        context: (M, d) unit rows of the global batch, the anchors included.
         similarity: (m, M) ``anchors @ context.T``, which the caller has anyway.
         weight: a, from :func:`neighborhood_weight`.
 
@@ -103,16 +91,13 @@ def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighbor
             ``sum`` is Eq. 5 as printed.
 
     Returns:
-        (M, M), symmetric, float32 (float64 for float64 input). The diagonal follows the closed form
-        ``1 - 2a + a (S^2)_ii``; it is not a score of Eq. 4 (which is for pairs of different views) and is never used.
+        (M, M), symmetric, float32 (float64 for float64 input). The diagonal has no meaning: Eq. 4 is for pairs of
+        different views.
 
     Example:
         >>> v = torch.tensor([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]])
-        >>> round(pair_alignment(v, alpha=1.0)[0, 1].item(), 4)  # 0.6 + 1 * (0.0 * 0.8)
-        0.6
         >>> round(pair_alignment(v, alpha=1.0)[0, 2].item(), 4)  # 0.0 + 1 * (0.6 * 0.8)
         0.48
     """
     unit = normalize(features)
-    weight = neighborhood_weight(alpha, len(unit), neighborhood)
-    return alignment_scores(unit, unit, unit @ unit.T, weight)
+    return alignment_scores(unit, unit, unit @ unit.T, neighborhood_weight(alpha, len(unit), neighborhood))

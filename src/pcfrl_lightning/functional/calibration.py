@@ -1,4 +1,7 @@
-"""Which pairs of different images are treated as positives (Algorithm 1, and the selectors of Tables 5 and 7)."""
+"""Which pairs of different images are treated as positives (Algorithm 1, and the selectors of Tables 5 and 7).
+
+``score`` (m, M) is any score that grows with similarity, ``candidates`` (m, M) bool is True for views of other images.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -26,20 +29,8 @@ class Calibration(NamedTuple):
 
 
 @torch.no_grad()
-def row_maxima(score: Tensor, candidates: Tensor) -> Tensor:
-    """Highest score of each anchor over its candidates, (m, M) -> (m,); -inf for an anchor without candidates."""
-    return torch.where(candidates, score, -torch.inf).amax(dim=1)
-
-
-@torch.no_grad()
 def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
-    """Accept the k best candidates of every anchor, without a threshold (Table 7).
-
-    Args:
-        score: (m, M), any score that grows with similarity.
-        candidates: (m, M) bool, True for the views of other images.
-        k: pairs per anchor; an anchor with fewer candidates accepts all it has.
-    """
+    """Accept the k best candidates of every anchor, or all where it has fewer, without a threshold (Table 7)."""
     best, partner = torch.where(candidates, score, -torch.inf).topk(min(k, score.shape[1]), dim=1)
     threshold = score.new_full((), -torch.inf)
     mean = torch.where(candidates, score, 0.0).sum() / candidates.count_nonzero().clamp(min=1)
@@ -48,13 +39,7 @@ def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
 
 @torch.no_grad()
 def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | Tensor) -> Calibration:
-    """Propose the best candidate of every anchor and accept it if its score is at least T (Algorithm 1).
-
-    Args:
-        score: (m, M), pair alignment or cosine.
-        candidates: (m, M) bool, True for the views of other images.
-        threshold: T, a number or a scalar tensor.
-    """
+    """Propose the best candidate of every anchor and accept it if its score is at least T (Algorithm 1)."""
     best = top_k_calibration(score, candidates, k=1)
     limit = score.new_full((), threshold) if isinstance(threshold, int | float) else threshold.to(score)
     return best._replace(accepted=best.accepted & (best.score >= limit), threshold=limit)
@@ -62,30 +47,18 @@ def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | 
 
 @torch.no_grad()
 def no_calibration(score: Tensor, candidates: Tensor) -> Calibration:
-    """Propose nothing (k = 0): plain contrastive learning. ``score`` (m, M) only feeds the mean and the maximum."""
+    """Propose nothing (k = 0): plain contrastive learning. The score only feeds the mean and the maximum."""
     best = top_k_calibration(score, candidates, k=1)
-    return best._replace(
-        partner=best.partner[:, :0],
-        accepted=best.accepted[:, :0],
-        score=best.score[:, :0],
-        threshold=score.new_full((), torch.inf),
-    )
+    partner, accepted, best_score = best.partner[:, :0], best.accepted[:, :0], best.score[:, :0]
+    return Calibration(partner, accepted, best_score, score.new_full((), torch.inf), best.mean, best.maximum)
 
 
 @torch.no_grad()
 def adaptive_threshold(maxima: Tensor, statistic: Statistic = "mean", quantile: float = 0.9) -> Tensor:
-    """T from the distribution of the batch's row maxima (section 4.5.4): their mean or a quantile.
+    """T from the row maxima (M,) of the global batch (section 4.5.4): their mean or a quantile.
 
-    Args:
-        maxima: (M,) from :func:`row_maxima`, of the global batch.
-        statistic: ``mean`` or ``quantile``.
-        quantile: in [0, 1]; the share of anchors that stay uncalibrated.
-
-    Returns:
-        Scalar; +inf (accepts nothing) if no anchor has a candidate.
-
-    Raises:
-        ValueError: for an unknown ``statistic``.
+    ``quantile`` in [0, 1] is the share of anchors that stay uncalibrated. Anchors without candidates (-inf) do not
+    count; +inf (accepts nothing) if no anchor has any. ValueError for another ``statistic``.
     """
     finite = maxima.isfinite()
     if statistic == "mean":

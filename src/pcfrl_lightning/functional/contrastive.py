@@ -1,4 +1,4 @@
-"""The contrastive loss of Eq. 6: a positive pair against a masked set of negatives."""
+"""The two parts of the loss of Eq. 6, ``-cos(i, p(i)) / tau + log sum_{k in N(i)} exp(cos(i, k) / tau)``."""
 
 from typing import Literal
 
@@ -13,12 +13,7 @@ Denominator = Literal["negatives", "all"]
 
 @full_precision
 def log_negatives(similarity: Tensor, negatives: Tensor, temperature: float = 0.07) -> Tensor:
-    """``log sum_{k in N(i)} exp(cos(i, k) / tau)`` for each anchor, (m, M) -> (m,).
-
-    Args:
-        similarity: (m, M) cosines.
-        negatives: (m, M) bool, N(i) of each anchor.
-        temperature: tau.
+    """``log sum_{k in N(i)} exp(cos(i, k) / tau)`` for each anchor, from cosines (m, M) and N (m, M) bool -> (m,).
 
     An anchor without negatives gives -inf (the log of an empty sum) and a zero gradient;
     :func:`contrastive_term` turns it into a zero loss.
@@ -45,30 +40,6 @@ def contrastive_term(positive: Tensor, log_negative: Tensor, denominator: Denomi
     raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
 
 
-@full_precision
-def contrastive_loss(
-    similarity: Tensor,
-    twin: Tensor,
-    negatives: Tensor,
-    temperature: float = 0.07,
-    denominator: Denominator = "negatives",
-) -> Tensor:
-    """Eq. 6 for each anchor: ``-cos(i, p(i)) / tau + log sum_{k in N(i)} exp(cos(i, k) / tau)``.
-
-    Args:
-        similarity: (m, M) cosines of the anchors with the batch.
-        twin: (m,) long, column of p(i), the other view of the anchor's image.
-        negatives: (m, M) bool, N(i).
-        temperature: tau > 0.
-        denominator: see :func:`contrastive_term`.
-
-    Returns:
-        (m,) per-anchor losses; the caller averages over the anchors of all ranks.
-    """
-    positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1) / temperature
-    return contrastive_term(positive, log_negatives(similarity, negatives, temperature), denominator)
-
-
 def remove_calibrated(candidates: Tensor, calibration: Calibration) -> Tensor:
     """Negatives after calibration (Algorithm 1): the candidates (m, M) without each anchor's accepted partners."""
     partner, accepted, *_ = calibration
@@ -77,9 +48,9 @@ def remove_calibrated(candidates: Tensor, calibration: Calibration) -> Tensor:
 
 @torch.no_grad()
 def random_negatives(negatives: Tensor, k: int, generator: torch.Generator | None = None) -> Tensor:
-    """Keep k random negatives of each anchor, (m, M) bool -> (m, M) bool (Algorithm 1 read literally: k = 1).
+    """Keep k random negatives of each anchor, all where it has fewer, (m, M) bool -> (m, M) bool.
 
-    Anchors with at most k negatives keep all of them.
+    Algorithm 1 read literally draws one.
     """
     rank = torch.rand(negatives.shape, device=negatives.device, generator=generator).masked_fill_(~negatives, -1.0)
     chosen = rank.topk(min(k, negatives.shape[1]), dim=1).indices

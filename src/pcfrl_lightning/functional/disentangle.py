@@ -17,9 +17,6 @@ def reconstruction_loss(source: Tensor, target: Tensor, reconstructed: Tensor) -
         reconstructed: (4, N, 3, S, S) decodings in the order D(F_f, F_p), D(F_f, F_p_hat), D(F_f_hat, F_p),
             D(F_f_hat, F_p_hat); they are compared with s, s_hat, s, s_hat.
 
-    Returns:
-        Scalar.
-
     Raises:
         ValueError: if the shapes do not fit.
     """
@@ -42,20 +39,13 @@ def orthogonality_loss(f_f: Tensor, f_p: Tensor) -> Tensor:
     return (normalize(f_f) * normalize(f_p)).sum(dim=-1).square().mean()
 
 
-def _standardize(features: Tensor) -> Tensor:
-    centred = features - features.mean(dim=0)
-    return centred / (centred.detach().norm(dim=1, keepdim=True) + 1e-6)
-
-
 @full_precision
 def cross_covariance_loss(f_f: Tensor, f_p: Tensor) -> Tensor:
-    """Orthogonality of the public PCL code: mean square of the (D, D) products of centred features over the batch.
+    """Orthogonality of the public PCL code: mean square of the (D, D') products of centred features over the batch.
 
-    Args:
-        f_f: (N, D). f_p: (N, D').
-
-    Each input has its batch mean subtracted and each row divided by (its length, a constant for the gradient, + 1e-6).
-    With A, B the results, ``|A^T B|_F^2 = sum((A A^T) * (B B^T))``: for N < D the (N, N) products are the cheaper side.
+    Each input, (N, D) and (N, D'), has its batch mean subtracted and each row divided by (its length, a constant for
+    the gradient, + 1e-6). With A, B the results, ``|A^T B|_F^2 = sum((A A^T) * (B B^T))``: for N < D the (N, N)
+    products are the cheaper side.
     """
     a, b = _standardize(f_f), _standardize(f_p)
     if len(a) < min(a.shape[1], b.shape[1]):
@@ -63,3 +53,8 @@ def cross_covariance_loss(f_f: Tensor, f_p: Tensor) -> Tensor:
     else:
         total = (a.T @ b).square().sum()
     return total / (a.shape[1] * b.shape[1])
+
+
+def _standardize(features: Tensor) -> Tensor:
+    centred = features - features.mean(dim=0)
+    return centred / (centred.detach().norm(dim=1, keepdim=True) + 1e-6)

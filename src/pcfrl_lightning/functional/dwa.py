@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import require
+
 RATIO_LIMIT = 5.0
 _NEAR_ZERO = 1e-6
 
@@ -20,19 +22,18 @@ def dwa_ratios(previous: Tensor, before_previous: Tensor, limit: float = RATIO_L
         ratios (K,) in (0, limit] and bounded (K,) bool.
 
     A ratio says how fast a loss falls only while the loss is positive. Eq. 6 can be negative, so: if either mean is
-    negative, nearly zero (below 1e-6) or not finite, the ratio is 1 (that task shows no trend) and ``bounded`` is True.
-    Ratios above ``limit`` become ``limit``. Ordinary positive losses pass unchanged.
+    below 1e-6 or not finite, the ratio is 1 (that task shows no trend) and ``bounded`` is True.
 
     Raises:
         ValueError: if the shapes differ or are not (K,).
     """
-    if previous.ndim != 1 or previous.shape != before_previous.shape:
-        raise ValueError(
-            f"dwa needs two (K,) tensors of epoch means, got {tuple(previous.shape)} and {tuple(before_previous.shape)}"
-        )
-    usable = (
-        previous.isfinite() & before_previous.isfinite() & (previous >= _NEAR_ZERO) & (before_previous >= _NEAR_ZERO)
+    shapes = tuple(previous.shape), tuple(before_previous.shape)
+    require(
+        previous.ndim == 1 and shapes[0] == shapes[1],
+        f"dwa needs two (K,) tensors of epoch means, got {shapes[0]} and {shapes[1]}",
     )
+    means = torch.stack([previous, before_previous])
+    usable = (means.isfinite() & (means >= _NEAR_ZERO)).all(dim=0)
     ratio = torch.where(usable, previous, 1.0) / torch.where(usable, before_previous, 1.0)
     return ratio.clamp(max=limit), ~usable | (ratio > limit)
 
@@ -44,16 +45,12 @@ def dwa_weights(
     """Weights of K tasks: ``K exp(r_k / temperature) / sum_j exp(r_j / temperature)``, (K,), summing to K.
 
     A task whose loss falls more slowly (higher ratio) gets more weight. For the first two epochs, which have no two
-    predecessors, the caller uses 1. Arguments as in :func:`dwa_ratios`.
-
-    Raises:
-        ValueError: if ``temperature`` is not positive, or the shapes are wrong.
+    predecessors, the caller uses 1. Arguments and errors as of :func:`dwa_ratios`, and ``temperature`` > 0.
 
     Example:
         >>> dwa_weights(torch.tensor([4.6, 4.7]), torch.tensor([5.2, 4.9]))  # face, pose
         tensor([0.9814, 1.0186])
     """
-    if not temperature > 0:
-        raise ValueError(f"dwa temperature must be > 0, got {temperature}")
+    require(temperature > 0, f"dwa temperature must be > 0, got {temperature}")
     ratios, _ = dwa_ratios(previous, before_previous, limit)
     return len(ratios) * torch.softmax(ratios / temperature, dim=0)

@@ -7,10 +7,8 @@ norm need only inner products of the n's, so that the (anchors, negatives, d) te
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.functional.alignment import normalize
+from pcfrl_lightning.functional.alignment import inverse_length, normalize
 from pcfrl_lightning.functional.precision import full_precision
-
-_TINY_SQUARE = 1e-24
 
 
 def _mixed_cosine(
@@ -19,9 +17,7 @@ def _mixed_cosine(
     """Cosine of a unit anchor with the normalised mixture, all arguments broadcastable; 0 for a mixture of norm 0."""
     rest = 1 - lam
     norm_square = lam.square() * square + rest.square() * square_partner + 2 * lam * rest * cross
-    nonzero = norm_square > _TINY_SQUARE
-    inverse = torch.where(nonzero, torch.where(nonzero, norm_square, 1.0).rsqrt(), 0.0)
-    return (lam * dot + rest * dot_partner) * inverse
+    return (lam * dot + rest * dot_partner) * inverse_length(norm_square)
 
 
 def candidate_columns(anchors: Tensor, images: int) -> Tensor:
@@ -36,45 +32,32 @@ def candidate_columns(anchors: Tensor, images: int) -> Tensor:
 def mixed_similarity(
     similarity: Tensor, gram: Tensor, norms: Tensor, columns: Tensor, lam: Tensor, permutation: Tensor
 ) -> Tensor:
-    """Cosines of the anchors with their mixed in-batch negatives (PCL face branch).
+    """Cosines (m, K) of the anchors with their mixed in-batch negatives (PCL face branch).
 
     Args:
         similarity: (m, M) cosines of the anchors with all views.
         gram: (M, M) cosines of all views with each other.
         norms: (M,) lengths of the features before normalisation: the mixing happens before it.
         columns: (m, K) long, the negatives of each anchor, from :func:`candidate_columns`.
-        lam: (m, K) mixing weights in [0, 1].
+        lam: (m, K) mixing weights in [0, 1]; 1 gives ``similarity`` at ``columns``.
         permutation: (K,) long, negative j is mixed with negative permutation[j]; one for all anchors.
-
-    Returns:
-        (m, K); lam = 1 gives ``similarity`` at ``columns``.
     """
     partners = columns[:, permutation]
     length, length_partner = norms[columns], norms[partners]
-    dot = similarity.gather(1, columns)
-    cross = gram[columns, partners] * length * length_partner
-    return _mixed_cosine(
-        lam,
-        dot * length,
-        dot[:, permutation] * length_partner,
-        length.square(),
-        length_partner.square(),
-        cross,
-    )
+    dot, cross = similarity.gather(1, columns), gram[columns, partners] * length * length_partner
+    partner_dot = dot[:, permutation] * length_partner
+    return _mixed_cosine(lam, dot * length, partner_dot, length.square(), length_partner.square(), cross)
 
 
 @full_precision
 def mixed_group_similarity(anchors: Tensor, negatives: Tensor, lam: Tensor, permutation: Tensor) -> Tensor:
-    """Cosines of the anchors with mixed negatives of their own image (PCL pose branch).
+    """Cosines (2N, K) of the anchors with mixed negatives of their own image (PCL pose branch).
 
     Args:
         anchors: (2N, d) ordered [first views, second views]; both views of image j use group j.
         negatives: (N, K, d) features of K negatives per image, not normalised.
         lam: (N, K) mixing weights in [0, 1].
         permutation: (K,) long, inside a group.
-
-    Returns:
-        (2N, K).
     """
     views = normalize(anchors).unflatten(0, (2, -1))  # (2, N, d)
     dot = torch.einsum("vnd,nkd->vnk", views, negatives)

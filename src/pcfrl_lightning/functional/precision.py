@@ -12,15 +12,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def upcast(value: Any) -> Any:
-    """Turn a float16 / bfloat16 tensor into float32; everything else (float64 included) is returned as it is."""
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
+def _upcast(value: Any) -> Any:
+    return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 @contextmanager
-def float32_products() -> Iterator[None]:
+def _float32_products() -> Iterator[None]:
     """Matrix products of float32 tensors are computed in float32, not in TF32 (``float32_matmul_precision: high``)."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
@@ -42,11 +39,11 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
-        arguments, named = map(upcast, args), {key: upcast(value) for key, value in kwargs.items()}
+        arguments, named = map(_upcast, args), {key: _upcast(value) for key, value in kwargs.items()}
         with torch.autocast(tensors[0].device.type, enabled=False):
             if torch.compiler.is_compiling():  # which cannot trace a change of the global setting
                 return function(*arguments, **named)
-            with float32_products():
+            with _float32_products():
                 return function(*arguments, **named)
 
     return wrapper

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather
+from pcfrl_lightning.errors import require
 
 
 class Calibrator(nn.Module, ABC):
@@ -47,15 +48,12 @@ class _Alignment(Calibrator):
 
     def __init__(self, alpha: float, neighborhood: F.Neighborhood) -> None:
         super().__init__()
-        if not alpha >= 0:
-            raise ValueError(f"alpha must be >= 0, got {alpha}")
-        if neighborhood not in ("mean", "sum"):
-            raise ValueError(f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
+        require(alpha >= 0, f"alpha must be >= 0, got {alpha}")
+        F.neighborhood_weight(alpha, 2, neighborhood)  # refuses unknown ones
         self.alpha = alpha
         self.neighborhood: F.Neighborhood = neighborhood
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
-        """Pair alignment, (m, M)."""
         weight = F.neighborhood_weight(self.alpha, len(context), self.neighborhood)
         return F.alignment_scores(anchors, context, similarity, weight) if weight else similarity
 
@@ -71,8 +69,8 @@ class NPAThreshold(_Alignment):
 
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
-        if math.isnan(threshold):
-            raise ValueError("threshold of NPAThreshold must be a number, got nan: it would accept nothing")
+        valid = not math.isnan(threshold)
+        require(valid, "threshold of NPAThreshold must be a number, got nan: it would accept nothing")
         self.threshold = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
@@ -88,8 +86,7 @@ class CosineThreshold(Calibrator):
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
-        if not -1 <= threshold <= 1:
-            raise ValueError(f"threshold of CosineThreshold must be in [-1, 1], got {threshold}")
+        require(-1 <= threshold <= 1, f"threshold of CosineThreshold must be in [-1, 1], got {threshold}")
         self.threshold = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
@@ -107,8 +104,7 @@ class TopK(_Alignment):
 
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
-        if k < 1:
-            raise ValueError(f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
+        require(k >= 1, f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
         self.k = k
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
@@ -140,10 +136,8 @@ class AdaptiveThreshold(_Alignment):
         neighborhood: F.Neighborhood = "mean",
     ) -> None:
         super().__init__(alpha, neighborhood)
-        if statistic not in ("mean", "quantile"):
-            raise ValueError(f"statistic must be 'mean' or 'quantile', got {statistic!r}")
-        if not 0 <= quantile <= 1:
-            raise ValueError(f"quantile must be in [0, 1], got {quantile}")
+        require(statistic in ("mean", "quantile"), f"statistic must be 'mean' or 'quantile', got {statistic!r}")
+        require(0 <= quantile <= 1, f"quantile must be in [0, 1], got {quantile}")
         self.statistic: F.Statistic = statistic
         self.quantile = quantile
 
@@ -166,18 +160,16 @@ class DelayedStart(Calibrator):
 
     def __init__(self, calibrator: Calibrator, start_epoch: int) -> None:
         super().__init__()
-        if start_epoch < 0:
-            raise ValueError(f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
+        require(start_epoch >= 0, f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
         self.calibrator = calibrator
         self.start_epoch = start_epoch
         self.waiting = False
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
-        """The score of the other calibrator."""
         return self.calibrator.score(anchors, context, similarity)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Wait before ``start_epoch``; the epoch alone decides, so a resumed run does the same."""
+        # the epoch alone decides, so a resumed run does the same
         self.waiting = epoch < self.start_epoch
         self.calibrator.begin_epoch(epoch)
 

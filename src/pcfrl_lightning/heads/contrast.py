@@ -1,13 +1,14 @@
 """One calibrated contrastive branch: gather over ranks, calibration (Algorithm 1), Eq. 6 and Eq. 7."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather, rank, world_size
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.heads.calibrators import Calibrator
 from pcfrl_lightning.heads.negatives import AllNegatives, Context, Negatives
 from pcfrl_lightning.heads.pair_terms import CalibratedPairs, PairTerm
@@ -51,12 +52,10 @@ class RowContrast(nn.Module):
         calibrated_mean: CalibratedMean = "anchors",
     ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be > 0, got {temperature}")
-        if denominator not in ("negatives", "all"):
-            raise ValueError(f"denominator must be 'negatives' or 'all', got {denominator!r}")
-        if calibrated_mean not in ("pairs", "anchors"):
-            raise ValueError(f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
+        require(temperature > 0, f"temperature must be > 0, got {temperature}")
+        known = denominator in get_args(F.Denominator), calibrated_mean in get_args(CalibratedMean)
+        require(known[0], f"denominator must be 'negatives' or 'all', got {denominator!r}")
+        require(known[1], f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
         self.calibrator = calibrator
         self.pair_term = pair_term
         self.temperature = temperature
@@ -181,11 +180,10 @@ class CalibratedContrast(RowContrast):
     @staticmethod
     def _gather(first: Tensor, second: Tensor, mirrored: Tensor | None, bank: Tensor | None) -> Context:
         """Views of all ranks, [first views, second views], each in rank order."""
-        if first.ndim != 2 or first.shape != second.shape:
-            raise ValueError(f"two views of one shape (n, d) needed, got {tuple(first.shape)}, {tuple(second.shape)}")
+        shapes = f"{tuple(first.shape)}, {tuple(second.shape)}"
+        require(first.ndim == 2 and first.shape == second.shape, f"two views of one shape (n, d) needed, got {shapes}")
         n, ranks = len(first), world_size()
-        if n * ranks < 2:
-            raise ValueError("a contrastive loss needs at least two images in the global batch; raise batch_size")
+        require(n * ranks >= 2, "a contrastive loss needs at least two images in the global batch; raise batch_size")
         own = rank() * n + torch.arange(n, device=first.device)
         index = torch.cat([own, own + ranks * n])
         local = torch.stack([first, second]).unsqueeze(0)  # (1, 2, n, d)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
+from pcfrl_lightning.errors import require
 
 
 class Context(NamedTuple):
@@ -61,15 +62,23 @@ class RandomNegatives(Negatives):
 
     def __init__(self, k: int = 1) -> None:
         super().__init__()
-        if k < 1:
-            raise ValueError(f"k of RandomNegatives must be >= 1, got {k}")
+        require(k >= 1, f"k of RandomNegatives must be >= 1, got {k}")
         self.k = k
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         return F.log_negatives(context.similarity, F.random_negatives(negatives, self.k), temperature)
 
 
-class MixedNegatives(Negatives):
+class _Mixing(Negatives):
+    """Negatives that are blended in pairs, weights Beta(beta, beta)."""
+
+    def __init__(self, beta: float = 1.6) -> None:
+        super().__init__()
+        require(beta > 0, f"beta of {type(self).__name__} must be > 0, got {beta}")
+        self.beta = beta
+
+
+class MixedNegatives(_Mixing):
     """Mixed negatives of the public PCL code: two negatives blended before normalisation, weights Beta(beta, beta).
 
     One permutation per step chooses the partner of each negative, weights are drawn per anchor and negative. A mixture
@@ -78,10 +87,6 @@ class MixedNegatives(Negatives):
     Args:
         beta: parameter of the Beta distribution, > 0; the public code uses 1.6.
     """
-
-    def __init__(self, beta: float = 1.6) -> None:
-        super().__init__()
-        self.beta = _checked(beta, "MixedNegatives")
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         columns = F.candidate_columns(context.anchor_index, context.images)
@@ -92,7 +97,7 @@ class MixedNegatives(Negatives):
         return F.log_negatives(mixed, kept & kept[:, permutation], temperature)
 
 
-class MirroredNegatives(Negatives):
+class MirroredNegatives(_Mixing):
     """Mixed mirrored views of the anchor's own image, for the pose branch of the public PCL code: a mirror image shows
     another pose of the same face.  Views of other images are no negatives.
 
@@ -105,23 +110,12 @@ class MirroredNegatives(Negatives):
 
     needs_mirrored = True
 
-    def __init__(self, beta: float = 1.6) -> None:
-        super().__init__()
-        self.beta = _checked(beta, "MirroredNegatives")
-
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
-        """See :class:`Negatives`; raises ValueError for a batch without mirrored context."""
         if context.mirrored is None:
             raise ValueError("MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews")
         lam, permutation = _mixing(self.beta, context.mirrored.shape[:2], context.mirrored)
         mixed = F.mixed_group_similarity(context.anchors, context.mirrored, lam, permutation)
         return F.log_negatives(mixed, torch.ones_like(mixed, dtype=torch.bool), temperature)
-
-
-def _checked(beta: float, name: str) -> float:
-    if not beta > 0:
-        raise ValueError(f"beta of {name} must be > 0, got {beta}")
-    return beta
 
 
 def _mixing(beta: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:

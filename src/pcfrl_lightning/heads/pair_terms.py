@@ -1,12 +1,16 @@
 """The loss of a calibrated pair (Eq. 7 and its variants, Table 8), injectable from yaml."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
+from pcfrl_lightning.errors import require
+
+ALIGNMENT_FLOOR = 1e-6
+"""PA is clamped to this before it becomes a weight: top-k or T <= 0 can accept a pair of negative alignment."""
 
 
 class CalibratedPairs(NamedTuple):
@@ -25,6 +29,10 @@ class CalibratedPairs(NamedTuple):
     temperature: float
     denominator: F.Denominator
 
+    def contrast(self, positive: Tensor) -> Tensor:
+        """Eq. 6 of pairs of similarity ``positive`` (m, k), before it is divided by tau; 0 without negatives."""
+        return F.contrastive_term(positive / self.temperature, self.log_negative, self.denominator)
+
 
 class PairTerm(nn.Module, ABC):
     """Loss of each proposed pair; the head averages it over the accepted ones."""
@@ -35,31 +43,29 @@ class PairTerm(nn.Module, ABC):
 
 
 class _Weighted(PairTerm):
-    """A term with a weight w = beta times the calibrator's score."""
-
-    term: ClassVar[Callable[..., Tensor]]
+    """A term with a weight w = beta PA."""
 
     def __init__(self, beta: float = 1.0) -> None:
         super().__init__()
-        if not beta > 0:
-            raise ValueError(f"beta must be > 0, got {beta}")
+        require(beta > 0, f"beta must be > 0, got {beta}")
         self.beta = beta
 
-    def forward(self, pairs: CalibratedPairs) -> Tensor:
-        return type(self).term(
-            pairs.cosine, pairs.alignment, pairs.log_negative, self.beta, pairs.temperature, pairs.denominator
-        )
+    def weight(self, pairs: CalibratedPairs) -> Tensor:
+        # clamped before the product, so that beta changes no gradient of Eq. 7 anywhere
+        return self.beta * pairs.alignment.clamp(min=ALIGNMENT_FLOOR)
 
 
 class Eq7(_Weighted):
-    """Eq. 7 as printed, ``-log(beta PA) + contrastive term``, with the gradient through PA.
+    """Eq. 7 as printed, ``-log(beta PA) - cos / tau + log sum_N exp(cos / tau)``, with the gradient through PA.
 
     Args:
         beta: > 0; the paper uses 0.2 for pose and 1 for face. It changes no gradient (it is an additive constant inside
             the logarithm) and reaches training only through the DWA ratios.
     """
 
-    term = staticmethod(F.eq7_term)
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
+        term = pairs.contrast(pairs.cosine) - self.weight(pairs).log()
+        return torch.where(pairs.log_negative > -torch.inf, term, 0.0)
 
 
 class LossWeight(_Weighted):
@@ -69,35 +75,41 @@ class LossWeight(_Weighted):
         beta: > 0; scales the gradient of calibrated pairs.
     """
 
-    term = staticmethod(F.loss_weight_term)
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
+        return self.weight(pairs).detach() * pairs.contrast(pairs.cosine)
 
 
 class ExponentWeight(_Weighted):
-    """The positive logit is ``beta PA * cos / tau``, the weight without gradient.
+    """The positive logit is ``beta PA * cos / tau``. The weight has no gradient: otherwise the loss could be lowered by
+    inflating PA of pairs that are already alike.
 
     Args:
         beta: > 0.
     """
 
-    term = staticmethod(F.exponent_term)
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
+        return pairs.contrast(self.weight(pairs).detach() * pairs.cosine)
 
 
 class CosineOnly(PairTerm):
     """Table 8, cosine: a calibrated partner is a positive like any other (weight 1)."""
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        return F.cosine_term(pairs.cosine, pairs.log_negative, pairs.temperature, pairs.denominator)
+        return pairs.contrast(pairs.cosine)
 
 
 class AlignmentOnly(PairTerm):
-    """Table 8, alignment: the positive logit is ``PA / tau``, with the gradient through PA."""
+    """Table 8, alignment: the positive logit is ``PA / tau``, not bounded by 1 / tau, with the gradient through PA."""
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        return F.npa_term(pairs.alignment, pairs.log_negative, pairs.temperature, pairs.denominator)
+        return pairs.contrast(pairs.alignment)
 
 
 class Attention(PairTerm):
     """Table 8, attention: weight = softmax over all candidates of ``cos / temperature``, at the calibrated partner.
+
+    The paper names the scheme (after SNCLR) without a formula. Read here as: a calibrated partner is a soft positive
+    that counts as much as the anchor attends to it among all views of other images.
 
     Args:
         temperature: of the attention softmax, > 0; independent of the loss's tau.
@@ -105,11 +117,14 @@ class Attention(PairTerm):
 
     def __init__(self, temperature: float = 0.07) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature of Attention must be > 0, got {temperature}")
+        require(temperature > 0, f"temperature of Attention must be > 0, got {temperature}")
         self.temperature = temperature
 
     def forward(self, pairs: CalibratedPairs) -> Tensor:
-        normalizer = F.log_negatives(pairs.similarity, pairs.candidates, self.temperature).unsqueeze(1)
-        weight = F.attention_weights(pairs.cosine, normalizer, self.temperature)
-        return F.attention_term(pairs.cosine, weight, pairs.log_negative, pairs.temperature, pairs.denominator)
+        return self.weight(pairs) * pairs.contrast(pairs.cosine)
+
+    @torch.no_grad()
+    def weight(self, pairs: CalibratedPairs) -> Tensor:
+        """(m, k) in [0, 1]; those of one anchor sum to at most 1."""
+        total = F.log_negatives(pairs.similarity, pairs.candidates, self.temperature).unsqueeze(1)
+        return (pairs.cosine / self.temperature - total).clamp(max=0.0).exp()
