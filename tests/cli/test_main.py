@@ -19,7 +19,7 @@ def test_usage_lists_every_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pcfrl", "--help"])
     main()
     printed = capsys.readouterr().out
-    for name in ("fit", "validate", "test", "predict", "evaluate", "data", "import-pcl", "bench", "demo"):
+    for name in ("fit", "validate", "test", "embed", "evaluate", "data", "import-pcl", "bench", "demo"):
         assert f"\n  {name} " in printed
     assert "pcfrl:method/pcl" in printed
     assert "exit status: 0 done, 1 " in printed

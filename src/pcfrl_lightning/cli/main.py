@@ -14,7 +14,7 @@ TRAINING = {
     "test": "evaluate a trained probe on the test split and write results.json (config: one of configs/probe)",
 }
 TOOLS = {
-    "predict": ("pcfrl_lightning.cli.predict", "write features of a folder of images: pcfrl predict X.ckpt FACES"),
+    "embed": ("pcfrl_lightning.cli.embed", "write features of images and videos: pcfrl embed X.ckpt FACES --out F.npz"),
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
@@ -55,7 +55,8 @@ def main() -> None:
     else:
         from pcfrl_lightning.cli.messages import near
 
-        hint = near(arguments[0], [*TRAINING, *TOOLS])
+        now = "; it is `pcfrl embed` now" if arguments[0] == "predict" else ""
+        hint = now or near(arguments[0], [*TRAINING, *TOOLS])
         sys.exit(f"pcfrl: unknown command {arguments[0]!r}{hint}\n\n{usage()}")
 
 

@@ -59,7 +59,7 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """``pcfrl predict`` is a command of its own."""
+        """Without ``predict``: `pcfrl embed` writes features."""
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -187,7 +187,8 @@ class TrainingCLI(LightningCLI):
         if written and is_overridden("test_step", self.model):
             print(f"next:       pcfrl test --config {os.path.relpath(folder / 'config.yaml')} --ckpt_path {last}")
         elif written:
-            print(f"next:       pcfrl evaluate {last} --data-root DATA\n            pcfrl predict {last} FACES")
+            print(f"next:       pcfrl evaluate {last} --data-root DATA")
+            print(f"            pcfrl embed {last} FACES --out faces.npz")
 
     def before_validate(self) -> None:
         """Leave the files of the training alone."""

@@ -116,7 +116,7 @@ def source_name(source: str) -> str:
     folders = [part for part in path.resolve().parts[1:-1] if part not in ("checkpoints", "runs")]
     run = path.parent.name == "checkpoints"
     stem = path.stem if path.suffix in (".ckpt", ".pth", ".pt", ".safetensors") else path.name
-    general = re.fullmatch(r"last.*|best.*|model|epoch=.*", stem) is not None
+    general = re.fullmatch(r"last.*|best.*|model|epoch=.*|version_\d+", stem) is not None
     return "-".join([*(folders[-2:] if run else folders[-1:] if general else []), stem])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from pcfrl_lightning.data.cropping.geometry import cut, cut_turned, face_boxes, squares, upright_squares
-from pcfrl_lightning.data.cropping.sources import CutSource, DetectedSource
+from pcfrl_lightning.data.cropping.sources import CutSource, DetectedSource, YuNet
 from pcfrl_lightning.data.images.sources import ImageSource
 from pcfrl_lightning.errors import DataError
 
@@ -98,8 +98,12 @@ class YuNetCrop(Cropper):
                 "model_path, or as --yunet-model of pcfrl evaluate"
             )
 
+    def detector(self) -> YuNet:
+        """What finds the face of one image."""
+        return YuNet(self.model_path, self.margin, self.score)
+
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
-        return DetectedSource(source, self.model_path, self.margin, self.score)
+        return DetectedSource(source, self.detector())
 
 
 def _checked(margin: float) -> float:

@@ -43,51 +43,51 @@ class CutSource(_Wrapped):
         return digest([self.source.fingerprint(), hashlib.sha256(self.crops.tobytes()).hexdigest()])
 
 
-class DetectedSource(_Wrapped):
-    """Images cut to the face that YuNet finds; see `YuNetCrop`."""
+class YuNet:
+    """OpenCV's face detector, one per thread; see `YuNetCrop` for the arguments."""
 
-    def __init__(self, source: ImageSource, model_path: Path, margin: float, score: float) -> None:
-        self.source, self.model_path, self.margin, self.score = source, model_path, margin, score
+    def __init__(self, model_path: Path, margin: float, score: float) -> None:
+        self.model_path, self.margin, self.score = model_path, margin, score
         self._local = threading.local()
 
-    def read(self, index: int) -> np.ndarray:
-        image = self.source.read(index)
-        face = self._largest_face(image)
-        if face is None:
-            return image
-        return cut(image, squares(face[None], self.margin)[0], self.name(index))
+    def crop(self, image: np.ndarray, name: str) -> np.ndarray:
+        """The square around the largest face, or the whole image where none is found."""
+        face = self.largest_face(image)
+        return image if face is None else cut(image, squares(face[None], self.margin)[0], name)
 
-    def has_face(self, index: int) -> bool:
-        """Whether a face is found in an image; else `read` gives all of it."""
-        return self._largest_face(self.source.read(index)) is not None
-
-    def fingerprint(self) -> str:
-        setting = f"{self.margin} {self.score}"
-        model = hashlib.sha256(self.model_path.read_bytes()).hexdigest()
-        return digest([self.source.fingerprint(), setting, model])
-
-    def _largest_face(self, image: np.ndarray) -> np.ndarray | None:
+    def largest_face(self, image: np.ndarray) -> np.ndarray | None:
         """Box x0, y0, x1, y1 of the largest face, or None."""
         import cv2
 
-        detector = self._thread_detector()
-        detector.setInputSize((image.shape[1], image.shape[0]))
-        _, faces = detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if not hasattr(self._local, "detector"):  # it holds the size of its input
+            self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
+        self._local.detector.setInputSize((image.shape[1], image.shape[0]))
+        _, faces = self._local.detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if faces is None or len(faces) == 0:
             return None
         x, y, w, h = max(faces[:, :4], key=lambda box: float(box[2] * box[3]))
         return np.array([x, y, x + w - 1, y + h - 1], np.float32)
 
-    def _thread_detector(self) -> Any:
-        """One detector per thread: it holds the size of its input."""
-        import cv2
+    def fingerprint(self) -> str:
+        """Text that changes with the settings and the model."""
+        return f"{self.margin} {self.score}\n{hashlib.sha256(self.model_path.read_bytes()).hexdigest()}"
 
-        if not hasattr(self._local, "detector"):
-            self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
-        return self._local.detector
+    def __reduce__(self) -> tuple[Any, ...]:
+        return YuNet, (self.model_path, self.margin, self.score)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_local"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
+class DetectedSource(_Wrapped):
+    """Images cut to the face that YuNet finds; see `YuNetCrop`."""
+
+    def __init__(self, source: ImageSource, detector: YuNet) -> None:
+        self.source, self.detector = source, detector
+
+    def read(self, index: int) -> np.ndarray:
+        return self.detector.crop(self.source.read(index), self.name(index))
+
+    def has_face(self, index: int) -> bool:
+        """Whether a face is found in an image; else `read` gives all of it."""
+        return self.detector.largest_face(self.source.read(index)) is not None
+
+    def fingerprint(self) -> str:
+        return digest([self.source.fingerprint(), self.detector.fingerprint()])

@@ -1,0 +1,153 @@
+"""What a user names on a command line, as a stream of pictures: nothing is read in advance.
+
+Memory is that of the names of one directory, of the members of a zip archive, or of the matches of a pattern.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from glob import glob, has_magic
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, is_hidden, read_image
+from pcfrl_lightning.data.images.zips import ZipSource
+from pcfrl_lightning.embedding.videos import VIDEO_SUFFIXES, Item, video_count, video_items, webcam_items
+from pcfrl_lightning.errors import DataError
+
+LIST_SUFFIXES = (".txt", ".lst", ".csv", ".tsv")
+_SUFFIXES = "|".join(map(re.escape, IMAGE_SUFFIXES + VIDEO_SUFFIXES))
+_PICTURE = re.compile(rf"(.*?(?:{_SUFFIXES}))(?=[ \t,]|$)", re.IGNORECASE)
+
+
+class Input(NamedTuple):
+    """One of the things that a user named.
+
+    Attributes:
+        items: its pictures from a number on, always in the same order.
+        total: how many there are, about; None if nobody knows.
+        live: whether it goes on until it is interrupted, and cannot be read again.
+    """
+
+    items: Callable[[int], Iterator[Item]]
+    total: Callable[[], int | None]
+    live: bool = False
+
+
+def open_input(text: str, fps: float | None = None, root: Path | None = None, limit: int | None = None) -> Input:
+    """The pictures that ``text`` names.
+
+    Args:
+        text: a folder (images and videos, sorted by name), a zip archive (images), a list of paths (``.txt``, ``.csv``
+            ...), an image, a video, a pattern (``photos/*.jpg``, ``**`` for any depth), ``webcam`` or ``webcam:1``.
+        fps: frames per second of videos and webcams; None: every frame.
+        root: folder or zip archive of the paths in a list; None: the folder of the list.
+        limit: frames of a webcam at most; None: until it is interrupted.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or no file matches the pattern.
+        DataError: the file is none of these, or a line of the list names no picture.
+    """
+    path = Path(text)
+    if camera := re.fullmatch(r"webcam(?::(\d+))?", text):
+        return Input(lambda _: islice(webcam_items(int(camera[1] or 0), fps), limit), lambda: limit, live=True)
+    if path.is_dir():
+        return _files(lambda: walk(text), path, fps)
+    if has_magic(text) and not path.exists():
+        if not (found := sorted(name for name in glob(text, recursive=True) if _is_picture(name))):
+            raise FileNotFoundError(f"{text}: no image or video matches this pattern")
+        return _files(lambda: iter(found), Path(), fps)
+    if not path.exists():
+        raise FileNotFoundError(f"{text}: does not exist; expected a folder, zip, list, image, video or pattern")
+    if path.suffix.lower() == ".zip":
+        source = ZipSource(path)
+        return _members(source, lambda: iter(range(len(source))))
+    if path.suffix.lower() in LIST_SUFFIXES:
+        return _listed(path, root or path.parent, fps)
+    if _is_picture(text):
+        return _files(lambda: iter([text]), Path(), fps)
+    raise DataError(f"{text}: neither a folder, zip, list ({', '.join(LIST_SUFFIXES)}), image nor video")
+
+
+def walk(root: str | Path) -> Iterator[str]:
+    """Pictures and videos below a folder, as relative paths with forward slashes, sorted, one directory at a time."""
+    seen: set[str] = set()
+
+    def below(folder: str) -> Iterator[str]:
+        real = os.path.realpath(os.path.join(root, folder))
+        if real in seen:  # a link that leads back up
+            return
+        seen.add(real)
+        with os.scandir(os.path.join(root, folder)) as entries:
+            # with the slash, the order is that of the whole paths
+            names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+        for name in names:
+            if name.endswith("/") and not is_hidden(name):
+                yield from below(folder + name)
+            elif _is_picture(name) and not is_hidden(name):
+                yield folder + name
+
+    return below("")
+
+
+def read_names(path: Path) -> Iterator[str]:
+    """Paths in a list, one a line; label columns may follow, a first line without a picture is a header.
+
+    Raises:
+        DataError: a later line names no picture; names file and line.
+    """
+    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        for number, line in enumerate(lines, 1):
+            text = line.strip()
+            if found := _PICTURE.match(text):
+                yield found[1].replace("\\", "/")
+            elif text and not text.startswith("#") and number > 1:
+                raise DataError(f"{path}:{number}: {text[:80]!r} does not begin with the path of an image or video")
+
+
+def _listed(path: Path, root: Path, fps: float | None) -> Input:
+    if not root.exists():
+        raise FileNotFoundError(f"{root}: does not exist; expected the folder or zip archive of the paths in {path}")
+    if root.is_dir():
+        return _files(lambda: read_names(path), root, fps)
+    source = ZipSource(root)
+    rows = {source.name(row): row for row in range(len(source))}
+    if absent := next((name for name in read_names(path) if name not in rows), None):
+        raise DataError(f"{path}: {absent!r} is not in {root}")
+    return _members(source, lambda: (rows[name] for name in read_names(path)))
+
+
+def _files(names: Callable[[], Iterator[str]], root: Path, fps: float | None) -> Input:
+    """Images and videos below a folder."""
+
+    def items(start: int) -> Iterator[Item]:
+        for name in names():
+            # one item for an image; None for what is passed over
+            found = video_items(name, root / name, fps, start) if _is_video(name) else [_image(root, name, start)]
+            for item in found:
+                if item is not None:
+                    yield item
+                else:
+                    start -= 1
+
+    return Input(items, lambda: sum(video_count(root / n, fps) if _is_video(n) else 1 for n in names()))
+
+
+def _image(root: Path, name: str, start: int) -> Item | None:
+    return None if start else Item(name, lambda: read_image(root, name))
+
+
+def _members(source: ZipSource, rows: Callable[[], Iterator[int]]) -> Input:
+    def item(row: int) -> Item:
+        return Item(source.name(row), lambda: source.read(row))
+
+    return Input(lambda start: map(item, islice(rows(), start, None)), lambda: sum(1 for _ in rows()))
+
+
+def _is_video(name: str) -> bool:
+    return name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES + VIDEO_SUFFIXES)
