@@ -3,7 +3,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsClassifier
 
-from pcfrl_lightning.callbacks.classifiers import knn_predict, ridge_predict
+from pcfrl_lightning.callbacks.online_monitor import knn_predict, ridge_predict
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ import lightning as L
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.callbacks.online_monitor import due
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.figures.grid import labelled_grid, save_picture
 from pcfrl_lightning.networks import PCFRLNetwork
+from pcfrl_lightning.networks.encoder import evaluating
 
 
 class ReconstructionGrid(L.Callback):
@@ -21,8 +24,8 @@ class ReconstructionGrid(L.Callback):
     """
 
     def __init__(self, every_n_epochs: int = 10, images: int = 6) -> None:
-        if every_n_epochs < 1 or images < 2:
-            raise ValueError(f"need every_n_epochs >= 1 and images >= 2, got {every_n_epochs} and {images}")
+        valid = every_n_epochs >= 1 and images >= 2
+        require(valid, f"need every_n_epochs >= 1 and images >= 2, got {every_n_epochs} and {images}")
         self.every_n_epochs, self.images = every_n_epochs, images
         self.views: tuple[Tensor, Tensor] | None = None
 
@@ -30,14 +33,12 @@ class ReconstructionGrid(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Keep the first images of the epoch's first batch; after a resume inside the epoch, of the first one seen."""
-        due = batch_idx == 0 or self.views is None
-        if due and trainer.is_global_zero and isinstance(pl_module.network, PCFRLNetwork):
+        wanted = batch_idx == 0 or self.views is None
+        if wanted and trainer.is_global_zero and isinstance(pl_module.network, PCFRLNetwork):
             self.views = batch["source"][: self.images].clone(), batch["target"][: self.images].clone()
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw and save the picture after every ``every_n_epochs``-th epoch and the last."""
-        due = (trainer.current_epoch + 1) % self.every_n_epochs == 0 or trainer.current_epoch + 1 == trainer.max_epochs
-        if self.views is not None and due:
+        if self.views is not None and due(trainer, self.every_n_epochs):
             network: PCFRLNetwork = pl_module.network  # type: ignore[assignment]
             save_picture(trainer, "reconstructions", labelled_grid(reconstruction_columns(network, *self.views)))
 
@@ -48,19 +49,16 @@ def reconstruction_columns(network: PCFRLNetwork, source: Tensor, target: Tensor
 
     The pose donor of row i is row i - 1 (of the first row: the last).
     """
-    training = network.training
-    network.eval()
-    face, pose = network.encode(source)[1:]
-    face_hat, pose_hat = network.encode(target)[1:]
-    columns = {
-        "s": source,
-        "s_hat": target,
-        "D(F_f, F_p)": network.reconstruct(face, pose),
-        "D(F_f, F_p^)": network.reconstruct(face, pose_hat),
-        "D(F_f^, F_p)": network.reconstruct(face_hat, pose),
-        "D(F_f^, F_p^)": network.reconstruct(face_hat, pose_hat),
-        "pose donor": source.roll(1, 0),
-        "pose swap": network.reconstruct(face, pose.roll(1, 0)),
-    }
-    network.train(training)
-    return columns
+    with evaluating(network):
+        face, pose = network.encode(source)[1:]
+        face_hat, pose_hat = network.encode(target)[1:]
+        return {
+            "s": source,
+            "s_hat": target,
+            "D(F_f, F_p)": network.reconstruct(face, pose),
+            "D(F_f, F_p^)": network.reconstruct(face, pose_hat),
+            "D(F_f^, F_p)": network.reconstruct(face_hat, pose),
+            "D(F_f^, F_p^)": network.reconstruct(face_hat, pose_hat),
+            "pose donor": source.roll(1, 0),
+            "pose swap": network.reconstruct(face, pose.roll(1, 0)),
+        }

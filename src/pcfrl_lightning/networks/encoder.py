@@ -202,13 +202,14 @@ def encoder_identity(source: str | Path | Encoder, *, trust: str | Iterable[str]
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; the former mode again afterwards."""
-    training = module.training
+    """Evaluation mode inside; afterwards every part has the mode that it had."""
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, mode in modes.items():
+            part.training = mode
 
 
 def _make(spec: dict[str, Any], trust: str | Iterable[str]) -> Encoder:

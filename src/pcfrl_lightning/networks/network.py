@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.functional.alignment import normalize
 from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.decoder import Decoder
@@ -42,8 +43,7 @@ class PCFRLNetwork(Encoder):
     def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 512) -> None:
         super().__init__()
         backbone = backbone or FaceBackbone()
-        if projection_dim < 1:
-            raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
+        require(projection_dim >= 1, f"projection_dim must be at least 1, got {projection_dim}")
         channels, height, width = map_shape(backbone, image_size)
         flat = channels * height * width
         self.image_size = image_size
@@ -107,42 +107,35 @@ class PCFRLNetwork(Encoder):
 def map_shape(backbone: nn.Module, image_size: int) -> tuple[int, int, int]:
     """(C, h, w) of the backbone's map for one ``image_size`` image; leaves the backbone as it was.
 
-    Found on the meta device where the backbone works there: a file that names a large size costs nothing.
-
-    Raises:
-        ValueError: ``image_size`` is out of range, the forward pass fails, or the result is not a (1, C, h, w) tensor
-            with h, w >= 1.
+    Found on the meta device where the backbone works there: a file that names a large size costs nothing. ValueError
+    if the size is out of range, the forward pass fails, or the result is not a (1, C, h, w) tensor with h, w >= 1.
     """
-    if not 1 <= image_size <= MAX_SIZE:
-        raise ValueError(f"image_size must be at least 1 and at most {MAX_SIZE} pixels, got {image_size}")
+    fits = 1 <= image_size <= MAX_SIZE
+    require(fits, f"image_size must be at least 1 and at most {MAX_SIZE} pixels, got {image_size}")
     parameter = next(backbone.parameters(), torch.empty(0))
     shape, dtype = (1, 3, image_size, image_size), parameter.dtype
     weights = {key: value.to("meta") for key, value in (*backbone.named_parameters(), *backbone.named_buffers())}
-    training = {module: module.training for module in backbone.modules()}
     name = type(backbone).__name__
     try:
-        backbone.eval()
-        try:
-            result = functional_call(backbone, weights, (torch.empty(shape, dtype=dtype, device="meta"),))
-        except Exception:  # one of the user, that asks tensors for values for instance
-            result = backbone(torch.zeros(shape, dtype=dtype, device=parameter.device))
+        with evaluating(backbone):
+            try:
+                result = functional_call(backbone, weights, (torch.empty(shape, dtype=dtype, device="meta"),))
+            except Exception:  # one of the user, that asks tensors for values for instance
+                result = backbone(torch.zeros(shape, dtype=dtype, device=parameter.device))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         raise ValueError(
             f"backbone {name} cannot take a batch of image_size={image_size} images: {error}. "
             "Raise image_size or choose another backbone"
         ) from error
-    finally:
-        for module, mode in training.items():
-            module.training = mode
     if not isinstance(result, Tensor) or result.ndim != 4:
         found = f"shape {tuple(result.shape)}" if isinstance(result, Tensor) else type(result).__name__
         raise ValueError(
             f"backbone {name} must return one (B, C, h, w) tensor, got {found}; drop its pooling and classifier, "
             "or wrap a timm model in pcfrl_lightning.networks.TimmBackbone"
         )
-    if result.numel() == 0:
-        raise ValueError(
-            f"image_size={image_size} is too small for backbone {name}: its map has shape {tuple(result.shape)}. "
-            "Raise image_size"
-        )
+    require(
+        result.numel() > 0,
+        f"image_size={image_size} is too small for backbone {name}: its map has shape {tuple(result.shape)}. "
+        "Raise image_size",
+    )
     return result.shape[1], result.shape[2], result.shape[3]
