@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from pcfrl_lightning.networks.attention import ChannelAttention
+from pcfrl_lightning.networks.backbone import ChannelAttention
 
 
 def slow_attention(layer, x):

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pcfrl_lightning.networks.enlarge import EnlargingConv, EnlargingConvToImage, shifted_enlargement
+from pcfrl_lightning.networks.decoder import EnlargingConv, EnlargingConvToImage, shifted_enlargement
 
 SIDES = [(1, 2), (2, 4), (1, 8), (2, 3), (4, 7), (13, 25), (8, 16), (3, 3)]
 

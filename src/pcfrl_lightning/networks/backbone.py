@@ -2,22 +2,19 @@
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pcfrl_lightning.networks.attention import ChannelAttention
+from pcfrl_lightning.errors import require
 
 SLOPE = 0.1
 
 
-def conv(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Conv2d:
-    """A convolution with bias that keeps the size (divided by ``stride``, rounded up)."""
-    return nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)
-
-
 def conv_block(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
-    """Convolution and LeakyReLU(0.1)."""
-    return nn.Sequential(conv(in_channels, out_channels, kernel_size, stride), nn.LeakyReLU(SLOPE, inplace=True))
+    """Convolution that keeps the size (divided by ``stride``, rounded up) and LeakyReLU(0.1)."""
+    conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)
+    return nn.Sequential(conv, nn.LeakyReLU(SLOPE, inplace=True))
 
 
 class ResidualBlock(nn.Module):
@@ -25,13 +22,41 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv1 = conv(channels, channels)
-        self.conv2 = conv(channels, channels)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
         hidden = F.leaky_relu(self.conv1(x), SLOPE, inplace=True)
         return F.leaky_relu(self.conv2(hidden) + x, SLOPE, inplace=True)
+
+
+class ChannelAttention(nn.Module):
+    """Mixes the channels of a map by a matrix computed from the map itself, plus the map (no scale, no learnt gate).
+
+    With N = H W positions, ``gather`` G = softmax over channels, ``attend`` Theta = softmax over positions and
+    ``project`` Phi, each from a 1x1 convolution of x: ``y = LeakyReLU(x + (Phi Theta^T) G)``. The softmaxes are
+    computed in float32 under autocast. Source: method section 1 (layers 4 and 7 of the public network).
+
+    Shapes: (B, C, H, W) -> (B, C, H, W); fastest for channels-last input.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.gather = nn.Conv2d(channels, channels, 1)
+        self.attend = nn.Conv2d(channels, channels, 1)
+        self.project = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        precise = torch.promote_types(x.dtype, torch.float32)
+        # (B, C, H, W) -> (B, N, C) each, views
+        gather, attend, project = (
+            layer(x).flatten(2).transpose(1, 2) for layer in (self.gather, self.attend, self.project)
+        )
+        gather = F.softmax(gather, dim=2, dtype=precise).to(project.dtype)
+        attend = F.softmax(attend, dim=1, dtype=precise).to(project.dtype)
+        # (B, C, N) (B, N, C) -> (B, C, C), here transposed so that the product with (B, N, C) needs no copy
+        mixed = torch.bmm(gather, torch.bmm(attend.transpose(1, 2), project))
+        return F.leaky_relu(x + mixed.transpose(1, 2).unflatten(2, x.shape[2:]), SLOPE)
 
 
 class FaceBackbone(nn.Module):
@@ -51,16 +76,14 @@ class FaceBackbone(nn.Module):
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
-        if not (math.isfinite(width) and width > 0):
-            raise ValueError(f"width must be a positive number (1.0 = the paper), got {width}")
+        valid = math.isfinite(width) and width > 0
+        require(valid, f"width must be a positive number (1.0 = the paper), got {width}")
         self.width = width
-        c64, c128, c256 = (_scaled(channels, width) for channels in (64, 128, 256))
+        c64, c128, c256 = (max(8, 8 * round(channels * width / 8)) for channels in (64, 128, 256))
         self.out_channels = c128
         self.stem = nn.Sequential(conv_block(3, c64, 7, stride=2), conv_block(c64, c64))
-        self.layer1 = nn.Sequential(conv_block(c64, c64), ChannelAttention(c64, SLOPE), conv_block(c64, c64))
-        self.layer2 = nn.Sequential(
-            conv_block(c64, c128, stride=2), ChannelAttention(c128, SLOPE), conv_block(c128, c128)
-        )
+        self.layer1 = nn.Sequential(conv_block(c64, c64), ChannelAttention(c64), conv_block(c64, c64))
+        self.layer2 = nn.Sequential(conv_block(c64, c128, stride=2), ChannelAttention(c128), conv_block(c128, c128))
         self.residual = nn.Sequential(ResidualBlock(c128), ResidualBlock(c128))
         self.layer3 = nn.Sequential(conv_block(c128, c128, stride=2), conv_block(c128, c128))
         self.layer4 = nn.Sequential(conv_block(c128, c256, stride=2), conv_block(c256, c128))
@@ -68,10 +91,9 @@ class FaceBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) images to the map F_s."""
-        if min(images.shape[2:]) < self.stride:
-            raise ValueError(
-                f"images of {images.shape[2]} x {images.shape[3]} px: sides must be {self.stride} px or more"
-            )
+        height, width = images.shape[2:]
+        fits = min(height, width) >= self.stride
+        require(fits, f"images of {height} x {width} px: sides must be {self.stride} px or more")
         x = self.layer2(self.layer1(self.stem(images)))
         return self.layer4(self.layer3(self.residual(x)))
 
@@ -79,13 +101,7 @@ class FaceBackbone(nn.Module):
 def init_convolutions(module: nn.Module) -> None:
     """Every convolution of ``module``: weights N(0, 2 / (k^2 C_out)), bias 0 (the public network's encoder)."""
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and layer.bias is not None:
             fan = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
             nn.init.normal_(layer.weight, std=math.sqrt(2.0 / fan))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-
-def _scaled(channels: int, width: float) -> int:
-    """Channel count at a width: the nearest multiple of 8, at least 8."""
-    return max(8, 8 * round(channels * width / 8))
+            nn.init.zeros_(layer.bias)

@@ -8,12 +8,30 @@ from torch.func import functional_call
 
 from pcfrl_lightning.errors import require
 from pcfrl_lightning.functional.alignment import normalize
-from pcfrl_lightning.networks.backbone import FaceBackbone
-from pcfrl_lightning.networks.decoder import Decoder
+from pcfrl_lightning.networks.backbone import FaceBackbone, conv_block, init_convolutions
+from pcfrl_lightning.networks.decoder import MAX_SIZE, Decoder
 from pcfrl_lightning.networks.encoder import Encoder, evaluating
-from pcfrl_lightning.networks.enlarge import MAX_SIZE
 from pcfrl_lightning.networks.pictures import Pictures, squares
-from pcfrl_lightning.networks.subnets import Projector, Subnet
+
+
+class Subnet(nn.Sequential):
+    """Two 3x3 convolutions with LeakyReLU(0.1): the map F_s to F_f or F_p, (B, C, h, w) -> (B, C, h, w)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(conv_block(channels, channels), conv_block(channels, channels))
+        init_convolutions(self)
+
+
+class Projector(nn.Sequential):
+    """Linear, ReLU, Linear, BatchNorm1d: flat F_f or F_p to z_f or z_p, (B, in_features) -> (B, out_features)."""
+
+    def __init__(self, in_features: int, out_features: int = 512) -> None:
+        super().__init__(
+            nn.Linear(in_features, in_features),
+            nn.ReLU(inplace=True),
+            nn.Linear(in_features, out_features),
+            nn.BatchNorm1d(out_features),
+        )
 
 
 class Features(NamedTuple):
