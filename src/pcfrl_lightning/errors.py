@@ -19,7 +19,7 @@ def near(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{by_end[found[0]]}?" if found and name else ""
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError with ``message``, which names the argument and its range, unless the condition holds."""
+def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise ``error`` with ``message``, which names the argument or file and its fix, unless the condition holds."""
     if not condition:
-        raise ValueError(message)
+        raise error(message)

@@ -11,15 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 T = TypeVar("T")
-MOST_VALUES = 100_000
-"""How many values a file may nest: a list that holds another twice, 40 times over, is small on disk."""
-GROWTH = 2
-"""Bytes of weights in memory per byte of a file: shared ones are there once, and half precision is widened."""
-SHOWN = 3
-"""How many missing, unexpected and wrongly shaped keys, of each kind, an error names."""
+_MOST_VALUES = 100_000  # that a file may nest: a list that holds another twice, 40 times over, is small on disk
+_GROWTH = 2  # bytes of weights in memory per byte of a file: shared ones are there once, half precision is widened
+_SHOWN = 3  # missing, unexpected and wrongly shaped keys, of each kind, that an error names
 
 
 def file_sha256(path: str | Path) -> str:
@@ -40,8 +37,7 @@ def one_line(error: BaseException, length: int = 240) -> str:
 def load_plain(path: str | Path) -> Any:
     """Content of a ``torch.save`` file of tensors and primitives, on the CPU; no code of the file is run.
 
-    Raises:
-        DataError: the file is damaged or holds something else; the message names that object, but not the file.
+    DataError if the file is damaged or holds something else; the message names that object, but not the file.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -53,27 +49,22 @@ def load_plain(path: str | Path) -> Any:
         raise
     except Exception as error:  # a foreign file can fail anywhere in the unpickler, with IndexError for instance
         text = " ".join(str(error).split())
-        refused = re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|type) ([\w.]+)", text)
-        if refused:
-            name = refused[1] or refused[2]
-            raise DataError(f"it holds an object {name} beside tensors and numbers, which is not loaded") from error
+        if refused := re.search(r"GLOBAL ([\w.]+)|[Uu]nsupported (?:class|type) ([\w.]+)", text):
+            raise DataError(
+                f"it holds an object {refused[1] or refused[2]} beside tensors and numbers, which is not loaded"
+            ) from error
         raise DataError(f"{type(error).__name__}: {text.split('. ')[0]}"[:240]) from error
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint dictionary onto the CPU without running any code from it.
 
-    Raises:
-        FileNotFoundError: there is no file at ``path``.
-        DataError: the file is damaged, holds more than tensors and primitives, or is no checkpoint dictionary.
+    FileNotFoundError if there is none; DataError if it is damaged or holds more than tensors and primitives.
     """
     path = Path(path)
-    if path.is_dir():
-        raise FileNotFoundError(f"checkpoint {path} is a folder; give a .ckpt file in it")
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"checkpoint {path} does not exist; give the path of a .ckpt file that `pcfrl fit` wrote"
-        )
+    require(not path.is_dir(), f"checkpoint {path} is a folder; give a .ckpt file in it", FileNotFoundError)
+    advice = "give the path of a .ckpt file that `pcfrl fit` wrote"
+    require(path.is_file(), f"checkpoint {path} does not exist; {advice}", FileNotFoundError)
     try:
         checkpoint = load_plain(path)
     except DataError as error:
@@ -86,24 +77,34 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path} has no 'state_dict'; convert a public PCL file with `pcfrl import-pcl` first"
         )
     state, settings = checkpoint["state_dict"], checkpoint.setdefault("hyper_parameters", {})
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise DataError(f"checkpoint {path} is damaged: its 'state_dict' is not a dictionary of named tensors")
-    # an expanded tensor has a large shape, but takes no room in the file
-    if (needed := sum(value.numel() * value.element_size() for value in state.values())) > GROWTH * path.stat().st_size:
-        raise DataError(f"checkpoint {path}: its weights would take {needed / 1e6:.0f} MB, more than the file has")
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise DataError(f"checkpoint {path} is damaged: its 'hyper_parameters' is not a dictionary of named settings")
+    damaged = f"checkpoint {path} is damaged: its"
+    of_tensors = _is_named(state) and all(isinstance(value, Tensor) for value in state.values())
+    require(of_tensors, f"{damaged} 'state_dict' is not a dictionary of named tensors", DataError)
+    require(_is_named(settings), f"{damaged} 'hyper_parameters' is not a dictionary of named settings", DataError)
+    try:
+        check_memory(state, path)
+    except ValueError as error:
+        raise DataError(f"checkpoint {path}: {error}") from None
     return checkpoint
+
+
+def check_memory(state: Mapping[str, Tensor], path: Path) -> None:
+    """ValueError if weights take much more than their file: an expanded tensor is large, but takes no room in it."""
+    needed = sum(value.numel() * value.element_size() for value in state.values())
+    fits = needed <= _GROWTH * path.stat().st_size
+    require(fits, f"its weights would take {needed / 1e6:.0f} MB, more than the file has")
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
 def _check_unpacked(path: str | Path) -> None:
     """`torch.save` does not compress, but `torch.load` unpacks what is compressed, or stored once under many names."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(info.file_size for info in archive.infolist())
-    if unpacked > Path(path).stat().st_size:
-        raise DataError(f"it would unpack to {unpacked / 1e6:.0f} MB, more than the file has")
+    fits = unpacked <= Path(path).stat().st_size
+    require(fits, f"it would unpack to {unpacked / 1e6:.0f} MB, more than the file has", DataError)
 
 
 def _check_nesting(content: Any) -> None:
@@ -116,20 +117,17 @@ def _check_nesting(content: Any) -> None:
         elif isinstance(value, (list, tuple, set)):
             left.extend(value)
         seen += 1
-        if seen + len(left) > MOST_VALUES:
-            raise DataError(f"it nests more than {MOST_VALUES} values in each other")
+        if seen + len(left) > _MOST_VALUES:
+            raise DataError(f"it nests more than {_MOST_VALUES} values in each other")
 
 
 def load_weights(path: str | Path) -> dict[str, Tensor]:
     """State dict of a ``.safetensors`` or ``torch.save`` file, on the CPU; names without wrappers.
 
-    Raises:
-        FileNotFoundError: there is no file.
-        DataError: it is damaged or no state dict.
+    FileNotFoundError if there is none; DataError if it is damaged or no state dict.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"file of weights {path} does not exist")
+    require(path.is_file(), f"file of weights {path} does not exist", FileNotFoundError)
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else load_plain(path)
     except Exception as error:
@@ -149,11 +147,7 @@ def strip_wrappers(state: Mapping[str, T]) -> dict[str, T]:
 
 
 def check_weights(expected: Mapping[str, torch.Size], state: Mapping[str, Tensor]) -> None:
-    """Compare names and shapes of weights.
-
-    Raises:
-        ValueError: one line with the first missing, unexpected and wrongly shaped names and the number of others.
-    """
+    """Compare names and shapes; ValueError with the first that are missing, unexpected or wrongly shaped."""
     missing = [f"missing {key}" for key in expected if key not in state]
     foreign = [f"unexpected {key}" for key in state if key not in expected]
     misshapen = [
@@ -162,6 +156,6 @@ def check_weights(expected: Mapping[str, torch.Size], state: Mapping[str, Tensor
         if key in state and state[key].shape != shape
     ]
     if missing or foreign or misshapen:
-        shown = [problem for kind in (missing, foreign, misshapen) for problem in kind[:SHOWN]]
+        shown = [problem for kind in (missing, foreign, misshapen) for problem in kind[:_SHOWN]]
         rest = len(missing) + len(foreign) + len(misshapen) - len(shown)
         raise ValueError("; ".join(shown) + (f"; and {rest} more" if rest else ""))

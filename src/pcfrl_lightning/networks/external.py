@@ -5,16 +5,15 @@ from abc import abstractmethod
 from collections import OrderedDict
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 from pcfrl_lightning.networks.checkpoint import check_weights, load_weights, one_line
 from pcfrl_lightning.networks.encoder import Encoder
-
-_Foreign = TypeVar("_Foreign", bound="_ForeignEncoder")
 
 
 class TimmBackbone(nn.Module):
@@ -60,7 +59,6 @@ class TimmBackbone(nn.Module):
         return backbone
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, in_chans, H, W) images in [0, 1] to the chosen map."""
         x = self.model((images - self.mean) / self.std)[-1]
         channels_last = getattr(self.model, "output_fmt", "NCHW") == "NHWC"
         return x.permute(0, 3, 1, 2) if channels_last else x
@@ -97,22 +95,24 @@ class TorchvisionBackbone(nn.Module):
             raise ValueError(f"torchvision has no convolutional classifier model_name={model_name!r}")
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) images in [0, 1] to the map (B, C, h, w)."""
         features: Tensor = self.body(images)
         return features
+
+
+class _Created(NamedTuple):
+    """A model without weights and classifier, the names of its classifier layers, and how its images are prepared."""
+
+    model: nn.Module
+    classifiers: list[str]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 class _ForeignEncoder(Encoder):
     """A frozen model of another library; its pooled feature, the input of its classifier, is F_s.
 
-    Args:
-        model_name: as the library writes it.
-        mean: of the pixels per channel in [0, 1], subtracted first; None: what the library says about its weights.
-        std: the images are divided by it; None: as above.
-
-    Raises:
-        ImportError: the library is not installed.
-        ValueError: it does not know the model.
+    ImportError if the library is not installed, ValueError if it does not know the model.
     """
 
     library: str
@@ -122,8 +122,8 @@ class _ForeignEncoder(Encoder):
     def __init__(self, model_name: str, mean: list[float] | None = None, std: list[float] | None = None) -> None:
         super().__init__()
         self.model_name = model_name
-        self.model, self.classifiers, self.image_size, normalization = self._create(model_name)
-        self.mean, self.std = mean or list(normalization[0]), std or list(normalization[1])
+        self.model, self.classifiers, self.image_size, default_mean, default_std = self._create(model_name)
+        self.mean, self.std = mean or list(default_mean), std or list(default_std)
         self.register_buffer("pixel_mean", _per_channel(self.mean), persistent=False)
         self.register_buffer("pixel_std", _per_channel(self.std), persistent=False)
 
@@ -133,11 +133,10 @@ class _ForeignEncoder(Encoder):
         return self.image_size
 
     def encode(self, images: Tensor) -> tuple[Tensor]:
-        """(B, 3, H, W) floats in [0, 1] to the pooled feature (B, D)."""
         return (self.model((images - self.pixel_mean) / self.pixel_std),)
 
     @classmethod
-    def pretrained(cls: type[_Foreign], model_name: str, weights: str | Path | None = None) -> _Foreign:
+    def pretrained(cls, model_name: str, weights: str | Path | None = None) -> Self:
         """With the weights of a local file, or of the library's own download; see `load_encoder`."""
         encoder = cls(model_name)
         if weights is None:
@@ -154,11 +153,8 @@ class _ForeignEncoder(Encoder):
             state = encoder._converted(state)
             expected = {key: value.shape for key, value in encoder.model.state_dict().items()}
             # the classifier is the one part that a feature does not need
-            state = {
-                key: value
-                for key, value in state.items()
-                if key in expected or not key.startswith(tuple(f"{name}." for name in encoder.classifiers))
-            }
+            classifiers = tuple(f"{name}." for name in encoder.classifiers)
+            state = {key: value for key, value in state.items() if key in expected or not key.startswith(classifiers)}
             check_weights(expected, state)
             encoder.model.load_state_dict(state)
         except Exception as error:  # a library's converter may fail anywhere on a foreign file
@@ -167,8 +163,7 @@ class _ForeignEncoder(Encoder):
         return encoder
 
     @abstractmethod
-    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
-        """Model without weights and classifier, names of its classifier layers, image side, mean and std."""
+    def _create(self, model_name: str) -> _Created: ...
 
     @abstractmethod
     def _download(self) -> dict[str, Tensor]: ...
@@ -182,27 +177,22 @@ class TimmEncoder(_ForeignEncoder):
 
     Args:
         model_name: with or without a tag for the weights, such as ``resnet18.a1_in1k``.
-        mean: see `_ForeignEncoder`.
-        std: see `_ForeignEncoder`.
+        mean: of the pixels per channel in [0, 1], subtracted first; default: what timm says about its weights.
+        std: the images are divided by it; default: as above.
     """
 
     library = "timm"
 
-    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
+    def _create(self, model_name: str) -> _Created:
         model = _timm_model(model_name, pretrained=False, num_classes=0)
         config = model.pretrained_cfg
         names = config.get("classifier") or ()
-        return (
-            model,
-            [names] if isinstance(names, str) else list(names),
-            config["input_size"][-1],
-            (config["mean"], config["std"]),
-        )
+        classifiers = [names] if isinstance(names, str) else list(names)
+        return _Created(model, classifiers, config["input_size"][-1], config["mean"], config["std"])
 
     def _download(self) -> dict[str, Tensor]:
         config: Any = self.model.pretrained_cfg
-        if not (config.get("hf_hub_id") or config.get("url")):
-            raise ValueError("timm has no weights for this name")
+        require(bool(config.get("hf_hub_id") or config.get("url")), "timm has no weights for this name")
         return dict(_timm_model(self.model_name, pretrained=True, num_classes=0).state_dict())
 
     def _converted(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -216,27 +206,26 @@ class TorchvisionEncoder(_ForeignEncoder):
 
     Args:
         model_name: such as ``resnet18``; its weights are those that torchvision calls ``DEFAULT``.
-        mean: see `_ForeignEncoder`.
-        std: see `_ForeignEncoder`.
+        mean: as of `TimmEncoder`.
+        std: as of `TimmEncoder`.
     """
 
     library = "torchvision"
 
-    def _create(self, model_name: str) -> tuple[nn.Module, list[str], int, tuple[list[float], list[float]]]:
+    def _create(self, model_name: str) -> _Created:
         from torchvision import models
 
-        if model_name not in models.list_models(module=models):
-            raise ValueError(
-                f"torchvision has no classification model {model_name!r}; look it up with "
-                "torchvision.models.list_models(module=torchvision.models)"
-            )
+        require(
+            model_name in models.list_models(module=models),
+            f"torchvision has no classification model {model_name!r}; look it up with "
+            "torchvision.models.list_models(module=torchvision.models)",
+        )
         model = models.get_model(model_name, weights=None)
         last = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]
-        if not last:
-            raise ValueError(f"torchvision:{model_name} has no linear classifier to take the input of")
+        require(bool(last), f"torchvision:{model_name} has no linear classifier to take the input of")
         model.set_submodule(last[0], nn.Identity())
         transforms = models.get_model_weights(model_name)["DEFAULT"].transforms()
-        return model, last, transforms.crop_size[0], (transforms.mean, transforms.std)
+        return _Created(model, last, transforms.crop_size[0], transforms.mean, transforms.std)
 
     def _download(self) -> dict[str, Tensor]:
         from torchvision import models
@@ -247,19 +236,19 @@ class TorchvisionEncoder(_ForeignEncoder):
 def _timm_model(model_name: str, **arguments: Any) -> Any:
     """A model of timm, with position embeddings for any image size where it has some."""
     try:
-        timm = import_module("timm")
+        create_model = import_module("timm").create_model
     except ImportError as error:
         raise ImportError(f"{model_name} needs timm: pip install timm") from error
 
     def create() -> Any:
         try:
-            return timm.create_model(model_name, dynamic_img_size=True, **arguments)
+            return create_model(model_name, dynamic_img_size=True, **arguments)
         except TypeError:  # only transformers know the option
-            return timm.create_model(model_name, **arguments)
+            return create_model(model_name, **arguments)
 
     try:
-        if ":" in model_name:  # names of hubs and folders would take the architecture from elsewhere
-            raise ValueError("names with a colon are not taken")
+        # names of hubs and folders would take the architecture from elsewhere
+        require(":" not in model_name, "names with a colon are not taken")
         try:
             return create()
         except RuntimeError:

@@ -11,9 +11,7 @@ from torch import Tensor
 
 from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_weights
 from pcfrl_lightning.networks.network import PCFRLNetwork
-
-_CONVOLUTION = ("weight", "bias")
-_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+from pcfrl_lightning.networks.rebuild import PREFIX
 
 # PCL module -> ours. PCL calls the face branch "exp"; its Sequentials count the activations between the layers.
 _ATTENTION = {"g": "gather", "theta": "attend", "phi": "project"}
@@ -44,7 +42,10 @@ _NORMS = {
 
 PCL_TO_PCFRL: dict[str, str] = {
     f"{theirs}.{entry}": f"{ours}.{entry}"
-    for layers, entries in ((_CONVOLUTIONS, _CONVOLUTION), (_NORMS, _NORM))
+    for layers, entries in (
+        (_CONVOLUTIONS, ("weight", "bias")),
+        (_NORMS, ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")),
+    )
     for theirs, ours in layers.items()
     for entry in entries
 }
@@ -65,11 +66,7 @@ def _paper_shapes() -> dict[str, torch.Size]:
 
 
 def from_pcl(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """PCL's state dict renamed to `PCFRLNetwork`'s keys, shapes checked.
-
-    Raises:
-        ValueError: one message with the first missing, unexpected and wrongly shaped keys and the number of others.
-    """
+    """PCL's state dict renamed to `PCFRLNetwork`'s keys; ValueError names those that are missing or do not fit."""
     shapes = _paper_shapes()
     try:
         check_weights({theirs: shapes[ours] for theirs, ours in PCL_TO_PCFRL.items()}, state)
@@ -97,7 +94,7 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     checkpoint = {
-        "state_dict": {f"network.{key}": value for key, value in network.items()},
+        "state_dict": {f"{PREFIX}{key}": value for key, value in network.items()},
         "hyper_parameters": HYPER_PARAMETERS,
         "pcfrl_import": {"source": source.name, "sha256": file_sha256(source)},
         "pytorch-lightning_version": lightning.__version__,

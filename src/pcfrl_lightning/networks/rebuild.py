@@ -15,11 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import GROWTH, check_weights, one_line, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import check_memory, check_weights, one_line, read_checkpoint
 
 PREFIX = "network."
 """What the names of an encoder's weights begin with in the checkpoint of a method."""
-
 _PACKAGE = "pcfrl_lightning"
 _ROOMS = ("networks", "heads", "methods")
 _PRIMITIVE = (str, int, float, bool, type(None))
@@ -29,10 +28,8 @@ M = TypeVar("M", bound=nn.Module)
 def describe(value: Any) -> Any:
     """Turn an object into nested primitives: ``{"class_path": ..., "init_args": {...}}``.
 
-    Primitives, lists, tuples and dictionaries of them are returned as they are (tuples as lists).
-
-    Raises:
-        TypeError: an argument of the class was not kept in an attribute of the same name, so it cannot be described.
+    Primitives, lists, tuples and dictionaries of them are returned as they are (tuples as lists). TypeError if an
+    argument of the class was not kept in an attribute of the same name.
     """
     if isinstance(value, _PRIMITIVE):
         return value
@@ -59,14 +56,8 @@ def build(spec: Any, trust: str | Iterable[str] = ()) -> Any:
 
     Nothing that the file names is called unless `find_class` accepts it, arguments of arguments included. A class with
     a class method ``from_description(**init_args)`` is made by that: it must give the same module without reading or
-    downloading weights.
-
-    Args:
-        spec: nested primitives.
-        trust: packages of the user whose classes are accepted, too.
-
-    Raises:
-        ValueError: one line that names the class or argument that is refused.
+    downloading weights. ``trust`` names packages of the user whose classes are accepted, too. ValueError names the
+    class or argument that is refused.
     """
     if isinstance(spec, _PRIMITIVE):
         return spec
@@ -93,10 +84,8 @@ def build(spec: Any, trust: str | Iterable[str] = ()) -> Any:
 
 def find_class(path: Any, trust: str | Iterable[str] = ()) -> type[nn.Module]:
     """The class that a file may name: an ``nn.Module`` of this project, found by its class name alone (so that files
-    stay readable when modules move), or one defined in a package of ``trust``.
-
-    Raises:
-        ValueError: it is something else; nothing of it was imported or run.
+    stay readable when modules move), or one defined in a package of ``trust``. ValueError if it is something else;
+    nothing of it was imported or run.
     """
     if not isinstance(path, str):
         raise ValueError(f"class_path must be the name of a class, got {type(path).__name__}")
@@ -125,7 +114,7 @@ def find_class(path: Any, trust: str | Iterable[str] = ()) -> type[nn.Module]:
 def rebuild(
     make: Callable[[], M], state: Mapping[str, Tensor], path: Path, *, trusted: bool = False, strict: str = ""
 ) -> M:
-    """Make the module that a file describes and fill it with the weights of that file.
+    """Make the module that a file describes and fill it with the weights of that file; DataError names the file.
 
     Names and shapes are compared on the meta device first, so that no file makes us allocate more than it holds. The
     random state is left alone.
@@ -137,9 +126,6 @@ def rebuild(
         trusted: classes of the user may be among those that are made; they need not work on the meta device.
         strict: weights whose names begin like this must be exactly those of the module; others may be missing, and
             are left out where the module does not have them.
-
-    Raises:
-        DataError: one line that names the file.
     """
     try:
         with torch.random.fork_rng(devices=[]):
@@ -152,9 +138,7 @@ def rebuild(
                 expected = make().state_dict()
             exact = {key: value.shape for key, value in expected.items() if key.startswith(strict)}
             check_weights(exact, {key: value for key, value in state.items() if key.startswith(strict)})
-            needed = sum(value.numel() * value.element_size() for value in expected.values())
-            if needed > GROWTH * path.stat().st_size:
-                raise ValueError(f"its weights would take {needed / 1e6:.0f} MB, more than the file has")
+            check_memory(expected, path)
             module = make()
             module.load_state_dict({key: value for key, value in state.items() if key in expected}, strict=False)
     except Exception as error:  # of any class that the file may name
@@ -163,20 +147,7 @@ def rebuild(
 
 
 def rebuild_method(cls: type[M], path: str | Path, trust: str | Iterable[str] = (), **overrides: Any) -> M:
-    """A method from a checkpoint of ``pcfrl fit`` or ``pcfrl import-pcl``: what ``load_from_checkpoint`` should do.
-
-    Lightning's own calls whatever the file names as ``_instantiator``.
-
-    Args:
-        cls: class of the method.
-        path: the checkpoint.
-        trust: see `build`.
-        **overrides: arguments of ``cls`` that replace those in the file.
-
-    Raises:
-        FileNotFoundError: there is no file.
-        DataError: the file is damaged or is not one of such a method.
-    """
+    """See `Method.load_from_checkpoint`; Lightning's own calls whatever the file names as ``_instantiator``."""
     checkpoint = read_checkpoint(path)
     settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pcfrl_lightning.distributed import all_reduce_sum, world_size
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.functional.precision import full_precision
 
 
@@ -16,14 +17,12 @@ class GlobalBatchNorm(_BatchNorm):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, ...) -> the same shape and dtype."""
         if not (self.training and world_size() > 1):
             return super().forward(input)
         return self._normalize(input).to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:
-        if input.ndim < 2:
-            raise ValueError(f"expected a (B, C, ...) tensor, got {input.ndim} dimension(s)")
+        require(input.ndim >= 2, f"expected a (B, C, ...) tensor, got {input.ndim} dimension(s)")
 
     @full_precision
     def _normalize(self, x: Tensor) -> Tensor:
@@ -45,11 +44,9 @@ class GlobalBatchNorm(_BatchNorm):
 
 
 def sync_batch_norm(module: nn.Module, device_type: str) -> nn.Module:
-    """Replace every BatchNorm inside ``module`` by one over all ranks; parameters and buffers are kept, not copied.
+    """Replace every BatchNorm inside ``module`` by one over all ranks: torch's on ``"cuda"``, else `GlobalBatchNorm`.
 
-    Args:
-        module: changed in place (and returned, because a ``module`` that is itself a BatchNorm has to be replaced).
-        device_type: ``"cuda"`` takes torch.nn.SyncBatchNorm, everything else `GlobalBatchNorm`.
+    In place; parameters and buffers are kept, not copied. Returned because ``module`` itself may be replaced.
     """
     converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
     if device_type != "cuda":
