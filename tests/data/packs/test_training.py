@@ -156,7 +156,7 @@ def test_the_index_holds_no_object_for_a_clip(folder, monkeypatch):
     monkeypatch.setattr("pcfrl_lightning.data.folders.voxceleb.Pack", lambda _: pack)
     for item in ("clip", "video"):
         tracemalloc.start()
-        faces = module(folder, item=item, val_fraction=0.3).splits["train"]
+        faces = module(folder, item=item, val_fraction=0.3).build()["train"]
         peak, (objects, _) = tracemalloc.get_traced_memory()[1], tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 100 * many

@@ -106,6 +106,10 @@ class VoxCeleb(FaceData):
             rows |= {"train": train[~held_out], "val": train[held_out]}
         return {split: self._set(split, source, kept, people, names) for split, kept in rows.items() if len(kept)}
 
+    def open_pack(self) -> Pack:
+        """The pack at `root`."""
+        return Pack(self.address)
+
     def _folder(self) -> tuple[ImageSource, np.ndarray, list[str]]:
         """The items, the person of each (n,), and the folder names of the people."""
         if not self.root.is_dir():
@@ -122,7 +126,7 @@ class VoxCeleb(FaceData):
     def _pack(self) -> tuple[ImageSource, np.ndarray, list[str]]:
         if self.list_file is not None:
             raise DataError(f"list_file names directories and {self.address} is a pack; leave list_file out")
-        source = PackFrames(Pack(self.address), self.item)
+        source = PackFrames(self.open_pack(), self.item)
         return source, source.people, source.pack.identities
 
     def _set(self, split: str, source: ImageSource, rows: np.ndarray, people: np.ndarray, names: list[str]) -> FaceSet:

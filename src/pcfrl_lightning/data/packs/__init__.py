@@ -29,9 +29,9 @@ found by their checksums, so the next one continues there: the bytes of a part d
     image = pack.read(clip, frame)                # uint8 RGB (H, W, 3)
 """
 
-from pcfrl_lightning.data.packs.codecs import Codec, codec_of
+from pcfrl_lightning.data.packs.codecs import codec_of
 from pcfrl_lightning.data.packs.join import check_part, join
 from pcfrl_lightning.data.packs.pack import Pack, is_pack
 from pcfrl_lightning.data.packs.writer import PartWriter, is_finished
 
-__all__ = ["Codec", "Pack", "PartWriter", "check_part", "codec_of", "is_finished", "is_pack", "join"]
+__all__ = ["Pack", "PartWriter", "check_part", "codec_of", "is_finished", "is_pack", "join"]

@@ -11,12 +11,13 @@ from pcfrl_lightning.data.images.decode import CorruptImage
 from pcfrl_lightning.data.packs.codecs import codec_of
 from pcfrl_lightning.data.packs.join import CLIP, FORMAT
 from pcfrl_lightning.data.packs.records import Record, parse
-from pcfrl_lightning.data.packs.storage import LocalStorage, is_url, open_storage
+from pcfrl_lightning.data.packs.storage import Storage, is_url
 from pcfrl_lightning.data.packs.writer import part_name, write_atomically
 from pcfrl_lightning.data.quality.unreadable import cache_folder
 from pcfrl_lightning.errors import DataError
 
 _BLOCK = 8 << 20
+_FIX = "; copy it again or write it again"
 
 
 class Pack:
@@ -26,6 +27,7 @@ class Pack:
 
     Args:
         root: folder, or fsspec URL.
+        storage: what reads its files; default by the kind of root.
 
     Attributes:
         facts: content of pack.json.
@@ -38,9 +40,9 @@ class Pack:
         DataError: pack.json is damaged or of another version, or a file is absent or has another size; names it.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, storage: Storage | None = None) -> None:
         self.root = str(root)
-        self.storage = open_storage(root)
+        self.storage = storage or Storage(root)
         self.facts = self._facts()
         self._check_sizes()
         self.identities: list[str] = self.facts["identities"]
@@ -52,12 +54,7 @@ class Pack:
         return len(self.clips)
 
     def read(self, clip: int, frame: int) -> np.ndarray:
-        """A frame of a clip as uint8 RGB (H, W, 3), by one read.
-
-        Raises:
-            CorruptImage: its bytes are no image.
-            DataError: the part ends before it.
-        """
+        """A frame of a clip as uint8 RGB (H, W, 3), by one read; raises DataError, with the part, if it is damaged."""
         row = self.clips[clip]
         if not 0 <= frame < row["frames"]:
             raise IndexError(f"frame {frame} of a clip of {row['frames']}")
@@ -67,7 +64,9 @@ class Pack:
         try:
             return self.codec.decode(data)
         except CorruptImage as error:
-            raise CorruptImage(f"{part_name(row['part'])}.bin/{self.name(clip)}/{frame}", error.reason) from None
+            raise DataError(
+                f"{self._path(row)}: frame {frame} of {self.name(clip)} is damaged ({error.reason}){_FIX}"
+            ) from None
 
     def record(self, clip: int) -> Record:
         """Names of a clip, and times and numbers of its frames."""
@@ -75,7 +74,7 @@ class Pack:
         start = int(row["record"])
         found = parse(self._bytes(row, start, int(row["data"]) - start), whole=False)
         if found is None:
-            raise DataError(f"{self._path(row)}: damaged at byte {start}; copy it again or write it again")
+            raise DataError(f"{self._path(row)}: damaged at byte {start}{_FIX}")
         return found
 
     def name(self, clip: int) -> str:
@@ -100,7 +99,7 @@ class Pack:
     def _bytes(self, row: np.void, start: int, count: int) -> bytes:
         data = self.storage.read(f"{part_name(row['part'])}.bin", start, count)
         if len(data) != count:
-            raise DataError(f"{self._path(row)}: ends before byte {start + count}; copy it again or write it again")
+            raise DataError(f"{self._path(row)}: ends before byte {start + count}{_FIX}")
         return data
 
     def _path(self, row: np.void) -> str:
@@ -121,26 +120,25 @@ class Pack:
         for name, (size, _) in self.facts["files"].items():
             if found.get(name) != size:
                 what = f"has {found[name]} bytes instead of {size}" if name in found else "is absent"
-                raise DataError(f"{self.root}/{name}: {what}; copy it again or write it again")
+                raise DataError(f"{self.root}/{name}: {what}{_FIX}")
 
     def _table(self, name: str, dtype: np.dtype) -> np.ndarray:
-        if isinstance(self.storage, LocalStorage):
-            path = self.storage.folder / name
-        else:
+        path = Path(self.root, name)
+        if self.storage.remote:
             path = cache_folder() / "packs" / f"{self.facts['files'][name][1]}.npy"
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(path, self.storage.read(name))
-        table: np.ndarray = np.load(path, mmap_mode="r")
+        table: np.ndarray = np.load(path, mmap_mode="r").view(np.ndarray)  # np.memmap is slow at single rows
         if table.dtype != dtype:
             raise DataError(f"{self.root}/{name}: holds {table.dtype}, not {dtype}; join the parts again")
         return table
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root}
+        return {"root": self.root, "storage": self.storage}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["root"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
 
 def is_pack(root: str | Path) -> bool:

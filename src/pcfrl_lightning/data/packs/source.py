@@ -11,7 +11,8 @@ from pcfrl_lightning.data.packs.pack import Pack
 class PackFrames(ImageSource):
     """The clips or videos of a pack; `draw` takes a random frame, of a random clip where an item is a video.
 
-    `read` takes the middle frame of the first clip.
+    `read` takes the middle frame of the first clip.  Frames are checked by `Pack.verify`, not at the start of a run; a
+    damaged one ends the run with a DataError.
 
     Args:
         pack: the frames.
@@ -20,6 +21,8 @@ class PackFrames(ImageSource):
     Attributes:
         people: (n,) person of each item, row of `pack.identities`.
     """
+
+    always_readable = True
 
     def __init__(self, pack: Pack, item: Literal["video", "clip"] = "clip") -> None:
         self.pack = pack
