@@ -85,7 +85,7 @@ def join(folder: str | Path, others: Sequence[str | Path] = (), verify: bool = T
 def check_part(folder: str | Path, number: int) -> None:
     """Read a finished part; raises DataError where its size or SHA-256 is not what was written."""
     path = Path(folder) / f"{part_name(number)}.bin"
-    sidecar = _sidecar(Path(folder), number)
+    sidecar = read_sidecar(Path(folder), number)
     size, digest = size_and_sha256(path)
     if (size, digest) != (sidecar["bytes"], sidecar["sha256"]):
         what = f"has {size} bytes instead of {sidecar['bytes']}" if size != sidecar["bytes"] else "has other bytes"
@@ -102,7 +102,7 @@ def _sidecars(folder: Path) -> list[dict[str, Any]]:
     found = finished_parts(folder)
     if not found:
         raise DataError(f"{folder}: no finished part of a pack (part-00000.bin and .json)")
-    sidecars = [_sidecar(folder, number) for number in found]
+    sidecars = [read_sidecar(folder, number) for number in found]
     settings = sidecars[0]["settings"]
     codec_of(settings)
     for number, sidecar in zip(found, sidecars, strict=True):
@@ -118,7 +118,8 @@ def _sidecars(folder: Path) -> list[dict[str, Any]]:
     return sidecars
 
 
-def _sidecar(folder: Path, number: int) -> dict[str, Any]:
+def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
+    """What the JSON file of a finished part says; raises DataError where it is damaged."""
     path = folder / f"{part_name(number)}.json"
     try:
         sidecar: dict[str, Any] = json.loads(path.read_bytes())
@@ -151,7 +152,7 @@ def _copy_part(source: Path, target: Path, number: int) -> None:
         return
     target.mkdir(parents=True, exist_ok=True)
     if is_finished(target, number):
-        if _sidecar(source, number) != _sidecar(target, number):
+        if read_sidecar(source, number) != read_sidecar(target, number):
             raise DataError(f"{part_name(number)} of {source} differs from that of {target}; remove one of them")
         return
     for suffix in (".json", ".bin"):

@@ -44,7 +44,7 @@ class PartWriter:
         if is_finished(folder, number):
             raise DataError(f"{self.path}: is finished; remove it and its .json to write it again")
         self.folder.mkdir(parents=True, exist_ok=True)
-        with _disk_errors(self.partial):
+        with disk_errors(self.partial):
             self._file = self.partial.open("a+b", buffering=0)
         self._lock()
         self._clips: list[list[Any]] = []
@@ -77,7 +77,7 @@ class PartWriter:
 
     def finish(self) -> None:
         """Make the part complete: on the disk, under its final name, with its checksum."""
-        with _disk_errors(self.partial):
+        with disk_errors(self.partial):
             os.fsync(self._file.fileno())
             size, digest = size_and_sha256(self.partial)
             facts = {"bytes": size, "sha256": digest, "settings": self.settings}
@@ -106,7 +106,7 @@ class PartWriter:
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
         try:
-            with _disk_errors(self.partial):
+            with disk_errors(self.partial):
                 while left:
                     left = left[self._file.write(left) :]
         except DataError:
@@ -193,7 +193,8 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn the error of a full disk into a DataError that names a path."""
     try:
         yield
     except OSError as error:
