@@ -3,33 +3,23 @@
 from importlib import import_module
 from typing import Any
 
-_WHERE = {
-    "ArraySource": "data.images.sources",
-    "ConcatSource": "data.images.sources",
-    "CorruptImage": "data.images.sources",
-    "FileSource": "data.images.sources",
-    "ImageSource": "data.images.sources",
-    "SubsetSource": "data.images.sources",
-    "inside": "data.images.sources",
-    "ZipSource": "data.images.zips",
-    "FaceSet": "data.faceset",
-    "Pairs": "data.faceset",
-    "FaceData": "data.module",
-    "Views": "data.views.base",
-    "AlbumentationsViews": "data.views.cpu",
-    "Appearance": "data.views.appearance",
-    "LiteralPoseViews": "data.views.cpu",
-    "PCLViews": "data.views.pcl",
-    "EpochSampler": "data.sampler",
-    "FaceFolder": "data.folders.unlabelled",
-    "LabelledFolder": "data.folders.labelled",
-    "VoxCeleb": "data.folders.voxceleb",
-    "SyntheticFaces": "synthetic.module",
-    "NoCrop": "data.cropping.croppers",
-    "UprightCrop": "data.cropping.croppers",
-    "LandmarkCrop": "data.cropping.croppers",
-    "YuNetCrop": "data.cropping.croppers",
+_NAMES = {
+    "data.cropping.croppers": "LandmarkCrop NoCrop UprightCrop YuNetCrop",
+    "data.faceset": "FaceSet Pairs",
+    "data.folders.labelled": "LabelledFolder",
+    "data.folders.unlabelled": "FaceFolder",
+    "data.folders.voxceleb": "VoxCeleb",
+    "data.images.sources": "ArraySource ConcatSource CorruptImage FileSource ImageSource SubsetSource inside",
+    "data.images.zips": "ZipSource",
+    "data.module": "FaceData",
+    "data.sampler": "EpochSampler",
+    "data.views.appearance": "Appearance",
+    "data.views.base": "Views",
+    "data.views.cpu": "AlbumentationsViews LiteralPoseViews",
+    "data.views.pcl": "PCLViews",
+    "synthetic.module": "SyntheticFaces",
 }
+_WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = sorted(_WHERE)
 

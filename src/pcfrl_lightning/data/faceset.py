@@ -1,6 +1,7 @@
 """One split of a data set: images, labels and, for verification, pairs of images."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -51,10 +52,8 @@ class FaceSet(Dataset[np.ndarray]):
         class_names: Mapping[str, Sequence[str]] | None = None,
         unusable: Mapping[str, str] | None = None,
     ) -> None:
-        self.source = source
+        self.source, self.pairs, self.name = source, pairs, name
         self.labels = dict(labels or {})
-        self.pairs = pairs
-        self.name = name
         self.class_names = {label: list(names) for label, names in (class_names or {}).items()}
         self.unusable = dict(unusable or {})
         for key, value in self.labels.items():
@@ -84,21 +83,17 @@ class FaceSet(Dataset[np.ndarray]):
     def subset(self, indices: Sequence[int] | Tensor) -> "FaceSet":
         """The set reduced to some rows, without repeats; labels follow, pairs that lose an image are dropped."""
         rows = torch.as_tensor(indices, dtype=torch.long)
-        return FaceSet(
-            SubsetSource(self.source, rows.tolist()),
-            {key: value[rows] for key, value in self.labels.items()},
-            pairs=None if self.pairs is None else _renumber(self.pairs, rows, len(self)),
-            name=self.name,
-            class_names=self.class_names,
-            unusable=self.unusable,
-        )
+        part = copy(self)
+        part.source = SubsetSource(self.source, rows.tolist())
+        part.labels = {key: value[rows] for key, value in self.labels.items()}
+        part.pairs = None if self.pairs is None else _renumber(self.pairs, rows, len(self))
+        return part
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the source, the labels and the pairs."""
         parts = [self.source.fingerprint(), ""]
-        tensors = dict(self.labels)
-        if self.pairs is not None:
-            tensors.update({f"pairs.{key}": value for key, value in self.pairs._asdict().items()})
+        pairs = {} if self.pairs is None else self.pairs._asdict()
+        tensors = {**self.labels, **{f"pairs.{key}": value for key, value in pairs.items()}}
         for key in sorted(tensors):
             value = tensors[key].contiguous()
             values = value.view(-1).view(torch.uint8).numpy().tobytes().hex()

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage
-from pcfrl_lightning.data.views.base import Views, stacked
+from pcfrl_lightning.data.views.base import Views, batch_seed, stacked
 from pcfrl_lightning.errors import DataError
 
 UNREADABLE = "unreadable"
@@ -29,9 +29,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
     """
 
     def __init__(self, faces: FaceSet, views: Views, seed: int) -> None:
-        self.faces = faces
-        self.views = views
-        self.seed = seed
+        self.faces, self.views, self.seed = faces, views, seed
 
     def __len__(self) -> int:
         return len(self.faces)
@@ -51,8 +49,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
                 unreadable += passed_over
         batch: dict[str, Any] = {**stacked(samples)}
         batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
-        # an image is in one batch of an epoch, on one rank: its key stands for epoch, batch and rank
-        batch[_SEED] = int(np.random.SeedSequence([self.seed, *pairs[0], 1]).generate_state(1, np.uint64)[0] >> 1)
+        batch[_SEED] = batch_seed(self.seed, *pairs[0])
         if unreadable:
             batch[UNREADABLE] = unreadable
         return batch
@@ -76,8 +73,7 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
     """Batches of whole images in one size S: `image` uint8 (N, 3, S, S) and `index` (N,) long."""
 
     def __init__(self, faces: FaceSet, image_size: int) -> None:
-        self.faces = faces
-        self.image_size = image_size
+        self.faces, self.image_size = faces, image_size
 
     def __len__(self) -> int:
         return len(self.faces)

@@ -38,8 +38,8 @@ class FaceData(L.LightningDataModule, ABC):
     centre-cropped.
 
     Unreadable images: in training on views they are replaced as they are met, in all other sets they are found by a
-    scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than
-    1 % of them is an error.
+    scan at set-up and left out, as they are where the training images are read as plain ones (`readable`); more than 1
+    % of them is an error.
 
     Args:
         root: folder or archive of the data set.
@@ -48,9 +48,6 @@ class FaceData(L.LightningDataModule, ABC):
         batch_size: images per batch and process, at least 1 (2 with views).
         num_workers: loader processes, 0 or more.
         seed: seed of order and augmentation.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     name: str = "faces"
@@ -69,23 +66,18 @@ class FaceData(L.LightningDataModule, ABC):
         super().__init__()
         if views is not None and batch_size == 1:
             raise ValueError(_TWO)
-        lowest = {"batch_size": (batch_size, 1), "image_size": (image_size, 1)}
-        lowest |= {"num_workers": (num_workers, 0), "seed": (seed, 0)}
-        for key, (value, least) in lowest.items():
-            if value < least:
-                raise ValueError(f"{key} must be at least {least}, got {value}")
+        least = {"batch_size": 1, "image_size": 1, "num_workers": 0, "seed": 0}
+        for (key, low), value in zip(least.items(), (batch_size, image_size, num_workers, seed), strict=True):
+            if value < low:
+                raise ValueError(f"{key} must be at least {low}, got {value}")
         if views is None and self.unlabelled:
             from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 
             views = AlbumentationsViews()
         if views is not None:
             views.use_size(image_size)
-        self.root = Path(root)
-        self.views = views
-        self.image_size = image_size
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.seed = seed
+        self.root, self.views, self.seed = Path(root), views, seed
+        self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self._splits: dict[str, FaceSet] | None = None
         self._readable: dict[str, FaceSet] = {}
         self._features: dict[str, Iterable[Any]] = {}
@@ -115,10 +107,8 @@ class FaceData(L.LightningDataModule, ABC):
         return self._splits
 
     def readable(self, split: str) -> FaceSet:
-        """A split without unreadable images, whatever `views` is; found by a scan, once.
-
-        Raises:
-            DataError: the data set has no such split, or more than 1 % of its images are unreadable.
+        """A split without unreadable images, whatever `views` is, found by a scan, once; a DataError where there is
+        none.
         """
         faces = self._split(split)
         if not self._makes_views(split):
@@ -129,9 +119,8 @@ class FaceData(L.LightningDataModule, ABC):
 
     def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
         """One line for each split of `build` that has no image."""
-        return [
-            f"{self.root}: no images for split '{k}' of {self.name}" for k, faces in built.items() if not len(faces)
-        ]
+        empty = [split for split, faces in built.items() if not len(faces)]
+        return [f"{self.root}: no images for split '{split}' of {self.name}" for split in empty]
 
     def use_features(self, loaders: Mapping[str, Iterable[Any]]) -> None:
         """Replace the image loaders by loaders of features, by split name; batches then pass through unchanged."""
@@ -146,7 +135,6 @@ class FaceData(L.LightningDataModule, ABC):
                 raise  # else every process finds the same in `setup`, and none waits for this one
 
     def setup(self, stage: str) -> None:
-        """Build the splits and check that training has at least one batch."""
         self._watch.start()
         self._verify()
         if stage == "fit" and self.views is not None and not self._features:
@@ -166,7 +154,6 @@ class FaceData(L.LightningDataModule, ABC):
                 self.readable(self._predicted())
 
     def train_dataloader(self) -> Any:
-        """View batches, or the train images in order when there are no views."""
         if self._features or self.views is None:
             return self._loader("train")
         faces = self._split("train")
@@ -180,11 +167,9 @@ class FaceData(L.LightningDataModule, ABC):
         return self._loader("val") if self.views is None else []
 
     def test_dataloader(self) -> Any:
-        """Test images in order; no loader where there is no such split."""
         return self._loader("test")
 
     def predict_dataloader(self) -> Any:
-        """Test images in order; the train images where there is no test split."""
         return self.image_loader(self._predicted())
 
     def image_loader(self, split: str) -> DataLoader[Any]:
@@ -192,12 +177,11 @@ class FaceData(L.LightningDataModule, ABC):
         return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if isinstance(batch, dict) and UNREADABLE in batch:
-            batch = dict(batch)
-            entries = batch.pop(UNREADABLE)
-            if self._replaced is not None:
-                self._replaced.add(entries)
-        return batch
+        if not isinstance(batch, dict) or UNREADABLE not in batch:
+            return batch
+        if self._replaced is not None:
+            self._replaced.add(batch[UNREADABLE])
+        return {key: value for key, value in batch.items() if key != UNREADABLE}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         plain = self._features or not isinstance(batch, dict) or "index" in batch

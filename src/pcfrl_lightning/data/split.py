@@ -7,6 +7,9 @@ from torch import Tensor
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.errors import DataError
 
+SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Split names as they are written, in any case, and what they mean."""
+
 
 def hold_out(groups: Tensor, fraction: float, seed: int) -> Tensor:
     """Pick whole groups (subjects) at random until ``fraction``, in [0, 1), of the samples is reached.
@@ -76,11 +79,10 @@ def _some_pairs(rows: np.ndarray, people: np.ndarray, same: bool, most: int, rng
         blocks = np.split(rows[order], np.flatnonzero(np.diff(people[rows][order])) + 1)
         everything = np.concatenate([np.column_stack([b[i] for i in np.triu_indices(len(b), 1)]) for b in blocks])
         return everything[rng.permutation(len(everything))[:most]]
-    found: dict[tuple[int, int], None] = {}
     if len(rows) ** 2 > 8 * most:  # far more pairs than are wanted: draw, and drop the few repeats
         drawn = rows[rng.integers(len(rows), size=(8 * most, 2))]
     else:
         drawn = rng.permutation(np.column_stack([rows[i] for i in np.triu_indices(len(rows), 1)]))
-    for first, second in np.sort(drawn[people[drawn[:, 0]] != people[drawn[:, 1]]], axis=1).tolist():
-        found.setdefault((first, second))
-    return np.array(list(found)[:most], np.int64).reshape(-1, 2)
+    pairs = np.sort(drawn[people[drawn[:, 0]] != people[drawn[:, 1]]], axis=1)
+    first_places = np.unique(pairs, axis=0, return_index=True)[1]
+    return pairs[np.sort(first_places)[:most]]

@@ -126,7 +126,7 @@ def test_affectnet_reports_a_wrong_code(tmp_path):
     ("content", "message"),
     [
         (b"1/a.jpg,1,2,30,30,40;50,2,0.1,\xff\n", r"training.csv: not a UTF-8 text file"),
-        (b'"' + b"a" * 200_000, r"training.csv: not a CSV file \(field larger"),
+        (b'"' + b"a" * 200_000, r"training.csv:1: not a CSV file \(field larger"),
     ],
 )
 def test_affectnet_names_a_list_that_is_no_text(tmp_path, content, message):

@@ -73,14 +73,14 @@ def test_wrong_files_are_named(tmp_path):
 
 def test_views_of_one_photo_belong_together():
     names = ["IBUG/IBUG_image_008_1_0.jpg", "IBUG_Flip/IBUG_image_008_1_7.jpg", "IBUG/IBUG_image_008_2_0.jpg"]
-    assert photos([*names, "AFW/AFW_1051618982_1_11.jpg", "AFW_Flip/AFW_Flip_1051618982_1_3.jpg"]).tolist() == [
+    assert photos([*names, "AFW/AFW_1051618982_1_11.jpg", "AFW_Flip/AFW_Flip_1051618982_1_3.jpg"]) == [
         0,
         0,
         1,
         2,
         2,
     ]
-    assert photos(["image00002.jpg", "image00004.jpg"]).tolist() == [0, 1]
+    assert photos(["image00002.jpg", "image00004.jpg"]) == [0, 1]
 
 
 def test_one_set_alone_and_none(tmp_path):

@@ -58,12 +58,12 @@ def upright_angles(points: np.ndarray) -> np.ndarray:
     """
     if points.shape[1] not in (FIVE_POINTS, 66, 68):
         raise ValueError(f"cannot turn faces by {points.shape[1]} landmarks: expected 5, 66 or 68")
-    xy = points.astype(np.float64)
+    four = points.astype(np.float64)
     if points.shape[1] == FIVE_POINTS:
-        four = xy[:, [0, 1, 3, 4]]
+        four = four[:, [0, 1, 3, 4]]
     else:
-        eyes = [xy[:, eye].mean(axis=1, keepdims=True) for eye in (_LEFT_EYE, _RIGHT_EYE)]
-        four = np.concatenate([*eyes, xy[:, _MOUTH_CORNERS]], axis=1)
+        eyes = [four[:, eye].mean(axis=1, keepdims=True) for eye in (_LEFT_EYE, _RIGHT_EYE)]
+        four = np.concatenate([*eyes, four[:, _MOUTH_CORNERS]], axis=1)
     centred = (four - four.mean(axis=1, keepdims=True)) @ np.array([1, 1j])
     upright = _UPRIGHT - _UPRIGHT.mean()
     fits = np.stack([centred @ upright.conj(), centred @ -upright])  # -upright: the conjugate of the mirrored face
@@ -86,7 +86,7 @@ def cut(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
 
     A CorruptImage names the image where the square does not touch it or is more than four times its size.
     """
-    left, top, side = (int(value) for value in square)
+    left, top, side = map(int, square)
     height, width = image.shape[:2]
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if x0 >= x1 or y0 >= y1 or side > _LARGEST * max(height, width):
@@ -104,7 +104,7 @@ def cut_turned(image: np.ndarray, square: np.ndarray, name: str) -> np.ndarray:
     """
     import cv2
 
-    x, y, side, angle = (float(value) for value in square)
+    x, y, side, angle = map(float, square)
     cos, sin, middle = math.cos(angle), math.sin(angle), (side - 1) / 2
     height, width = image.shape[:2]
     right, down = x - (width - 1) / 2, y - (height - 1) / 2

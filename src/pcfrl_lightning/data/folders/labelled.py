@@ -19,16 +19,15 @@ from pcfrl_lightning.data.folders.table import (
     refuse_empty,
     to_label,
 )
-from pcfrl_lightning.data.images.listing import open_images
+from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images
+from pcfrl_lightning.data.images.rows import Row
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.split import hold_out
+from pcfrl_lightning.data.split import SPLITS, hold_out
 from pcfrl_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""Split names as they are written, in any case, and what they mean."""
 _TEST_FRACTION = 0.2
 
 
@@ -71,7 +70,7 @@ class LabelledFolder(FaceData):
 
     def __init__(
         self,
-        root: str | Path | Sequence[str | Path],
+        root: Roots,
         labels: str | Path | None = None,
         image_column: str | None = None,
         split_column: str | None = None,
@@ -85,10 +84,8 @@ class LabelledFolder(FaceData):
         val_fraction: float | None = None,
         **kwargs: Any,
     ) -> None:
-        roots = [root] if isinstance(root, (str, Path)) else list(root)
-        if not roots:
-            raise ValueError("root must name a folder or at least one zip archive")
-        super().__init__(roots[0], **kwargs)
+        self.roots = as_paths(root)
+        super().__init__(self.roots[0], **kwargs)
         columns = {"image_column": image_column, "split_column": split_column, "group_column": group_column}
         if given := [key for key, value in columns.items() if value and labels is None]:
             raise ValueError(f"{given[0]} names a column of a table: give the table as labels")
@@ -99,7 +96,6 @@ class LabelledFolder(FaceData):
             raise ValueError(f"test_fraction and val_fraction must be 0 or more and below 1 together, got {fractions}")
         if split_column and any(fractions):
             raise ValueError("test_fraction and val_fraction draw the splits that split_column gives: drop one of them")
-        self.roots = [Path(path) for path in roots]
         self.labels = None if labels is None else Path(labels)
         self.image_column, self.split_column, self.group_column = image_column, split_column, group_column
         self.label_columns = None if label_columns is None else list(label_columns)
@@ -109,12 +105,15 @@ class LabelledFolder(FaceData):
 
     def build(self) -> dict[str, FaceSet]:
         source = _open(self.roots)
-        table, images, split_column, columns = (
-            self._from_folders(source) if self.labels is None else self._from_table(source, self.labels)
-        )
+        if self.labels is None:
+            table, images = self._from_folders(source), list(range(len(source)))
+            split_column = "split" if "split" in table.columns else None
+        else:
+            table, images = self._from_table(source, self.labels)
+            split_column = self.split_column
         for column in filter(None, (split_column, self.group_column)):
             refuse_empty(table, column)
-        labels, class_names, unusable = self._labels(table, columns)
+        labels, class_names, unusable = self._labels(table, split_column)
         groups = torch.arange(len(images))
         if self.group_column:
             groups = labels["group"] = classes(table.column(self.group_column))[0]
@@ -130,8 +129,8 @@ class LabelledFolder(FaceData):
             for split, rows in splits.items()
         }
 
-    def _from_folders(self, source: ImageSource) -> tuple[Table, list[int], str | None, list[str]]:
-        """A table of the class folders, below split folders where all of the top ones are."""
+    def _from_folders(self, source: ImageSource) -> Table:
+        """The columns `class` and, where all of the top folders are splits, `split`."""
         names = [source.name(row) for row in range(len(source))]
         parts = [PurePosixPath(name).parts[:-1] for name in names]
         while all(parts) and len({part[0] for part in parts}) == 1 and parts[0][0].lower() not in SPLITS:
@@ -141,54 +140,54 @@ class LabelledFolder(FaceData):
         if found and len(found) < len(tops):
             other = min(tops.difference(found))
             raise DataError(f"{self.root}: '{other}' beside '{found[0]}' is no split; splits are {', '.join(SPLITS)}")
-        depth = 1 if found else 0
+        columns = ("split", "class") if found else ("class",)
         for name, part in zip(names, parts, strict=True):
-            if len(part) <= depth:
+            if len(part) < len(columns):
                 raise DataError(f"{self.root}: {name} is in no class folder; expected <class>/ or <split>/<class>/")
-        columns = {"class": [part[depth] for part in parts], "split": [part[0] for part in parts]}
         if found and (self.test_fraction or self.val_fraction):
             raise ValueError("test_fraction and val_fraction draw splits, but there are split folders: drop them")
-        table = Table(self.root, columns, list(range(len(names))))
-        return table, list(range(len(names))), "split" if found else None, ["class"]
+        cells = {column: [part[depth] for part in parts] for depth, column in enumerate(columns)}
+        return Table(self.root, cells, [Row(self.root, row, []) for row in range(len(names))])
 
-    def _from_table(self, source: ImageSource, path: Path) -> tuple[Table, list[int], str | None, list[str]]:
-        """The rows of the table that are used, with the image of each."""
+    def _from_table(self, source: ImageSource, path: Path) -> tuple[Table, list[int]]:
+        """The rows of the table that are used, without the column of images, and the image of each."""
         places = (path, self.root / path, self.root.parent / path)
         table = read_table(next((place for place in places if place.is_file()), path))
         named = self.image_column or image_column_of(table)
+        given = [self.split_column, self.group_column]
         chosen = (*(self.label_columns or ()), *self.class_columns, *self.several_columns)
-        for column in filter(None, (self.split_column, self.group_column, *chosen)):
+        for column in filter(None, (*given, *chosen)):
             table.column(column)
         images = locate(table, table.column(named), source)
         kept = [row for row, image in enumerate(images) if image is not None]
         if len(kept) < len(images):
             row = images.index(None)
             problem = (
-                f"{table.where(row)}: image {table.column(named)[row]!r} is not in {', '.join(map(str, self.roots))} "
+                f"{table.rows[row]}: image {table.column(named)[row]!r} is not in {', '.join(map(str, self.roots))} "
                 f"({len(images) - len(kept)} of {len(images)} rows name absent images"
             )
             if 2 * len(kept) < len(images):
                 raise DataError(f"{problem}; the images there are named like {source.name(0)!r})")
             log.warning("%s; they are left out)", problem)
-        columns = [name for name in table.columns if name not in (named, self.split_column)]
         used = table.keep(kept)
+        del used.columns[named]
         if self.missing == "skip":
-            dense = self.label_columns or [name for name in columns if 2 * used.columns[name].count("") <= len(kept)]
-            required = {*dense, *filter(None, (self.split_column, self.group_column))}
+            dense = [name for name, cells in used.columns.items() if 2 * cells.count("") <= len(kept)]
+            required = list(filter(None, (*(self.label_columns or dense), *given)))
             full = [row for row in range(len(kept)) if all(used.columns[name][row] for name in required)]
             if len(full) < len(kept):
                 log.warning("%s: %d rows with an empty cell are left out", table.path, len(kept) - len(full))
             used, kept = used.keep(full), [kept[row] for row in full]
-        return used, [image for row in kept if (image := images[row]) is not None], self.split_column, columns
+        return used, [image for row in kept if (image := images[row]) is not None]
 
     def _labels(
-        self, table: Table, columns: list[str]
+        self, table: Table, split_column: str | None
     ) -> tuple[dict[str, Tensor], dict[str, list[str]], dict[str, str]]:
         """Labels, names of their classes, and why the other columns are none."""
         labels: dict[str, Tensor] = {}
         names: dict[str, list[str]] = {}
         unusable: dict[str, str] = {}
-        for column in self.label_columns or columns:
+        for column in self.label_columns or [name for name in table.columns if name != split_column]:
             try:
                 labels[column], names[column] = to_label(table, column, self._kind(column), self.separator)
             except DataError as error:
@@ -231,16 +230,16 @@ def _open(roots: Sequence[Path]) -> ImageSource:
 def _given(table: Table, column: str, group_column: str | None) -> dict[str, Tensor]:
     """Rows of the splits that a column names; no group may stand in two of them."""
     rows: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    first: dict[str, tuple[str, int]] = {}
+    first: dict[str, tuple[str, Row]] = {}
     groups = table.column(group_column) if group_column else None
-    for row, cell in enumerate(table.column(column)):
+    for row, (line, cell) in enumerate(zip(table.rows, table.column(column), strict=True)):
         split = SPLITS.get(cell.lower())
         if split is None:
-            raise DataError(f"{table.where(row)}: '{column}' is {cell!r}; splits are {', '.join(SPLITS)}")
+            line.fail(f"'{column}' is {cell!r}; splits are {', '.join(SPLITS)}")
         rows[split].append(row)
         if groups:
-            other, line = first.setdefault(groups[row], (split, row))
+            other, there = first.setdefault(groups[row], (split, line))
             if other != split:
-                problem = f"{group_column} {groups[row]!r} is in {split}, but in {other} at line {table.lines[line]}"
-                raise DataError(f"{table.where(row)}: {problem}; no group may be in two splits")
+                problem = f"{group_column} {groups[row]!r} is in {split}, but in {other} at line {there.number}"
+                line.fail(f"{problem}; no group may be in two splits")
     return {split: torch.tensor(found, dtype=torch.long) for split, found in rows.items() if found}

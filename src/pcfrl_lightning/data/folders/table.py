@@ -1,10 +1,6 @@
 """Tables of labels, csv or parquet with one row per image: which image a row is, and what its cells stand for."""
 
-import csv
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.data.images.rows import Row, open_text, read_csv
 from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, ImageSource, is_image_name
 from pcfrl_lightning.errors import DataError
 
@@ -20,21 +17,15 @@ _IMAGE_COLUMNS = ("image", "file", "filename", "path", "name")
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,14})")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PADDED = re.compile(r"0\d+")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 
 
 class Table(NamedTuple):
-    """Cells as text, without surrounding blanks, by the name of their column; an absent value is an empty cell.
-
-    `lines` holds the line of each row in the file, from 1 (parquet: number of the row).
-    """
+    """Cells as text, without surrounding blanks, by the name of their column; an absent value is an empty cell."""
 
     path: Path
     columns: dict[str, list[str]]
-    lines: list[int]
-
-    def where(self, row: int) -> str:
-        return f"{self.path}:{self.lines[row]}"
+    rows: list[Row]
 
     def column(self, name: str) -> list[str]:
         if name not in self.columns:
@@ -43,7 +34,7 @@ class Table(NamedTuple):
 
     def keep(self, rows: list[int]) -> "Table":
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
-        return Table(self.path, columns, [self.lines[row] for row in rows])
+        return Table(self.path, columns, [self.rows[row] for row in rows])
 
 
 def read_table(path: Path) -> Table:
@@ -54,53 +45,32 @@ def read_table(path: Path) -> Table:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such table of labels; expected a csv, csv.gz or parquet file")
-    header, rows, lines = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    if repeated := sorted({name for name in header if name and header.count(name) > 1}):
+    header, *rows = (_parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)) or [Row(path, 1, [])]
+    names = header.fields
+    if named := [name for name in names if is_image_name(name)]:
+        header.fail(f"'{named[0]}' is an image, but the first line must name the columns")
+    if repeated := sorted(name for name in names if name and names.count(name) > 1):
         raise DataError(f"{path}: the column '{repeated[0]}' stands twice in its header; rename one of them")
     if not rows:
         raise DataError(f"{path}: no rows below the header; expected one row per image")
-    return Table(path, {name: [row[i] for row in rows] for i, name in enumerate(header) if name}, lines)
+    for row in rows:
+        if len(row) != len(header):
+            row.fail(f"{len(row)} fields, but the header has {len(header)}")
+    return Table(path, {name: [row.fields[i] for row in rows] for i, name in enumerate(names) if name}, rows)
 
 
-def _csv(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not a UTF-8 text file ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: not readable ({error}); copy it again") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
+def _csv(path: Path) -> list[Row]:
+    with open_text(path) as lines:
+        first = next((line for line in lines if line.strip()), "")
     separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    header: list[str] = []
-    rows, lines = [], []
-    try:
-        for fields in reader:
-            cells = [field.strip() for field in fields]
-            if not any(cells):
-                continue
-            if not header:
-                header = cells
-                if named := [cell for cell in header if is_image_name(cell)]:
-                    raise DataError(
-                        f"{path}:{reader.line_num}: '{named[0]}' is an image, but the first line must name the columns"
-                    )
-                continue
-            if len(cells) != len(header):
-                raise DataError(f"{path}:{reader.line_num}: {len(cells)} fields, but the header has {len(header)}")
-            if separator == ";":
-                cells = [cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
-            rows.append(cells)
-            lines.append(reader.line_num)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}: not a CSV file ({error})") from None
-    return header, rows, lines
+    rows = list(read_csv(path, separator))
+    for row in rows if separator == ";" else ():
+        row.fields = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in row.fields]
+    return rows
 
 
-def _parquet(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
+def _parquet(path: Path) -> list[Row]:
+    """The names of the columns as row 0, then the rows."""
     try:
         from pyarrow.parquet import read_table as read
 
@@ -110,9 +80,8 @@ def _parquet(path: Path) -> tuple[list[str], list[list[str]], list[int]]:
     except Exception as error:  # pyarrow has many error types; all mean the same here
         raise DataError(f"{path}: not a readable parquet file ({error}); copy it again") from None
     # None and NaN are the cells that were left empty
-    text = [["" if c is None or c != c else str(c).strip() for c in cells] for cells in columns.values()]
-    rows = [list(row) for row in zip(*text, strict=True)]
-    return [str(name).strip() for name in columns], rows, list(range(1, len(rows) + 1))
+    cells = [[name, *("" if c is None or c != c else c for c in column)] for name, column in columns.items()]
+    return [Row(path, i, [str(c).strip() for c in row]) for i, row in enumerate(zip(*cells, strict=True))]
 
 
 def to_label(table: Table, column: str, kind: Kind = "any", separator: str = "|") -> tuple[Tensor, list[str]]:
@@ -127,20 +96,22 @@ def to_label(table: Table, column: str, kind: Kind = "any", separator: str = "|"
     if len(set(cells)) == 1:
         raise DataError(f"{table.path}: '{column}' is {cells[0]!r} in all rows, which is nothing to learn")
     if kind == "several":
-        return _several(cells, separator)
+        members = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
+        names = sorted(set().union(*members))
+        return torch.tensor([[float(name in member) for name in names] for member in members]), names
     numbers = [_NUMBER.fullmatch(cell) is not None for cell in cells]
     if kind == "class" or 2 * sum(numbers) <= len(cells) or any(_PADDED.fullmatch(cell) for cell in cells):
         return classes(cells)
     if not all(numbers):
         row = numbers.index(False)
         problem = f"'{column}' is {cells[row]!r}, but most of its cells are numbers"
-        raise DataError(f"{table.where(row)}: {problem}; mend it, or name it in class_columns")
+        table.rows[row].fail(f"{problem}; mend it, or name it in class_columns")
     if all(_INTEGER.fullmatch(cell) for cell in cells):
         return torch.tensor([int(cell) for cell in cells], dtype=torch.long), []
     values = torch.tensor([float(cell) for cell in cells], dtype=torch.float32)
     if not values.isfinite().all():
         row = int((~values.isfinite()).nonzero()[0])
-        raise DataError(f"{table.where(row)}: '{column}' is {cells[row]!r}, which is too large for a number")
+        table.rows[row].fail(f"'{column}' is {cells[row]!r}, which is too large for a number")
     return values, []
 
 
@@ -152,18 +123,11 @@ def classes(cells: Sequence[str]) -> tuple[Tensor, list[str]]:
     return torch.tensor([code[cell] for cell in cells], dtype=torch.long), names
 
 
-def _several(cells: Sequence[str], separator: str) -> tuple[Tensor, list[str]]:
-    """Classes (n, A) float 0/1 and their names, sorted."""
-    members = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
-    names = sorted(set().union(*members))
-    return torch.tensor([[float(name in member) for name in names] for member in members]), names
-
-
 def refuse_empty(table: Table, column: str, hint: str = "") -> None:
     """Raises DataError, with `hint` at its end, where a cell of a column is empty."""
     cells = table.column(column)
     if count := cells.count(""):
-        raise DataError(f"{table.where(cells.index(''))}: '{column}' is empty ({count} in all); fill it in{hint}")
+        table.rows[cells.index("")].fail(f"'{column}' is empty ({count} in all); fill it in{hint}")
 
 
 def image_column_of(table: Table) -> str:
@@ -172,10 +136,9 @@ def image_column_of(table: Table) -> str:
     found = [by_case[name] for name in _IMAGE_COLUMNS if name in by_case]
     found += [name for name, cells in table.columns.items() if all(is_image_name(cell) for cell in cells)]
     if not found:
-        raise DataError(
-            f"{table.path}: no column names images (looked for {', '.join(_IMAGE_COLUMNS)}, or one of file names); "
-            f"set image_column to one of {', '.join(table.columns)}"
-        )
+        looked = f"looked for {', '.join(_IMAGE_COLUMNS)}, or one of file names"
+        fix = f"set image_column to one of {', '.join(table.columns)}"
+        raise DataError(f"{table.path}: no column names images ({looked}); {fix}")
     return found[0]
 
 
@@ -190,10 +153,10 @@ def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int 
     for number, stem in enumerate(stems):
         by_stem.setdefault(stem.rpartition("/")[2], []).append(number)
     images: list[int | None] = []
-    rows: dict[int, int] = {}
-    for row, cell in enumerate(cells):
+    rows: dict[int, Row] = {}
+    for row, cell in zip(table.rows, cells, strict=True):
         if not cell or ".." in re.split(r"[\\/]", cell):
-            raise DataError(f"{table.where(row)}: {cell!r} is not the name of an image")
+            row.fail(f"{cell!r} is not the name of an image")
         text = cell.replace("\\", "/").removeprefix("./").lstrip("/")
         full = text.lower().endswith(IMAGE_SUFFIXES)
         stem = (text.rpartition(".")[0].rstrip() if full else text).rpartition("/")[2]
@@ -202,8 +165,8 @@ def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int 
         found = whole or [number for number, name in near.items() if name.endswith(f"/{text}")]
         if len(found) > 1:
             both = f"{names[found[0]]} and {names[found[1]]}"
-            raise DataError(f"{table.where(row)}: {cell!r} may be {both}; write more of the path, or name one archive")
+            row.fail(f"{cell!r} may be {both}; write more of the path, or name one archive")
         images.append(found[0] if found else None)
-        if found and rows.setdefault(found[0], row) != row:
-            raise DataError(f"{table.where(row)}: {cell!r} stands in {table.where(rows[found[0]])} already; keep one")
+        if found and rows.setdefault(found[0], row) is not row:
+            row.fail(f"{cell!r} stands in {rows[found[0]]} already; keep one")
     return images

@@ -1,14 +1,13 @@
 """Any folder of face images, without labels."""
 
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.listing import open_images, open_listed
+from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images, open_listed
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.views.base import Views
 
 
 class FaceFolder(FaceData):
@@ -21,37 +20,24 @@ class FaceFolder(FaceData):
         list_file: one path per line, relative to `root` (or a member of the archives); label columns are ignored.
             Absent and repeated images are errors.
         val_fraction: share of the images put aside as split `val`, in [0, 1); drawn with `seed`.
-        views: default `AlbumentationsViews`.
-        image_size, batch_size, num_workers, seed: see `FaceData`.
+        kwargs: see `FaceData`; `views` are `AlbumentationsViews` by default.
     """
 
     name = "faces"
     unlabelled = True
 
     def __init__(
-        self,
-        root: str | Path | Sequence[str | Path],
-        list_file: str | Path | None = None,
-        views: Views | None = None,
-        val_fraction: float = 0.0,
-        image_size: int = 64,
-        batch_size: int = 256,
-        num_workers: int = 2,
-        seed: int = 0,
+        self, root: Roots, list_file: str | Path | None = None, val_fraction: float = 0.0, **kwargs: Any
     ) -> None:
-        roots = [root] if isinstance(root, (str, Path)) else list(root)
-        if not roots:
-            raise ValueError("root must name a folder or at least one zip archive")
+        self.roots = as_paths(root)
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
-        super().__init__(roots[0], views, image_size, batch_size, num_workers, seed)
-        self.roots = [Path(path) for path in roots]
+        super().__init__(self.roots[0], **kwargs)
         self.list_file = list_file
         self.val_fraction = val_fraction
 
     def build(self) -> dict[str, FaceSet]:
-        roots = self.roots if len(self.roots) > 1 else self.roots[0]
-        source = open_images(roots) if self.list_file is None else open_listed(roots, self.list_file)
+        source = open_images(self.roots) if self.list_file is None else open_listed(self.roots, self.list_file)
         faces = FaceSet(source, name=f"{self.name}/train")
         held_out = round(self.val_fraction * len(faces))
         if held_out == 0:

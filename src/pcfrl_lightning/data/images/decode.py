@@ -71,7 +71,7 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
 
 
 def _to_8_bits(grey: np.ndarray, mode: str) -> np.ndarray:
-    """16-bit, 32-bit or float grey (H, W) to uint8; raises ValueError for what cannot be meant as grey values."""
+    """Grey (H, W) of 16 or 32 bits or floats to uint8; raises ValueError for what cannot be meant as grey values."""
     low, high = grey.min(), grey.max()
     if mode == "F":
         if not np.isfinite(grey).all() or low < 0 or high > 255:

@@ -78,8 +78,7 @@ class Row:
 def open_text(path: TextPath) -> Iterator[TextIO]:
     """A text file, `.gz` or not, with line ends untranslated as `csv.reader` wants them.
 
-    A DataError names the file where what is read is not UTF-8 text, not CSV for the `csv.reader` that reads it, or
-    damaged in its archive.
+    A DataError names the file where what is read is not UTF-8 text, or damaged in its archive.
     """
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else type(path).open
     try:
@@ -88,8 +87,6 @@ def open_text(path: TextPath) -> Iterator[TextIO]:
     except UnicodeDecodeError as error:
         problem = f"not a UTF-8 text file ({error.reason} at byte {error.start}); save it as UTF-8"
         raise DataError(f"{path}: {problem}") from None
-    except csv.Error as error:
-        raise DataError(f"{path}: not a CSV file ({error})") from None
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable ({error}); copy or download it again") from None
 
@@ -116,9 +113,13 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:
     """Rows of a CSV file, quotes resolved, without its blank lines; raises like `open_text`."""
     with open_text(path) as lines:
-        for fields in (reader := csv.reader(lines, delimiter=delimiter)):
-            if any(cells := [field.strip() for field in fields]):
-                yield Row(path, reader.line_num, cells)
+        reader = csv.reader(lines, delimiter=delimiter)
+        try:
+            for fields in reader:
+                if any(cells := [field.strip() for field in fields]):
+                    yield Row(path, reader.line_num, cells)
+        except csv.Error as error:
+            raise DataError(f"{path}:{reader.line_num}: not a CSV file ({error})") from None
 
 
 class Once:

@@ -96,28 +96,35 @@ class ArraySource(ImageSource):
         return digest([names, str(self.array.shape), pixels])
 
 
-class ConcatSource(ImageSource):
+class _Redirected(ImageSource):
+    """Images of other sources; `_locate` gives source and index there of an image."""
+
+    @abstractmethod
+    def _locate(self, index: int) -> tuple[ImageSource, int]: ...
+
+    def name(self, index: int) -> str:
+        source, there = self._locate(index)
+        return source.name(there)
+
+    def read(self, index: int) -> np.ndarray:
+        source, there = self._locate(index)
+        return source.read(there)
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        source, there = self._locate(index)
+        return source.draw(there, rng)
+
+
+class ConcatSource(_Redirected):
     """Several sources, one after the other."""
 
     def __init__(self, sources: Sequence[ImageSource]) -> None:
         self.sources = list(sources)
-        self._ends = np.cumsum([len(source) for source in self.sources], dtype=np.int64)
+        self._ends = np.cumsum([0, *map(len, self.sources)])
         self.always_readable = all(source.always_readable for source in self.sources)
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if self.sources else 0
-
-    def name(self, index: int) -> str:
-        source, local = self._locate(index)
-        return source.name(local)
-
-    def read(self, index: int) -> np.ndarray:
-        source, local = self._locate(index)
-        return source.read(local)
-
-    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        source, local = self._locate(index)
-        return source.draw(local, rng)
+        return int(self._ends[-1])
 
     def fingerprint(self) -> str:
         return digest(source.fingerprint() for source in self.sources)
@@ -125,11 +132,11 @@ class ConcatSource(ImageSource):
     def _locate(self, index: int) -> tuple[ImageSource, int]:
         if not 0 <= index < len(self):
             raise IndexError(index)
-        part = int(np.searchsorted(self._ends, index, side="right"))
-        return self.sources[part], index - (int(self._ends[part - 1]) if part else 0)
+        part = int(np.searchsorted(self._ends, index, side="right")) - 1
+        return self.sources[part], index - int(self._ends[part])
 
 
-class SubsetSource(ImageSource):
+class SubsetSource(_Redirected):
     """Some images of a source, in the order of `indices`."""
 
     def __init__(self, source: ImageSource, indices: Iterable[int]) -> None:
@@ -140,17 +147,11 @@ class SubsetSource(ImageSource):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def name(self, index: int) -> str:
-        return self.source.name(int(self.indices[index]))
-
-    def read(self, index: int) -> np.ndarray:
-        return self.source.read(int(self.indices[index]))
-
-    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        return self.source.draw(int(self.indices[index]), rng)
-
     def fingerprint(self) -> str:
         return digest([self.source.fingerprint(), hashlib.sha256(self.indices.tobytes()).hexdigest()])
+
+    def _locate(self, index: int) -> tuple[ImageSource, int]:
+        return self.source, int(self.indices[index])
 
 
 def read_image(root: Path, name: str) -> np.ndarray:

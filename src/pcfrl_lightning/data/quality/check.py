@@ -71,27 +71,31 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     report = Report(name, Path(root))
     counts: dict[str, int] = {}
     splits: dict[str, FaceSet] = {}
-    problems: list[str] = []
     with missing_collected() as missing:
         try:
             if not Path(root).exists():
                 raise FileNotFoundError(f"{root} does not exist; give the folder of the data set")
             counts.update(getattr(data, "inventory", dict)())  # what a data set counts beside its splits
             splits = data.build()
-            problems += data.empty_splits(splits)
+            report.problems = data.empty_splits(splits)
         except (DataError, FileNotFoundError) as error:
-            problems.append(str(error))
-    for each in missing:
-        (report.missing_labels if isinstance(each, MissingLabels) else report.missing).extend(each.names)
-    report.missing = list(dict.fromkeys(report.missing))
-    report.problems += [*map(str, missing), *problems]
-    absent = set(report.missing)
+            report.problems = [str(error)]
+    report.problems = [*map(str, missing), *report.problems]
+    labels = [each for each in missing if isinstance(each, MissingLabels)]
+    report.missing_labels = [name for each in labels for name in each.names]
+    absent = dict.fromkeys(name for each in missing if each not in labels for name in each.names)
+    report.missing = list(absent)
     for split, built in splits.items():
         there = [row for row in range(len(built)) if built.source.name(row) not in absent]
         faces = built if len(there) == len(built) else built.subset(there)
         counts.update(_counts(split, faces))
-        if decode:
-            _decode(faces, report)
+        unreadable = scan_images(faces.source, list(range(len(faces))), faces.name) if decode else {}
+        for row, reason in unreadable.items():
+            image = faces.source.name(row)
+            if reason == os.strerror(errno.ENOENT):
+                report.missing.append(image)
+            else:
+                report.corrupt.append((image, reason))
     expected = OFFICIAL.get(name, {})
     shown = {**counts, **expected} if splits else counts
     keys = [key for key in shown if key in expected or "/subject " not in key]
@@ -108,26 +112,15 @@ def _counts(split: str, faces: FaceSet) -> dict[str, int]:
             numbers = faces.labels[key].clamp(min=-1) + 1
             per_class = numbers.bincount(minlength=len(known) + 1)[1:].tolist()
             names = known or [str(number) for number in range(len(per_class))]
-            result.update({f"{split}/{label}": count for label, count in zip(names, per_class, strict=True) if count})
+            result |= {f"{split}/{label}": count for label, count in zip(names, per_class, strict=True) if count}
     if "subject" in faces.labels:
         subjects, amounts = faces.labels["subject"].unique(return_counts=True)
-        result.update({f"{split}/subject {s}": n for s, n in zip(subjects.tolist(), amounts.tolist(), strict=True)})
+        result |= {f"{split}/subject {s}": n for s, n in zip(subjects.tolist(), amounts.tolist(), strict=True)}
     if faces.pairs is not None:
-        result[f"{split}/pairs"] = len(faces.pairs.same)
-        result[f"{split}/same pairs"] = int(faces.pairs.same.sum())
-        for fold, amount in enumerate(faces.pairs.fold.bincount().tolist()):
-            result[f"{split}/fold {fold} pairs"] = amount
+        folds = faces.pairs.fold.bincount().tolist()
+        result |= {f"{split}/pairs": len(faces.pairs.same), f"{split}/same pairs": int(faces.pairs.same.sum())}
+        result |= {f"{split}/fold {fold} pairs": amount for fold, amount in enumerate(folds)}
     return result
-
-
-def _decode(faces: FaceSet, report: Report) -> None:
-    absent = os.strerror(errno.ENOENT)
-    for row, reason in scan_images(faces.source, list(range(len(faces))), faces.name).items():
-        image = faces.source.name(row)
-        if reason == absent:
-            report.missing.append(image)
-        else:
-            report.corrupt.append((image, reason))
 
 
 def _section(title: str, lines: list[str]) -> list[str]:

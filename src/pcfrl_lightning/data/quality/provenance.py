@@ -9,13 +9,11 @@ from typing import Any
 import lightning as L
 import numpy as np
 
-from pcfrl_lightning.data.cropping.sources import DetectedSource
+from pcfrl_lightning.data.cropping.croppers import DetectedSource
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.data.module import FaceData
-
-_PRIMITIVE = (str, int, float, bool, type(None))
 
 
 def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
@@ -63,21 +61,21 @@ def places(source: ImageSource) -> set[str]:
 def _own_arguments(kind: type) -> list[str]:
     """Arguments of a data module and its bases, without those that every `FaceData` has."""
     bases = [base for base in kind.__mro__ if "__init__" in vars(base) and issubclass(base, L.LightningDataModule)]
+    shared = [*inspect.signature(FaceData).parameters, "self"]
     names = [
         name
         for base in bases
         if base not in (FaceData, L.LightningDataModule)
-        for name, parameter in list(inspect.signature(vars(base)["__init__"]).parameters.items())[1:]
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items()
+        if name not in shared and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    shared = inspect.signature(FaceData).parameters
-    return [name for name in dict.fromkeys(names) if name not in shared]
+    return list(dict.fromkeys(names))
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
-    return isinstance(value, (*_PRIMITIVE, Path))
+    return isinstance(value, str | int | float | bool | Path | None)
 
 
 def _last_component(value: Any) -> Any:

@@ -22,8 +22,7 @@ _CHUNK = 64
 
 def cache_folder() -> Path:
     """Folder of small results about data sets: `$PCFRL_CACHE`, else the user's cache folder, else a temporary one."""
-    given = os.environ.get("PCFRL_CACHE")
-    if given:
+    if given := os.environ.get("PCFRL_CACHE"):
         return Path(given)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pcfrl-lightning"
@@ -70,9 +69,7 @@ class UnreadableLog:
     """
 
     def __init__(self, name: str, total: int, folder: Path, rank: int = 0, replicas: int = 1) -> None:
-        self.name = name
-        self.total = total
-        self.rank = rank
+        self.name, self.total, self.rank = name, total, rank
         stem = f"unreadable_{name.replace('/', '_')}"
         self.paths = [folder / (f"{stem}_rank{other}.txt" if other else f"{stem}.txt") for other in range(replicas)]
         self.path = self.paths[rank]
@@ -82,18 +79,19 @@ class UnreadableLog:
 
     def add(self, entries: Iterable[tuple[str, str]]) -> None:
         """Record (name, reason) pairs; DataError once more than 1 % of the set is unreadable, counting all ranks."""
-        new = {name: reason for name, reason in entries if name not in self.entries}
-        if not new:
+        before = len(self.entries)
+        for name, reason in entries:
+            self.entries.setdefault(name, reason)
+        if len(self.entries) == before:
             return
-        self.entries.update(new)
         write_names(self.path, (f"{name}\t{reason}" for name, reason in self.entries.items()))
         known = self._known()
         if len(known) > TOLERATED_SHARE * self.total:
             first, reason = next(iter(known.items()))
-            raise DataError(
-                f"{self.name}: {len(known)} of {self.total} images cannot be read (more than 1 %), the first is "
-                f"{first} ({reason}); replace or remove the files listed in {self._lists()}"
+            problem = (
+                f"{len(known)} of {self.total} images cannot be read (more than 1 %), the first is {first} ({reason})"
             )
+            raise DataError(f"{self.name}: {problem}; replace or remove the files listed in {self._lists()}")
 
     def summarise(self, treatment: str) -> None:
         """Log the count of all ranks in one line on rank 0, if there is anything to say."""
@@ -106,14 +104,10 @@ class UnreadableLog:
 
     def _known(self) -> dict[str, str]:
         """Name -> reason of all ranks, this one's first."""
-        known = dict(self.entries)
-        for path in self.paths:
-            if path != self.path and path.is_file():
-                for line in path.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
-                    name, separator, reason = line.partition("\t")
-                    if separator:
-                        known.setdefault(name, reason)
-        return known
+        others = [path for path in self.paths if path != self.path and path.is_file()]
+        texts = [path.read_text(encoding="utf-8", errors="surrogateescape") for path in others]
+        lines = [line.split("\t", 1) for text in texts for line in text.split("\n") if "\t" in line]
+        return {**self.entries, **dict(lines), **self.entries}
 
     def _lists(self) -> str:
         return " and ".join(str(path) for path in self.paths if path.is_file())
@@ -146,19 +140,18 @@ def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, st
     """Try to read some rows, with a progress bar; returns the reason of each that failed."""
     from tqdm import tqdm
 
-    def check(chunk: list[int]) -> list[tuple[int, str]]:
-        failures = []
+    found: dict[int, str] = {}
+
+    def check(chunk: list[int]) -> int:
         for row in chunk:
             try:
                 source.read(row)
             except CorruptImage as error:
-                failures.append((row, error.reason))
-        return failures
+                found[row] = error.reason
+        return len(chunk)
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    found: dict[int, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(rows), desc=f"verify {name}", delay=2) as bar:
-        for chunk, failures in zip(chunks, pool.map(check, chunks), strict=True):
-            found.update(failures)
-            bar.update(len(chunk))
-    return found
+        for done in pool.map(check, chunks):
+            bar.update(done)
+    return dict(sorted(found.items()))

@@ -33,8 +33,7 @@ class AffectNet7(CroppedRelease):
     Label `expression` 0..6 in the official order of `CLASSES`.  Contempt (7) and the codes 8..10 (none, uncertain, no
     face) are left out.  Reads either release: `train_set/images/<n>.jpg` with `train_set/annotations/<n>_exp.npy`, or
     `Manually_Annotated_file_lists/training.csv` (with or without a header) with `Manually_Annotated_Images/`.
-
-    Args: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` use the 68 points of the annotations.
+    `UprightCrop` and `LandmarkCrop` use the 68 points of the annotations.
     """
 
     name = "affectnet7"

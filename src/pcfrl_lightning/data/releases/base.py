@@ -17,11 +17,9 @@ from pcfrl_lightning.data.module import FaceData
 class Release(FaceData):
     """Base of the published data sets.  A subclass sets `name`, implements `build`, and is then found by that name.
 
-    Attributes:
-        side: default of `image_size`.
-        official: published sizes, which `pcfrl data check` compares with; None where no number is at hand.  Keys:
-            `<split>` images, `<split>/<class>`, `<split>/pairs`, `<split>/same pairs`, `<split>/fold <k> pairs`,
-            `<split>/subject <k>`, and whatever a method `inventory` counts.
+    `side` is the default of `image_size`; `official` holds the published sizes, which `pcfrl data check` compares with
+    (None where no number is at hand), by `<split>`, `<split>/<class>`, `<split>/pairs`, `<split>/same pairs`,
+    `<split>/fold <k> pairs`, `<split>/subject <k>`, and whatever a method `inventory` counts.
 
     Args:
         root: folder of the release.
@@ -44,15 +42,14 @@ class Release(FaceData):
         landmarks: Any = None,
         pairs: Pairs | None = None,
     ) -> FaceSet:
-        """One split of n images, cut to the faces.
+        """One split, cut to the faces.
 
         Args:
             split: its name.
             source: n images.
             labels: tensors or arrays of n rows, or lists of n integers.
             class_names: see `FaceSet`.
-            landmarks: (n, L, 2) in pixels of the source, or a function that gives them; used where the cropping needs
-                them.
+            landmarks: (n, L, 2) pixels, or a function that gives them; used where the cropping needs them.
             pairs: for verification.
         """
         tensors = {
@@ -76,15 +73,12 @@ class Release(FaceData):
 
 
 class CroppedRelease(Release):
-    """Base of the data sets whose faces can be cut out of their images.
+    """Base of the data sets whose faces can be cut out of their images; UnsuitableCropping tells why not in this way.
 
     Args:
         root: folder of the release.
         cropping: how to cut out the face; default: `default_cropping`.
         kwargs: see `Release`.
-
-    Raises:
-        UnsuitableCropping: the data set cannot be cut out this way.
     """
 
     default_cropping: ClassVar[type[Cropper]] = NoCrop

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
+import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import FileSource
@@ -22,16 +22,13 @@ class BU3DFE(CroppedRelease):
 
     Labels `expression` 0..6 in the order of `CLASSES`, `level` 0..4 (0 for neutral only), `subject`, and `fold`: the
     k-th subject in alphabetical order lies in fold k mod `folds`.  The release has no split; here `test` is one fold
-    and `train` the others, without a common subject.
+    and `train` the others, without a common subject.  There are no landmarks.
 
     Args:
         root: folder of the release.
         fold: the fold that is tested, 0..folds-1.
         folds: number of folds, 2 or more.
-        kwargs: see `CroppedRelease`; there are no landmarks.
-
-    Raises:
-        ValueError: fold or folds out of range.
+        kwargs: see `CroppedRelease`.
     """
 
     name = "bu3dfe"
@@ -52,12 +49,10 @@ class BU3DFE(CroppedRelease):
         paths = sorted(path for path in self.root.rglob("*") if path.suffix.lower() == ".bmp")
         found = [(path, match) for path in paths if (match := FILE_NAME.match(path.name))]
         if not found:
-            raise DataError(
-                f"{self.root}: no images named like F0001_AN01WH_F2D.bmp; rendered images need BU3DFERendered"
-            )
+            problem = "no images named like F0001_AN01WH_F2D.bmp; rendered images need BU3DFERendered"
+            raise DataError(f"{self.root}: {problem}")
         _check_names(self.root, found)
-        number_of = {name: number for number, name in enumerate(sorted({match[1].upper() for _, match in found}))}
-        subject = torch.tensor([number_of[match[1].upper()] for _, match in found])
+        subject = np.unique([match[1].upper() for _, match in found], return_inverse=True)[1]
         labels = {
             "expression": [CODES.index(match[2].upper()) for _, match in found],
             "level": [int(match[3]) for _, match in found],
@@ -80,7 +75,7 @@ def _check_names(root: Path, found: list[tuple[Path, re.Match[str]]]) -> None:
         if first != path:
             raise DataError(f"{path}: the same image as {first}; remove one of them")
         folders[match[1].upper(), match[4].upper()] = path.relative_to(root).parent.as_posix()
-    levels = [f"{code}{level:02d}" for code in CODES for level in ((0,) if code == "NE" else (1, 2, 3, 4))]
+    levels = ["NE00", *(f"{code}{level:02d}" for code in CODES if code != "NE" for level in (1, 2, 3, 4))]
     absent = [
         f"{folder}/{name}"
         for (subject, ethnicity), folder in folders.items()

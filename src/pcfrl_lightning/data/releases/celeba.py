@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -15,19 +14,17 @@ from pcfrl_lightning.data.releases.points import face_points
 from pcfrl_lightning.data.releases.release import find, open_images, require_images
 from pcfrl_lightning.errors import DataError
 
-T = TypeVar("T")
 SPLITS = ("train", "val", "test")
 ATTRIBUTES = 40
 
 
 class CelebA(CroppedRelease):
-    """Aligned CelebA: 162,770 train, 19,867 val, 19,962 test images, 178x218.
+    """Aligned CelebA, 178x218; labels `attributes` (n, 40) float 0/1 with their `class_names`, and `identity` where
+    `identity_CelebA.txt` exists.
 
-    Labels `attributes` (n, 40) float 0/1 with their `class_names`, and `identity` where `identity_CelebA.txt` exists.
-
-    Args: see `CroppedRelease`; `root` holds `img_align_celeba` (or its zip) and the lists, side by side or in the
-        folders `Img`, `Anno` and `Eval` of the official download.  `UprightCrop` and `LandmarkCrop` use the five points
-        of `list_landmarks_align_celeba.txt`.
+    `root` holds `img_align_celeba` (or its zip) and the lists, side by side or in the folders `Img`, `Anno` and `Eval`
+    of the official download.  `UprightCrop` and `LandmarkCrop` use the five points of
+    `list_landmarks_align_celeba.txt`.
     """
 
     name = "celeba"
@@ -35,18 +32,20 @@ class CelebA(CroppedRelease):
     official: ClassVar = {"train": 162770, "val": 19867, "test": 19962}
 
     def build(self) -> dict[str, FaceSet]:
-        partition, _ = _read(self._list("list_eval_partition.txt"), 2, lambda row: (row, row.integer(1, 0, 2)))
+        partition, _ = self._read("list_eval_partition.txt", 2, lambda row: (row, row.integer(1, 0, 2)))
         tables: dict[str, dict[str, Any]] = {}
-        listing = self._list("list_attr_celeba.txt")
-        tables["attributes"], titles = _read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
+        listing = "list_attr_celeba.txt"
+        tables["attributes"], titles = self._read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
         if len(titles) != ATTRIBUTES:
-            raise DataError(f"{listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again")
+            raise DataError(
+                f"{self.root}: {listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again"
+            )
         release = open_images(self.root, ["img_align_celeba", "Img/img_align_celeba"])
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
         with suppress(FileNotFoundError):
-            tables["identity"], _ = _read(self._list("identity_CelebA.txt"), 2, lambda row: row.integer(1, 1, 10**6))
+            tables["identity"], _ = self._read("identity_CelebA.txt", 2, lambda row: row.integer(1, 1, 10**6))
         if self.cropping.needs_landmarks:
-            tables["landmarks"], _ = _read(self._list("list_landmarks_align_celeba.txt"), 11, _points, (1, 10))
+            tables["landmarks"], _ = self._read("list_landmarks_align_celeba.txt", 11, _points, (1, 10))
         splits = {}
         for code, split in enumerate(SPLITS):
             images = [name for name, (_, part) in partition.items() if part == code]
@@ -61,25 +60,21 @@ class CelebA(CroppedRelease):
                 splits[split] = self.faces(split, release.source(images), values, {"attributes": titles}, points)
         return splits
 
-    def _list(self, file: str) -> Path:
-        return find(self.root, [file, f"Eval/{file}", f"Anno/{file}"], file)
-
-
-def _read(
-    path: Path, fields: int, convert: Callable[[Row], T], headers: tuple[int, ...] = ()
-) -> tuple[dict[str, T], list[str]]:
-    """What `convert` makes of the line of each image, and the titles: of the header lines, which have `headers` fields,
-    the last."""
-    result: dict[str, T] = {}
-    titles: list[str] = []
-    once = Once()
-    for row in read_rows(path):
-        if len(row) in headers:
-            titles, headers = row.fields, headers[headers.index(len(row)) + 1 :]
-            continue
-        row.expect(fields)
-        result[once.add(row, row.relative(0))] = convert(row)
-    return result, titles
+    def _read(
+        self, file: str, fields: int, convert: Callable[[Row], Any], headers: tuple[int, ...] = ()
+    ) -> tuple[dict[str, Any], list[str]]:
+        """What `convert` makes of the line of each image, and the titles: of the header lines, which have `headers`
+        fields, the last."""
+        result: dict[str, Any] = {}
+        titles: list[str] = []
+        once = Once()
+        for row in read_rows(find(self.root, [file, f"Eval/{file}", f"Anno/{file}"], file)):
+            if len(row) in headers:
+                titles, headers = row.fields, headers[headers.index(len(row)) + 1 :]
+                continue
+            row.expect(fields)
+            result[once.add(row, row.relative(0))] = convert(row)
+        return result, titles
 
 
 def _attributes(row: Row) -> np.ndarray:

@@ -5,6 +5,8 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.releases.base import Release, by_class
@@ -17,8 +19,7 @@ class TorchvisionRelease(Release):
 
     Args:
         root: folder that holds `folder`.
-        download: where that is absent, let torchvision extract the official archive, fetched unless it lies in `root`
-            already.
+        download: where that is absent, let torchvision extract the official archive, fetched unless it lies in `root`.
         kwargs: see `Release`.
     """
 
@@ -40,18 +41,17 @@ class TorchvisionRelease(Release):
             try:
                 pixels, labels, classes = self.open(str(folder.parent if folder else self.root), part)
             except (RuntimeError, OSError, EOFError, tarfile.TarError) as error:
-                raise DataError(
-                    f"{self.root}: no intact copy ({error}); unpack the official archive there or set download to true"
-                ) from None
-            labels = {"class": [int(label) for label in labels]}
+                fix = "unpack the official archive there or set download to true"
+                raise DataError(f"{self.root}: no intact copy ({error}); {fix}") from None
+            labels = {"class": np.asarray(labels, np.int64)}
             splits[split] = self.faces(split, ArraySource(pixels), labels, {"class": classes})
         return splits
 
 
 class CIFAR10(TorchvisionRelease):
-    """50,000 train and 10,000 test images of 10 kinds of objects, 32x32; label `class`.
+    """32x32 images of 10 kinds of objects; label `class`.
 
-    Args: see `TorchvisionRelease`; `root` holds `cifar-10-batches-py`, the archive is `cifar-10-python.tar.gz`.
+    `root` holds `cifar-10-batches-py`, the archive is `cifar-10-python.tar.gz`.
     """
 
     name = "cifar10"

@@ -20,11 +20,9 @@ class CPLFW(CroppedRelease):
     """CPLFW, one split `test` with the images of `pairs_CPLFW.txt`, `pairs` and the label `identity`.
 
     Args:
-        root: the release: `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip of its name,
-            with the landmark files of `images` in it).
-        folder: `images` or `aligned images`.
-        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` read `images/<name>_5loc_attri.txt` and need
-            `folder: images`.
+        root: holds `pairs_CPLFW.txt`, `images/` and `aligned images/` (either folder may be a zip of its name).
+        folder: `images` or `aligned images`; `UprightCrop` and `LandmarkCrop` need `images`, which holds the landmarks.
+        kwargs: see `CroppedRelease`.
     """
 
     name = "cplfw"
@@ -60,12 +58,12 @@ def read_two_line_pairs(path: Path) -> list[NamedPair]:
     rows = list(read_rows(path))
     if len(rows) % 2:
         rows[-1].fail("a pair has two lines, but the last one stands alone")
-    pairs: list[NamedPair] = []
+    pairs = []
     for first, second in zip(rows[::2], rows[1::2], strict=True):
-        labels = [row.integer(1, 0, 1) for row in (first, second)]
-        if labels[0] != labels[1]:
-            second.fail(f"label {labels[1]} differs from {labels[0]} in the first line of the pair")
-        pairs.append(NamedPair(first.relative(0), second.relative(0), labels[0] == 1, 0, first, second))
+        same, other = first.integer(1, 0, 1), second.integer(1, 0, 1)
+        if same != other:
+            second.fail(f"label {other} differs from {same} in the first line of the pair")
+        pairs.append(NamedPair(first.relative(0), second.relative(0), same == 1, 0, first, second))
     same = sum(pair.same for pair in pairs)
     if same % FOLDS or (len(pairs) - same) % FOLDS or not 0 < same < len(pairs):
         raise DataError(f"{path}: {same} of {len(pairs)} pairs are of one person; expected two multiples of {FOLDS}")

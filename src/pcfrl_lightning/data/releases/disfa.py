@@ -28,6 +28,7 @@ PARTS = (
     ("SN003", "SN004", "SN005", "SN007", "SN008", "SN017", "SN023", "SN025", "SN029"),
 )
 """The three subject-exclusive parts that JAA-Net and ME-GraphAU share."""
+_PART_OF = {subject: number for number, part in enumerate(PARTS) for subject in part}
 
 MOST_INTENSE = 5
 _COMPLETE = 0.99
@@ -42,18 +43,17 @@ _VIDEO_FOLDERS = {
 
 
 class DISFA(CroppedRelease):
-    """DISFA with the labels `au_intensity` (0..5) and `action_units` (1 where intensity >= 2) for AU 1, 2, 4, 6, 9,
-    12, 25, 26, and `subject` and `fold` (part 0..2 of the common protocol).
+    """DISFA with the labels `au_intensity` (0..5) and `action_units` (1 where intensity >= 2) for AU 1, 2, 4, 6, 9, 12,
+    25, 26, and `subject` and `fold` (part 0..2 of the common protocol).
 
     Without `fold` there is one split `test` with all frames, for cross-validation over its label `fold`; with `fold` k
     (1..3) the split `test` holds the part that ME-GraphAU tests in its fold k (part 3, 2, 1) and `train` the other two.
 
-    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0 and one
-    has as many as labels; gaps allowed), else extracted from the official videos once.  Frames without a label are
-    left out.
+    Frames are read from folders `<subject>/<n>.png` or `.jpg` (n from 0, or from 1 if no subject has a 0 and one has as
+    many as labels; gaps allowed), else extracted from the official videos once.  Frames without a label are left out.
 
     Args:
-        root: the release.
+        root: the release; `UprightCrop` and `LandmarkCrop` read the 66 points under `Landmark_Points`.
         fold: 1, 2, 3 or None.
         camera: take the frames of these videos, `left` or `right`, and no frames that are there already; default: the
             frames that are there, else the left videos.
@@ -62,17 +62,12 @@ class DISFA(CroppedRelease):
         cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
         subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
             fewer subjects or folds is not the figure that is reported for DISFA.
-        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` read the 66 points under `Landmark_Points`.
-
-    Raises:
-        ValueError: another fold or camera, or camera and frames together.
+        kwargs: see `CroppedRelease`.
     """
 
     name = "disfa"
     side = 128
-    official = {"test": 130814} | {
-        f"test/subject {int(name[2:])}": 4844 if name == "SN010" else 4845 for part in PARTS for name in part
-    }
+    official = {"test": 130814} | {f"test/subject {int(name[2:])}": 4845 - (name == "SN010") for name in _PART_OF}
 
     def __init__(
         self,
@@ -92,10 +87,9 @@ class DISFA(CroppedRelease):
         if camera and frames:
             raise ValueError("camera chooses videos and frames a folder of frames: give one of them")
         self.fold, self.camera, self.frames = fold, camera, frames
-        every = [subject for part in PARTS for subject in part]
-        if unknown := sorted(set(subjects or ()).difference(every)):
-            raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(every))}")
-        self.subjects = sorted(subjects or every)
+        if unknown := sorted(set(subjects or ()).difference(_PART_OF)):
+            raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(_PART_OF))}")
+        self.subjects = sorted(subjects or _PART_OF)
         self.cache = Path(cache) if cache else cache_folder() / "disfa"
 
     def build(self) -> dict[str, FaceSet]:
@@ -111,16 +105,17 @@ class DISFA(CroppedRelease):
         _need_all(self.subjects, [subject for subject in files if files[subject]], f"{frames_folder}: no frames")
         labels = {subject: _read_intensities(folder, subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"frames in {frames_folder}")
-        _note_gaps(frames_folder, files, labels, first)
-        shown = [
-            (subject, number - first)
-            for subject in self.subjects
-            for number in sorted(files[subject])
-            if number - first in labels[subject]
+        gaps = [  # some published lists leave frames out
+            f"{subject}/{number}{Path(next(iter(names.values()))).suffix}"
+            for subject, names in files.items()
+            for number in sorted(frame + first for frame in labels[subject] if frame + first not in names)
         ]
+        if gaps:
+            note_missing(f"{frames_folder}: {len(gaps)} labelled frames have no image, the first is {gaps[0]}", gaps)
+        there = [(subject, number - first) for subject, names in files.items() for number in sorted(names)]
+        shown = [(subject, frame) for subject, frame in there if frame in labels[subject]]
         if not shown:
             raise DataError(f"{frames_folder}: none of its frames has a label under {folder}")
-        part_of = {subject: number for number, part in enumerate(PARTS) for subject in part}
         intensity = torch.from_numpy(np.stack([labels[subject][frame] for subject, frame in shown]))
         return self.faces(
             "test",
@@ -129,7 +124,7 @@ class DISFA(CroppedRelease):
                 "au_intensity": intensity,
                 "action_units": (intensity >= 2).float(),
                 "subject": [int(subject[2:]) for subject, _ in shown],
-                "fold": [part_of[subject] for subject, _ in shown],
+                "fold": [_PART_OF[subject] for subject, _ in shown],
             },
             {"action_units": [f"AU{unit}" for unit in ACTION_UNITS]},
             lambda: self._landmarks(shown, labels),
@@ -150,9 +145,8 @@ class DISFA(CroppedRelease):
         wanted = f"{'' if self.camera else 'frames or '}videos of the {camera} camera"
         folder = find(self.root, _VIDEO_FOLDERS[camera], wanted)
         pattern = re.compile(rf"^{camera}video(SN\d{{3}})_comp\.avi$", re.IGNORECASE)
-        videos = {
-            match.group(1).upper(): path for path in sorted(folder.iterdir()) if (match := pattern.match(path.name))
-        }
+        found = [(pattern.match(path.name), path) for path in sorted(folder.iterdir())]
+        videos = {match[1].upper(): path for match, path in found if match}
         if not videos:
             raise FileNotFoundError(f"no videos {camera.title()}VideoSN???_comp.avi in {folder}")
         _need_all(self.subjects, videos, f"{folder}: no video")
@@ -177,24 +171,10 @@ class DISFA(CroppedRelease):
         return points
 
 
-def _note_gaps(
-    folder: Path, files: dict[str, dict[int, str]], labels: dict[str, dict[int, np.ndarray]], first: int
-) -> None:
-    """Some published lists leave frames out."""
-    gaps = [
-        f"{subject}/{number}{Path(next(iter(names.values()))).suffix}"
-        for subject, names in files.items()
-        for number in sorted(frame + first for frame in labels[subject] if frame + first not in names)
-    ]
-    if gaps:
-        note_missing(f"{folder}: {len(gaps)} labelled frames have no image, the first is {gaps[0]}", gaps)
-
-
 def _need_all(wanted: Sequence[str], found: Collection[str], complaint: str) -> None:
     if absent := [subject for subject in wanted if subject not in found]:
-        raise DataError(
-            f"{complaint} of {', '.join(absent)}; complete the release, or name the subjects to use as `subjects`"
-        )
+        fix = "complete the release, or name the subjects to use as `subjects`"
+        raise DataError(f"{complaint} of {', '.join(absent)}; {fix}")
 
 
 def _frame_files(folder: Path) -> dict[int, str]:
@@ -248,11 +228,8 @@ def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection
     zero = any(0 in numbers for numbers, _ in pairs)
     one = any(0 not in numbers and max(numbers) > last for numbers, last in pairs)
     if zero == one:
-        reason = (
-            "some subjects begin with 0 and others end behind their last label"
-            if zero
-            else ("no subject has a file 0, and none has a file with the number of its labels")
-        )
+        neither = "no subject has a file 0, and none has a file with the number of its labels"
+        reason = "some subjects begin with 0 and others end behind their last label" if zero else neither
         raise DataError(f"{what}: cannot tell whether they count from 0 or from 1: {reason}")
     return int(one)
 

@@ -16,6 +16,7 @@ from pcfrl_lightning.data.images.rows import Row, read_csv
 from pcfrl_lightning.data.images.sources import ArraySource, ImageSource, SubsetSource
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder
 from pcfrl_lightning.data.releases.base import Release, by_class
+from pcfrl_lightning.data.split import SPLITS
 from pcfrl_lightning.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -24,14 +25,9 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """Names in the order of the official codes 0..6, which is not the alphabetical order of the class folders."""
 
 SPLIT_OF_USAGE = {"training": "train", "publictest": "val", "privatetest": "test"}
-_SPLIT_OF_FOLDER = {**SPLIT_OF_USAGE, **dict.fromkeys(("val", "valid", "validation"), "val")}
-_SPLIT_OF_FOLDER |= {"train": "train", "test": "test"}
-_OTHER_SPELLINGS = {
-    "anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy", "sadness": "sad",
-    "surprised": "surprise",
-}  # fmt: skip
-_CODE = {name: code for code, name in enumerate(CLASSES)}
-_CODE |= {spelling: _CODE[name] for spelling, name in _OTHER_SPELLINGS.items()}
+_SPLIT_OF_FOLDER = {**SPLIT_OF_USAGE, **SPLITS}
+_OTHER_SPELLINGS = ("anger", "disgusted", "fearful", "happiness", "sadness", "surprised")
+_CODE = {name: code for names in (CLASSES, _OTHER_SPELLINGS) for code, name in enumerate(names)}
 _USAGE_PREFIX = re.compile(r"^(training|publictest|privatetest)_(.*)$")
 _COLUMNS = ("emotion", "pixels", "usage")
 _SIDE = 48
@@ -42,9 +38,8 @@ _EXPECTED = (
 
 
 class FER2013(Release):
-    """FER-2013 with its official splits (Training = train, PublicTest = val, PrivateTest = test) and label codes.
-
-    Label `expression` (n,) long, 0..6 in the order of `CLASSES`, mapped by the name of the class folder.
+    """FER-2013 with its official splits (Training = train, PublicTest = val, PrivateTest = test); label `expression`
+    0..6 in the order of `CLASSES`.
 
     Args:
         root: a folder that holds `fer2013.csv`, the class folders or the archives `fer2013*.zip`; or the csv, one
@@ -69,14 +64,14 @@ class FER2013(Release):
         roots = _resolve(self.roots)
         csv = roots[0].suffix.lower() == ".csv"
         source, labels, splits = self._read_csv(roots[0]) if csv else _read_tree(roots)
-        rows = {split: [row for row, name in enumerate(splits) if name == split] for split in SPLIT_OF_USAGE.values()}
-        return {
-            split: self.faces(
-                split, SubsetSource(source, mine), {"expression": [labels[i] for i in mine]}, {"expression": CLASSES}
-            )
-            for split, mine in rows.items()
-            if mine
-        }
+        found = {}
+        for split in SPLIT_OF_USAGE.values():
+            if rows := [row for row, name in enumerate(splits) if name == split]:
+                codes = [labels[row] for row in rows]
+                found[split] = self.faces(
+                    split, SubsetSource(source, rows), {"expression": codes}, {"expression": CLASSES}
+                )
+        return found
 
     def duplicates_of_train(self, split: str = "test") -> Tensor:
         """Which images of a split, (n,) bool, have the pixels of a training image; 288 of `test` as JPEG."""
@@ -85,7 +80,7 @@ class FER2013(Release):
         return torch.tensor([_pixel_hash(faces, row) in seen for row in range(len(faces))], dtype=torch.bool)
 
     def _read_csv(self, path: Path) -> tuple[ImageSource, list[int], list[str]]:
-        """Images, named by line (`line 2` is the first), codes and splits of the csv; its columns in any order.
+        """Images, named by line (`line 2` is the first), codes and splits of the csv, whose columns have any order.
 
         Rows without 2,304 pixels are damaged images: left out, up to 1 %.
         """

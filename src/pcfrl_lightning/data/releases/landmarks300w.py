@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop
 from pcfrl_lightning.data.cropping.geometry import in_crop
@@ -29,11 +27,8 @@ _FOLDERS = {
 class LandmarkFaces(CroppedRelease):
     """Base of data sets with the label `landmarks` (n, L, 2), in [0, 1] of the crop.
 
-    Args:
-        root: folder of the release.
-        cropping: `LandmarkCrop`, a square around the annotated landmarks: scale and place of the face are given to the
-            method, also in the test; state the margin with a result.
-        kwargs: see `Release`.
+    The crop is a square around the annotated landmarks (`LandmarkCrop`): scale and place of the face are given to the
+    method, also in the test; state the margin with a result.
     """
 
     side = 128
@@ -41,29 +36,25 @@ class LandmarkFaces(CroppedRelease):
     cropping: LandmarkCrop
 
     def unsuitable(self, cropping: Cropper) -> str:
-        """All but a `LandmarkCrop`."""
         if isinstance(cropping, LandmarkCrop):
             return ""
         other = type(cropping).__name__
         return f"{self.name} is cut by LandmarkCrop always, since the landmarks are the labels; not by {other}"
 
     def landmark_faces(
-        self, split: str, source: ImageSource, points: np.ndarray, conditions: Tensor, names: Sequence[str]
+        self, split: str, source: ImageSource, points: np.ndarray, conditions: np.ndarray, names: Sequence[str]
     ) -> FaceSet:
         """One split: n whole images, points (n, L, 2) in their pixels, the label `conditions` and its names."""
-        landmarks = in_crop(points, self.cropping.squares(points))
-        labels: dict[str, Any] = {"landmarks": landmarks, "conditions": conditions}
+        labels = {"landmarks": in_crop(points, self.cropping.squares(points)), "conditions": conditions}
         return self.faces(split, source, labels, {"conditions": names}, points)
 
 
 class Landmarks300W(LandmarkFaces):
-    """300-W: 3,148 train and 689 test images; labels `landmarks` (n, 68, 2) in [0, 1] of the crop and `conditions`
-    (n, 2) float 0/1, common and challenging (ibug).
+    """300-W; labels `landmarks` (n, 68, 2) in [0, 1] of the crop and `conditions` (n, 2) float 0/1, common and
+    challenging (ibug).
 
-    Reads images with `.pts` files beside them.  Mirrored copies (`*_mirror.*`), which one common re-packed copy holds,
-    are left out.
-
-    Args: see `LandmarkFaces`; `root` is the folder that holds `afw`, `helen`, `lfpw` and `ibug`.
+    `root` holds `afw`, `helen`, `lfpw` and `ibug`, images with `.pts` files beside them.  Mirrored copies
+    (`*_mirror.*`), which one common re-packed copy holds, are left out.
     """
 
     name = "300w"
@@ -87,8 +78,8 @@ class Landmarks300W(LandmarkFaces):
 
     def _split_of(self, base: Path, split: str, images: list[str]) -> FaceSet:
         points = np.reshape([read_pts((base / image).with_suffix(".pts")) for image in images], (-1, POINTS, 2))
-        challenging = torch.tensor([image.startswith("ibug/") for image in images], dtype=torch.bool)
-        conditions = torch.stack([~challenging, challenging], dim=1).float()
+        challenging = np.array([image.startswith("ibug/") for image in images], bool)
+        conditions = np.stack([~challenging, challenging], axis=1).astype(np.float32)
         return self.landmark_faces(split, FileSource(base, images), points, conditions, SUBSETS)
 
 
@@ -97,9 +88,8 @@ def _list(root: Path, folder: str, suffixes: Sequence[str]) -> list[str]:
     place = inside(root, folder)
     if place is None:
         return []
-    found = (path for path in place.iterdir() if path.suffix.lower() in suffixes)
-    kept = (path for path in found if not path.stem.endswith("_mirror") and not path.name.startswith("."))
-    return [path.relative_to(root).as_posix() for path in sorted(kept)]
+    found = (path for path in place.glob("[!.]*") if path.suffix.lower() in suffixes)
+    return [path.relative_to(root).as_posix() for path in sorted(found) if not path.stem.endswith("_mirror")]
 
 
 def read_pts(path: Path) -> np.ndarray:

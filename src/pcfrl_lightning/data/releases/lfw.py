@@ -17,14 +17,15 @@ ARCHIVES = ("lfw.zip", "lfw_a_*.zip", "lfw_funneled*.zip", "lfw-deepfunneled*.zi
 class LFW(CroppedRelease):
     """LFW View 2, one split `test` with the images of the pair list, `pairs` and the label `identity`.
 
-    Colour, funneled, deep-funneled and LFW-a images have the same layout `<Name>/<Name>_<nnnn>.jpg`.
+    Colour, funneled, deep-funneled and LFW-a images have the same layout `<Name>/<Name>_<nnnn>.jpg`; there are no
+    landmarks.
 
     Args:
         root: folder that holds the image folder (or zip archives of it) and the pair list.
         images: image folder or pattern of zip archives relative to the root, and nothing else is looked for; default:
             the first that exists of `FOLDERS`, then of `ARCHIVES`.
         pairs: pair list relative to the root; default: `pairs.txt` or `lfw_pairs.txt`.
-        kwargs: see `CroppedRelease`; there are no landmarks.
+        kwargs: see `CroppedRelease`.
     """
 
     name = "lfw"

@@ -36,23 +36,18 @@ def pair_set(
 
     `landmarks` gives those (n, L, 2) of some images, where the release has any.
     """
+    first, second, same, fold, *_ = zip(*pairs, strict=True)
     wanted = (named for pair in pairs for named in ((pair.row, pair.first), (pair.second_row, pair.second)))
     require_images(images, wanted)
-    names = sorted({image for pair in pairs for image in (pair.first, pair.second)})
-    row_of = {image: row for row, image in enumerate(names)}
+    names, numbers = np.unique([first, second], return_inverse=True)
+    rows = torch.from_numpy(numbers).view(2, -1)
     persons = [PurePosixPath(image).stem.rpartition("_")[0] for image in names]  # of A_B/A_B_0001.jpg and A_B_1.jpg
-    number_of = {person: number for number, person in enumerate(sorted(set(persons)))}
     return data.faces(
         "test",
-        images.source(names),
-        {"identity": [number_of[person] for person in persons]},
-        landmarks=(lambda: landmarks(names)) if landmarks else None,
-        pairs=Pairs(
-            torch.tensor([row_of[pair.first] for pair in pairs]),
-            torch.tensor([row_of[pair.second] for pair in pairs]),
-            torch.tensor([pair.same for pair in pairs]),
-            torch.tensor([pair.fold for pair in pairs]),
-        ),
+        images.source(names.tolist()),
+        {"identity": np.unique(persons, return_inverse=True)[1]},
+        landmarks=(lambda: landmarks(names.tolist())) if landmarks else None,
+        pairs=Pairs(rows[0], rows[1], torch.tensor(same), torch.tensor(fold)),
     )
 
 

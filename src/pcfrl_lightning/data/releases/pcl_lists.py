@@ -81,8 +81,9 @@ class ListedExpressions(TwoLists):
 
 
 class ListedActionUnits(TwoLists):
-    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists;
-    label `action_units`.  Arguments: see `TwoLists`."""
+    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists; label
+    `action_units`.
+    """
 
     name = "listed-action-units"
     separator: ClassVar[str | None] = ","
@@ -100,7 +101,7 @@ class BU3DFERendered(TwoLists):
     """`<path>,<expression>,<pose>` per line: images rendered from BU-3DFE's models; labels `expression` (0..6) and
     `pose_class`.
 
-    The paper uses 14,112 train and 6,264 test images; their list is not public.  Arguments: see `TwoLists`.
+    The paper uses 14,112 train and 6,264 test images; their list is not public.
     """
 
     name = "bu3dfe-rendered"

@@ -23,16 +23,16 @@ _COMPOUND = (
 
 
 class RAFDB(CroppedRelease):
-    """RAF-DB basic: 12,271 train and 3,068 test images; label `expression`, 0..6 in the order of `classes`.
+    """RAF-DB basic; label `expression`, 0..6 in the order of `classes`.
 
     Reads `EmoLabel/list_patition_label.txt` (labels from 1) and `Image/aligned/<name>_aligned.jpg` or
     `Image/original/<name>.jpg`; each image folder may still be a zip of the same name.
 
     Args:
         root: the release, or the folder that holds `basic`.
-        images: `aligned` (100x100, aligned by the authors) or `original`.
-        kwargs: see `CroppedRelease`; `UprightCrop` and `LandmarkCrop` need `images: original` and read the five points
-            of `Annotation/manual/<name>_manu_attri.txt`.
+        images: `aligned` (100x100, by the authors) or `original`, which `UprightCrop` and `LandmarkCrop` need, with the
+            five points of `Annotation/manual/<name>_manu_attri.txt`.
+        kwargs: see `CroppedRelease`.
     """
 
     name = "rafdb"
@@ -51,7 +51,6 @@ class RAFDB(CroppedRelease):
         self.images = images
 
     def build(self) -> dict[str, FaceSet]:
-        """Splits `train` and `test`, by the prefix of the names."""
         base = inside(self.root, self.folder) or self.root
         if base.name in _FOLDERS - {self.folder}:
             raise DataError(f"{base} holds the {base.name} expressions, {self.name} reads the {self.folder} ones")

@@ -7,9 +7,9 @@ from pcfrl_lightning.data.releases.cifar10 import TorchvisionRelease
 
 
 class STL10(TorchvisionRelease):
-    """5,000 train and 8,000 test images of 10 kinds of objects, 96x96; label `class`.
+    """96x96 images of 10 kinds of objects; label `class`.
 
-    Args: see `TorchvisionRelease`; `root` holds `stl10_binary`, the archive is `stl10_binary.tar.gz` (2.6 GB).
+    `root` holds `stl10_binary`, the archive is `stl10_binary.tar.gz` (2.6 GB).
     """
 
     name = "stl10"

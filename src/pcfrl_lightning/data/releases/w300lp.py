@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop, UprightCrop
 from pcfrl_lightning.data.faceset import FaceSet
@@ -29,12 +28,12 @@ _AFLW_STEM = re.compile(r"image\d{5}")
 
 
 class W300LP_AFLW2000(CroppedRelease):
-    """Split `train` from 300W-LP, split `test` from AFLW2000-3D; label `pose` (n, 3), degrees, yaw, pitch, roll,
-    and label `photo`, the same for all views of one photo.
+    """Split `train` from 300W-LP, split `test` from AFLW2000-3D; label `pose` (n, 3), degrees, yaw, pitch, roll, and
+    label `photo`, the same for all views of one photo.
 
-    Yaw is positive towards the left side of the image, pitch upwards, roll where the eye on the right side of the
-    image is the lower one.  Samples with an angle beyond 99 degrees are left out.  A split whose folder is absent is
-    left out, too.
+    Yaw is positive towards the left side of the image, pitch upwards, roll where the eye on the right side of the image
+    is the lower one.  Samples with an angle beyond 99 degrees are left out.  A split whose folder is absent is left
+    out, too.
 
     Args:
         root: folder that holds `300W_LP` and `AFLW2000`, with image and `.mat` side by side.
@@ -59,10 +58,8 @@ class W300LP_AFLW2000(CroppedRelease):
         return "head pose: UprightCrop would turn away the roll, which is a label" if turns else ""
 
     def build(self) -> dict[str, FaceSet]:
-        folders = self._folders()
-        if not folders:
-            find(self.root, [name for names in _PLACES.values() for name in names], "300W-LP or AFLW2000")
-        return {split: self._split_of(split, folder) for split, folder in folders.items()}
+        find(self.root, [name for names in _PLACES.values() for name in names], "300W-LP or AFLW2000")
+        return {split: self._split_of(split, folder) for split, folder in self._folders().items()}
 
     def inventory(self) -> dict[str, int]:
         """Images on disk before the 99-degree rule, by folder."""
@@ -81,13 +78,13 @@ class W300LP_AFLW2000(CroppedRelease):
     def _split_of(self, split: str, folder: Path) -> FaceSet:
         from tqdm import tqdm
 
-        image_of = {label: f"{label.removesuffix('.mat')}.jpg" for label in _list(split, folder, ".mat")}
+        image_of = {label: f"{label[:-4]}.jpg" for label in _list(split, folder, ".mat")}
         images = require_both(folder, _list(split, folder, ".jpg"), image_of, ".mat")
         angles = np.empty((len(images), 3), np.float32)
         points = np.zeros((len(images), 68, 2), np.float32)
         keys = ["Pose_Para", _POINTS[split]] if self.cropping.needs_landmarks else ["Pose_Para"]
         for i, image in enumerate(tqdm(images, desc=f"labels {self.name}/{split}", delay=2)):
-            path = folder / f"{image.removesuffix('.jpg')}.mat"
+            path = (folder / image).with_suffix(".mat")
             content = read_mat(path, keys)
             angles[i] = yaw_pitch_roll(content["Pose_Para"], path)
             if self.cropping.needs_landmarks:  # MATLAB counts pixels from 1
@@ -98,11 +95,11 @@ class W300LP_AFLW2000(CroppedRelease):
         return self.faces(split, FileSource(folder, names), labels, {"pose": ANGLES}, points[kept])
 
 
-def photos(images: Sequence[str]) -> torch.Tensor:
-    """Number of the photo behind each image, (n,) long: 300W-LP turns and mirrors every photo many times."""
+def photos(images: Sequence[str]) -> list[int]:
+    """Number of the photo behind each image: 300W-LP turns and mirrors every photo many times."""
+    numbers: dict[str, int] = {}
     stems = [_VIEW.sub("", Path(image).name).replace("_Flip", "") for image in images]
-    numbers = {stem: number for number, stem in enumerate(dict.fromkeys(stems))}
-    return torch.tensor([numbers[stem] for stem in stems], dtype=torch.long)
+    return [numbers.setdefault(stem, len(numbers)) for stem in stems]
 
 
 def _list(split: str, folder: Path, suffix: str) -> list[str]:

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import numpy as np
-import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import read_rows
@@ -17,10 +16,10 @@ _FIELDS = 2 * POINTS + 4 + len(CONDITIONS)
 
 
 class WFLW(LandmarkFaces):
-    """WFLW: 7,500 train and 2,500 test faces; labels `landmarks` (n, 98, 2) in [0, 1] of the crop and `conditions`
-    (n, 6) float 0/1 in the order of `CONDITIONS` (the test subsets of the paper).
+    """WFLW; labels `landmarks` (n, 98, 2) in [0, 1] of the crop and `conditions` (n, 6) float 0/1 in the order of
+    `CONDITIONS` (the test subsets of the paper).
 
-    Args: see `LandmarkFaces`; `root` is the folder that holds `WFLW_images` and `WFLW_annotations`.
+    `root` holds `WFLW_images` and `WFLW_annotations`.
     """
 
     name = "wflw"
@@ -42,4 +41,4 @@ class WFLW(LandmarkFaces):
             names.append(row.relative(_FIELDS))
         release = open_images(self.root, ["WFLW_images"])
         require_images(release, zip(rows, names, strict=True))
-        return self.landmark_faces(split, release.source(names), points, torch.from_numpy(conditions), CONDITIONS)
+        return self.landmark_faces(split, release.source(names), points, conditions, CONDITIONS)

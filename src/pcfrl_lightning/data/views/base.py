@@ -63,11 +63,16 @@ class Views(ABC):
 
         ``seed`` holds the first numbers of every seed, ``device`` is where `batch` runs.
         """
-        generators = (np.random.default_rng([*seed, *key]) for key in keys)
-        samples = [self.sample(image, rng) for image, rng in zip(images, generators, strict=True)]
+        pairs = zip(images, keys, strict=True)
+        samples = [self.sample(image, np.random.default_rng([*seed, *key])) for image, key in pairs]
         moved = {name: value.to(device) for name, value in stacked(samples).items()}
-        number = int(np.random.SeedSequence([*seed, *keys[0], 1]).generate_state(1, np.uint64)[0] >> 1)
-        return self.batch(moved, torch.tensor(keys, device=device), torch.Generator(device).manual_seed(number))
+        generator = torch.Generator(device).manual_seed(batch_seed(*seed, *keys[0]))
+        return self.batch(moved, torch.tensor(keys, device=device), generator)
+
+
+def batch_seed(*numbers: int) -> int:
+    """Seed of a batch on the device: an image is in one batch of an epoch, on one rank, so its key stands for these."""
+    return int(np.random.SeedSequence([*numbers, 1]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def stacked(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:

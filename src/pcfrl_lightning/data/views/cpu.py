@@ -73,8 +73,7 @@ class AlbumentationsViews(Views):
             if not right:
                 raise ValueError(f"views.{key} must be {expected}, got {value}")
         self.image_size, self.appearance = image_size, appearance or Appearance()
-        self.crop_scale, self.crop_ratio = crop_scale, crop_ratio
-        self.flip_p, self.rotation = flip_p, rotation
+        self.crop_scale, self.crop_ratio, self.flip_p, self.rotation = crop_scale, crop_ratio, flip_p, rotation
         self.face_transforms, self.pose_transforms = face_transforms, pose_transforms
         self._own_face = OwnTransforms("face_transforms", face_transforms) if face_transforms else None
         self._own_pose = OwnTransforms("pose_transforms", pose_transforms) if pose_transforms else None
@@ -91,10 +90,9 @@ class AlbumentationsViews(Views):
         views = [_as_rgb(whole), _as_rgb(target), *(self.appearance(view, uniform) for view in face)]
         if self._own_face:
             views += [self._own_face(image, self.side, rng) for _ in range(2)]
-        if self._own_pose:
-            views += [self._own_pose(_as_rgb(view), self.side, rng) for view in pose]
-        else:
-            views += [self.appearance(view, uniform) for view in pose]
+        for view in pose:
+            own = self._own_pose
+            views.append(own(_as_rgb(view), self.side, rng) if own else self.appearance(view, uniform))
         return dict(zip(VIEW_NAMES, views, strict=True))
 
     def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +107,7 @@ class AlbumentationsViews(Views):
         height, width = image.shape[:2]
         low, high = self.crop_scale
         area = (low + (high - low) * next(uniform)) * height * width
-        low, high = (math.log(limit) for limit in self.crop_ratio)
+        low, high = map(math.log, self.crop_ratio)
         ratio = math.exp(low + (high - low) * next(uniform))
         w = max(1, min(width, round(math.sqrt(area * ratio))))
         h = max(1, min(height, round(math.sqrt(area / ratio))))

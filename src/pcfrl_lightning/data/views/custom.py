@@ -14,8 +14,6 @@ from albumentations import BaseCompose, BasicTransform
 
 from pcfrl_lightning.data.loaders import fit_square
 
-_KINDS = (BasicTransform, BaseCompose)
-
 
 class OwnTransforms:
     """Albumentations transforms applied one after the other, as `albumentations.Compose` does.
@@ -25,8 +23,8 @@ class OwnTransforms:
 
     ``given`` holds for each transform its name (`HorizontalFlip`, `my_package.MyTransform`), `class_path` and
     `init_args`, where lists of transforms may be nested (`OneOf`), or the object itself; ``key`` is the argument that
-    named them. A ValueError tells of no such transform, arguments that it does not take, or one that does not turn an
-    RGB image uint8 into another (`Normalize`, `ToTensorV2` and those that need boxes or masks do not).
+    named them.  A ValueError tells of no such transform, wrong arguments, or one that does not turn an RGB image uint8
+    into another (`Normalize`, `ToTensorV2` and those that need boxes or masks do not).
     """
 
     def __init__(self, key: str, given: Sequence[Any]) -> None:
@@ -50,7 +48,7 @@ class OwnTransforms:
         return fit_square(image, size)
 
     def _built(self, given: Any) -> Any:
-        if isinstance(given, _KINDS):
+        if isinstance(given, BasicTransform | BaseCompose):
             return given
         spec: Any = {"class_path": given} if isinstance(given, str) else given
         if not isinstance(spec, Mapping) or "class_path" not in spec or set(spec) - {"class_path", "init_args"}:
@@ -61,7 +59,7 @@ class OwnTransforms:
             kind = getattr(import_module(package or "albumentations"), name, None)
         except ImportError as error:
             raise self._wrong(f"{path}: {error}") from None
-        if not (isinstance(kind, type) and issubclass(kind, _KINDS)):
+        if not (isinstance(kind, type) and issubclass(kind, BasicTransform | BaseCompose)):
             near = get_close_matches(name, vars(albumentations), n=1)
             hint = f"; did you mean albumentations.{near[0]}?" if near else ""
             raise self._wrong(f"{path} is no transform of albumentations{hint}")

@@ -20,9 +20,6 @@ class PCLViews(AlbumentationsViews):
         crop_side: side of the square face crops as a share of the shorter side of the image, in (0, 0.5]; the two
             crops lie in different quadrants and share no pixel.
         appearance: colour, blur and edges; default: those of the public code.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     def __init__(
@@ -40,7 +37,6 @@ class PCLViews(AlbumentationsViews):
         self.pose_negatives, self.crop_side = pose_negatives, crop_side
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """The six views, each (S, S, 3) uint8, and `pose_negatives` (K, S, S, 3)."""
         views = super().sample(image, rng)
         uniform = iter(rng.random(self.pose_negatives * Appearance.DRAWS).tolist())
         mirrored = self._move(fit_square(as_grey(image), self.side), Geometry(True, 0.0))
