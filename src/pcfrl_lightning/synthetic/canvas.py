@@ -56,23 +56,23 @@ def to_pixels(coordinates: Points, resolution: float) -> Points:
 
 
 class Pen:
-    """Anti-aliased shapes on one image; points are canvas coordinates (u to the right, v up), (n, 2)."""
+    """Anti-aliased shapes on an image whose first pixel is the canvas pixel ``corner`` (column, row); points are canvas
+    coordinates (u to the right, v up), (n, 2).
+    """
 
     def __init__(self, image: npt.NDArray[np.uint8], resolution: float, corner: tuple[int, int] = (0, 0)) -> None:
-        """Draw on ``image``, whose first pixel is the canvas pixel ``corner`` (column, row)."""
         self.image, self.resolution, self.corner = image, resolution, corner
 
     def fill(self, outline: Points, ink: Ink) -> None:
-        """Fill a polygon."""
         cv2.fillPoly(self.image, [self._fixed(outline)], _color(ink), cv2.LINE_AA, _SHIFT)
 
     def line(self, points: Points, ink: Ink, width: float) -> None:
-        """Draw an open line; ``width`` in head units, at least one pixel."""
+        """An open line; ``width`` in head units, at least one pixel."""
         thickness = max(1, round(width * self.resolution))
         cv2.polylines(self.image, [self._fixed(points)], False, _color(ink), thickness, cv2.LINE_AA, _SHIFT)
 
     def disc(self, u: float, v: float, radius: float, ink: Ink) -> None:
-        """Draw a filled circle."""
+        """A filled circle."""
         center = self._fixed(np.array([[u, v]]))[0]
         length = max(1, round(radius * self.resolution * (1 << _SHIFT)))
         cv2.circle(self.image, (int(center[0]), int(center[1])), length, _color(ink), -1, cv2.LINE_AA, _SHIFT)

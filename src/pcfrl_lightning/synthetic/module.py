@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet, Pairs
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, require
 from pcfrl_lightning.synthetic.expressions import EXPRESSIONS, PRESENT_FROM
 from pcfrl_lightning.synthetic.parameters import POSE_RANGE, sample_face
 from pcfrl_lightning.synthetic.render import SIZES
@@ -74,25 +74,23 @@ class SyntheticFaces(FaceData):
         super().__init__(root or "synthetic", image_size=image_size, **kwargs)
         self.render_size = image_size if render_size is None else render_size
         least, most = SIZES
-        if not least <= self.render_size <= most:
-            raise ValueError(f"faces are rendered at {least} to {most} pixels, not {self.render_size}; set render_size")
+        fits = least <= self.render_size <= most
+        require(fits, f"faces are rendered at {least} to {most} pixels, not {self.render_size}; set render_size")
         self.sizes = {"train": (train_size, identities), "val": (val_size, val_identities)}
         self.sizes["test"] = (test_size, test_identities)
         for name, (images, people) in self.sizes.items():
-            if not 1 <= people <= images <= _SPACE:
-                got = f"got {people} identities and {images} images"
-                raise ValueError(f"the {name} split needs 1 <= identities <= images <= {_SPACE}, {got}")
-        if len(pose_range) != 3 or not all(0 <= angle <= 90 for angle in pose_range):
-            raise ValueError(f"pose_range must be three angles of 0 to 90 degrees (yaw, pitch, roll), got {pose_range}")
-        if population < 0:
-            raise ValueError(f"population must be 0 or more, got {population}")
-        if pairs_per_fold < 2 or pairs_per_fold % 2:
-            raise ValueError(f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
+            got = f"got {people} identities and {images} images"
+            valid = 1 <= people <= images <= _SPACE
+            require(valid, f"the {name} split needs 1 <= identities <= images <= {_SPACE}, {got}")
+        angles = len(pose_range) == 3 and all(0 <= angle <= 90 for angle in pose_range)
+        require(angles, f"pose_range must be three angles of 0 to 90 degrees (yaw, pitch, roll), got {pose_range}")
+        require(population >= 0, f"population must be 0 or more, got {population}")
+        even = pairs_per_fold >= 2 and pairs_per_fold % 2 == 0
+        require(even, f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
         self.pairs = verification_pairs(torch.arange(test_size) % test_identities, pairs_per_fold, seed=population)
         self.pose_range, self.population, self.cache = pose_range, population, cache
 
     def build(self) -> dict[str, FaceSet]:
-        """Draw the parameters of every picture; renders none."""
         splits, first_person = {}, 0
         for number, (name, (images, people)) in enumerate(self.sizes.items()):
             person, start = torch.arange(images) % people, number * _SPACE
@@ -126,7 +124,6 @@ class SyntheticFaces(FaceData):
                 self._render(split)
 
     def image_loader(self, split: str) -> DataLoader[Any]:
-        """A split as plain images in order; see `FaceData`."""
         self._render(split)
         return super().image_loader(split)
 

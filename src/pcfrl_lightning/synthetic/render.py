@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pcfrl_lightning.synthetic import canvas, parts
+from pcfrl_lightning.errors import require
+from pcfrl_lightning.synthetic import canvas, geometry
 from pcfrl_lightning.synthetic.canvas import Array
-from pcfrl_lightning.synthetic.geometry import head_mesh
 from pcfrl_lightning.synthetic.layout import Layout
 from pcfrl_lightning.synthetic.mesh import Mesh, join, rotation_matrix
 from pcfrl_lightning.synthetic.parameters import FaceParameters, Scene
@@ -24,13 +24,9 @@ _PIVOT = np.array([0.0, -0.1, -0.12])
 
 
 def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
-    """One face as (size, size, 3) RGB; the same parameters and size always give the same picture.
-
-    Raises:
-        ValueError: ``size``, the side in pixels, is not in 32 to 256.
-    """
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise ValueError(f"size must be between {SIZES[0]} and {SIZES[1]} pixels, not {size}")
+    """One face as (size, size, 3) RGB; the same parameters and size, 32 to 256, always give the same picture."""
+    least, most = SIZES
+    require(least <= size <= most, f"size must be between {least} and {most} pixels, not {size}")
     scene = parameters.scene
     fine = size * _SUPERSAMPLING
     resolution = 2.0 * round(0.5 * _TEXTURE_RESOLUTION * fine)
@@ -61,21 +57,19 @@ def render(parameters: FaceParameters, size: int = 64) -> npt.NDArray[np.uint8]:
 def _posed_mesh(parameters: FaceParameters, layout: Layout) -> Mesh:
     """Head and everything attached to it in camera coordinates, the pivot of the neck at the origin."""
     identity = parameters.identity
-    attached = [head_mesh(identity, layout), *parts.ear_meshes(identity)]
+    attached = [geometry.head_mesh(identity, layout), *geometry.ear_meshes(identity)]
     if identity.hair_style.startswith("long"):
-        attached.append(parts.long_hair_mesh(identity))
+        attached.append(geometry.long_hair_mesh(identity))
     if identity.glasses:
-        attached.extend(parts.glasses_meshes(layout))
+        attached.extend(geometry.glasses_meshes(layout))
     turn = rotation_matrix(*parameters.pose).astype(np.float32)
     body = rotation_matrix(0.3 * parameters.yaw, 0.0, 0.15 * parameters.roll).astype(np.float32)
-    neck = parts.neck_mesh(identity)
-    head = _turn(join(attached), turn)
-    trunk = _turn(join([neck, parts.torso_mesh()]), body)
+    neck = geometry.neck_mesh(identity)
     # the neck follows the head at its upper end and the body at its lower end
     share = np.clip((neck.points[:, 1:2] + 1.5) / 0.8, 0, 1).astype(np.float32)
-    bent = share * _turn(neck, turn).points + (1 - share) * trunk.points[: len(neck.points)]
-    trunk.points[: len(neck.points)] = bent
-    return join([head, trunk])
+    turned = _turn(neck, body)
+    bent = share * _turn(neck, turn).points + (1 - share) * turned.points
+    return join([_turn(join(attached), turn), turned._replace(points=bent), _turn(geometry.torso_mesh(), body)])
 
 
 def _turn(mesh: Mesh, rotation: Array) -> Mesh:

@@ -39,12 +39,9 @@ class SyntheticSource(ImageSource):
         return len(self.faces)
 
     def name(self, index: int) -> str:
-        """Person and number of a picture."""
-        face = self.faces[index]
-        return f"person{face.identity_id:07d}/{index:07d}"
+        return f"person{self.faces[index].identity_id:07d}/{index:07d}"
 
     def read(self, index: int) -> np.ndarray:
-        """Picture `index` as (size, size, 3) uint8 RGB."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         if self._rendered is not None:
