@@ -34,6 +34,24 @@ def test_an_unknown_name_lists_the_known_ones():
         config_path("pcfrl:pretrian")
 
 
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("configs/pretrain.yml", "pretrain"),
+        ("configs/pretrain", "pretrain"),
+        ("simclr.yml", "method/simclr"),
+        ("configs/prob/linear.yaml", "probe/linear"),
+    ],
+)
+def test_a_wrong_path_is_answered_with_the_nearest_config(tmp_path, monkeypatch, given, nearest):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=rf"--config {given} does not exist; did you mean pcfrl:{nearest}\?"):
+        config_path(given)
+    Path(tmp_path / Path(given).name).touch()
+    assert config_path(Path(given).name) == Path(given).name
+    assert config_path("pcfrl:pretrain.yml") == config_path("pcfrl:pretrain")
+
+
 def test_the_wheel_holds_the_configs(tmp_path):
     """Built as pip does it, without a network."""
     copy = tmp_path / "source"

@@ -203,6 +203,12 @@ def test_wrong_values_are_refused_in_one_line_before_data_is_read(refused, argum
         assert word in line
 
 
+def test_near_names_of_the_task_of_a_probe(refused):
+    probe = ["fit", "--config", "pcfrl:probe/linear", "--config", "pcfrl:probe/labelled", "--model.task", "clas"]
+    assert "model.task: takes auto, class, classes, number, pairs, Classes, " in refused(*probe)
+    assert "not 'clas'; did you mean class?" in refused(*probe)
+
+
 def test_a_typo_in_a_yaml_is_named(refused, folder):
     text = (folder / "configs" / "pretrain.yaml").read_text()
     (folder / "typo.yaml").write_text(text.replace("alpha: 10.0", "alpa: 10.0"))

@@ -19,8 +19,7 @@ from pcfrl_lightning.probes import (
 )
 from pcfrl_lightning.probes.features.store import EvaluationImages
 from pcfrl_lightning.probes.plan import Part
-from pcfrl_lightning.probes.tasks.action_units import check_exclusive
-from pcfrl_lightning.probes.tasks.several import SeveralClasses
+from pcfrl_lightning.probes.tasks.several import SeveralClasses, check_exclusive
 
 N = 120
 

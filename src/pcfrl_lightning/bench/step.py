@@ -49,13 +49,10 @@ class StepOptions:
 def measure_step(options: StepOptions) -> dict[str, Any]:
     """Run the Trainer on one batch again and again, then time the parts of its step by themselves.
 
-    Returns:
-        ``images_per_second``; ``seconds`` of the parts: ``step`` (median of the Trainer's steps), ``forward``,
-        ``backward``, ``optimizer``, ``heads`` (forward and backward of the contrastive heads on their own) and ``data``
-        (one process making a batch of views and moving it to the device); ``forward_parts`` (seconds of each module of
-        the network and each head; empty for a compiled network); ``contrast_share`` (``heads`` over ``step``);
-        ``step_seconds`` of every timed step; ``peak_memory_bytes``; ``multiply_adds`` of forward and backward;
-        ``flops_per_second``; ``machine`` FLOP/s; ``share_of_machine``.
+    Of the result: ``seconds`` holds ``step``, the median of the Trainer's steps, ``heads``, forward and backward of the
+    contrastive heads on their own, and ``data``, one process making a batch of views and moving it to the device;
+    ``forward_parts`` are seconds of each module of the network and each head, empty for a compiled network;
+    ``multiply_adds`` are those of forward and backward; ``machine`` is in FLOP/s.
     """
     torch.manual_seed(0)
     device, (precision, dtype) = options.device, PRECISIONS[options.precision]

@@ -20,10 +20,8 @@ def main(arguments: list[str]) -> None:
         parser.error(f"--batch-size must be at least 2 (negatives come from another image), got {options.batch_size}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    if options.json is not None:
-        options.json.parent.mkdir(
-            parents=True, exist_ok=True
-        )  # a folder that cannot be created is reported before measuring
+    if options.json is not None:  # a folder that cannot be created is reported before measuring
+        options.json.parent.mkdir(parents=True, exist_ok=True)
     silence_advertisement()
     facts = environment(options.device)
     asked = {key: value for key, value in vars(options).items() if key not in ("json", "what", "device")}

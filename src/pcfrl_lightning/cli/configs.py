@@ -16,16 +16,16 @@ def shipped() -> list[str]:
 def config_path(value: str) -> str:
     """The file behind the value of ``--config``; a path (or yaml text) is returned as it is.
 
-    Raises:
-        UsageError: there is no such config or file; names the nearest, or all.
+    A UsageError names the config that is nearest to one that does not exist.
     """
     names = shipped()
     if value.startswith(SCHEME):
-        name = value[len(SCHEME) :].removesuffix(".yaml")
+        name = value[len(SCHEME) :].removesuffix(".yaml").removesuffix(".yml")
         if name in names:
             return str(FOLDER / f"{name}.yaml")
         raise UsageError(f"--config {value}: no such config{near(name, names)}; there are {', '.join(names)}")
-    if Path(value).suffix in (".yaml", ".yml") and not Path(value).exists():
+    is_path = Path(value).suffix in ("", ".yaml", ".yml") and ":" not in value and value != "-"
+    if is_path and not Path(value).exists():
         found = near(Path(value).with_suffix("").as_posix().removeprefix("configs/"), names, SCHEME)
         raise UsageError(f"--config {value} does not exist{found}")
     return value

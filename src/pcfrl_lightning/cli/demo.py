@@ -4,6 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,8 @@ def main(arguments: Sequence[str]) -> int:
 def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epochs: int | None = None) -> dict[str, Any]:
     """The whole demo; returns the content of results.json.
 
-    Args:
-        config: a LightningCLI config that pretrains PCFRL on `SyntheticFaces`.
-        out: folder of everything that is written; what an earlier demo left there is replaced.
-        overrides: more arguments of `pcfrl fit`, such as ``--trainer.max_epochs=2``.
-        probe_epochs: of the linear probes; default: `reports.demo.PROBE_EPOCHS`.
+    ``config`` pretrains PCFRL on `SyntheticFaces`; what an earlier demo left in ``out`` is replaced; ``overrides`` are
+    more arguments of `pcfrl fit`, such as ``--trainer.max_epochs=2``.
     """
     from pcfrl_lightning.evaluate.run import Settings
     from pcfrl_lightning.evaluate.table import results_table
@@ -63,9 +61,8 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     report.write_text(page, encoding="utf-8")
     results["seconds"] = clock.seconds()
     path = write_results(out / "results.json", results)
-    console.print(
-        results_table([row for row in rows if row.feature == "f_s"], "frozen F_s on synthetic faces, last epoch")
-    )
+    shown = [row for row in rows if row.feature == "f_s"]
+    console.print(results_table(shown, "frozen F_s on synthetic faces, last epoch"))
     console.print(*calibration_lines(results["calibration"]), sep="\n", highlight=False)
     console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False)
     return results
@@ -106,16 +103,14 @@ class Stopwatch:
     """Wall-clock seconds of named parts."""
 
     def __init__(self) -> None:
-        self.started = self.last = time.perf_counter()
-        self.laps: dict[str, float] = {}
+        self.times = {"": time.perf_counter()}
 
     def lap(self, name: str) -> None:
         """Everything since the last lap was ``name``."""
-        now = time.perf_counter()
-        self.laps[name] = now - self.last
-        self.last = now
+        self.times[name] = time.perf_counter()
 
     def seconds(self) -> dict[str, float]:
         """All laps and the total until now."""
-        parts = {name: round(value, 1) for name, value in self.laps.items()}
-        return parts | {"total": round(time.perf_counter() - self.started, 1)}
+        laps = {name: end - begin for (_, begin), (name, end) in pairwise(self.times.items())}
+        laps["total"] = time.perf_counter() - self.times[""]
+        return {name: round(value, 1) for name, value in laps.items()}

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pydoc import ErrorDuringImport, locate
+from importlib import import_module
 from typing import Any, NoReturn, get_args, get_type_hints
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -111,7 +111,7 @@ def _refused(text: str, key: str, owner: type | None) -> str:
     classes = {each.__name__ for each in kinds if not each.__name__.startswith("_")}
     takes = [_TYPES.get(name, name.rpartition(".")[2]) for name in names if name != "NoneType"] + choices
     if 0 < len(classes) <= MANY and len(bases) == 1:
-        takes = sorted(classes)
+        takes = [*choices, *sorted(classes)]
     shown = " or ".join(filter(None, [", ".join(takes[:-1]), *takes[-1:]]))
     return f"takes {shown}, not {value!r}{near(value.rpartition('.')[2], {*classes, *choices})}" if shown else ""
 
@@ -134,8 +134,9 @@ def _keys(parser: argparse.ArgumentParser) -> Iterator[str]:
 
 
 def _imported(path: str) -> type | None:
-    with suppress(ErrorDuringImport):
-        found = locate(path)
+    module, _, name = path.rpartition(".")
+    with suppress(ImportError, AttributeError, ValueError):
+        found = getattr(import_module(module), name)
         return found if isinstance(found, type) else None
     return None
 

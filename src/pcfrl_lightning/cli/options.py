@@ -19,14 +19,8 @@ _SET_BY_COMMAND: set[str | int] = {"root", "views", "image_size", "seed"}
 def data_options(kind: type[FaceData], given: Sequence[str], prefix: str = "") -> dict[str, Any]:
     """Arguments of a data module, checked against its signature; classes are instantiated.
 
-    Args:
-        kind: the data module.
-        given: `KEY=VALUE` as in a config, such as `camera=right`, or `cropping=LandmarkCrop` and
-            `cropping.margin=0.5`.
-        prefix: what precedes a key on the command line; for messages.
-
-    Raises:
-        ValueError: another form, a key that the data module does not take, or a value it does not accept.
+    ``given`` are `KEY=VALUE` as in a config, such as `camera=right`, or `cropping=LandmarkCrop` and
+    `cropping.margin=0.5`; messages put ``prefix`` before a key.
     """
     parser = ArgumentParser(exit_on_error=False)
     keys = parser.add_class_arguments(kind, skip=_SET_BY_COMMAND)
@@ -44,11 +38,7 @@ def data_options(kind: type[FaceData], given: Sequence[str], prefix: str = "") -
 
 
 def task_options(given: Sequence[str], tasks: Sequence["Task"]) -> dict[str, dict[str, Any]]:
-    """Arguments of the data modules of some tasks, by name of the task, from `TASK.KEY=VALUE`.
-
-    Raises:
-        ValueError: a task that is not run, and see `data_options`.
-    """
+    """Arguments of the data modules of some tasks, by name of the task, from `TASK.KEY=VALUE`."""
     data = {task.name: task.data for task in tasks}
     texts: dict[str, list[str]] = {}
     for text in given:

@@ -23,11 +23,8 @@ def folders_of(
 ) -> Callable[[Task], Opened | str]:
     """A function of a task: its data set under ``root``, or what is missing; tasks without own options share one.
 
-    Args:
-        root: the folder.
-        cropping: how faces are cut out, for the data sets it suits; the others keep their own, and a note says so.
-            Default: as each does by itself.
-        options: further arguments of the data modules by name of the task; a `cropping` there takes precedence.
+    Data sets that ``cropping`` does not suit keep their own, and a note says so.  ``options`` are further arguments of
+    the data modules by name of the task; a `cropping` there takes precedence.
     """
     opened: dict[tuple[str, str, str], Opened] = {}
     chosen = options or {}

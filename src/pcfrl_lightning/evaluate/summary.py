@@ -19,26 +19,13 @@ _SAME = ("checkpoint_sha256", "feature", "cropping", "epochs", "seed")
 
 
 class Summary:
-    """The file, with the entries of earlier runs of the same settings.
+    """The file, with the entries of earlier runs of the same settings; a ValueError names what differs.
 
-    Args:
-        path: of summary.json.
-        settings: of all tasks.
-        cropping: that was asked for; each entry has the one of its data set.
-        options: of the data sets, ``TASK.KEY=VALUE``; folders are left out.
-        tasks: names of those that are run.
-
-    Raises:
-        ValueError: it is no such file, or holds results of other settings or options, which are named.
+    ``options`` are those of the data sets, ``TASK.KEY=VALUE``, from which folders are left out; ``tasks`` are run now.
     """
 
     def __init__(
-        self,
-        path: Path,
-        settings: Settings,
-        cropping: str = "default",
-        options: Sequence[str] = (),
-        tasks: Sequence[str] = (),
+        self, path: Path, settings: Settings, cropping: str, options: Sequence[str], tasks: Sequence[str]
     ) -> None:
         self.path = path
         self.facts: dict[str, Any] = {

@@ -69,10 +69,7 @@ def results_table(rows: Sequence[Row], title: str) -> RenderableType:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """``task: why there is no figure, or what is special about it``, for every row with a remark.
-
-    A remark on all encoders is given once; otherwise the encoder is named.
-    """
+    """``task: remark`` of every row that has one; the encoder is named where it is not on all."""
     encoders = {row.source for row in rows}
     said: dict[str, set[str]] = {}
     for row in rows:

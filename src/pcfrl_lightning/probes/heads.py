@@ -33,13 +33,7 @@ class StackedHead(nn.Module):
     scale: Tensor
 
     def __init__(
-        self,
-        dim: int,
-        outputs: int,
-        candidates: int = 1,
-        folds: int = 1,
-        input_norm: InputNorm = "none",
-        seed: int = 0,
+        self, dim: int, outputs: int, candidates: int = 1, folds: int = 1, input_norm: InputNorm = "none", seed: int = 0
     ) -> None:
         super().__init__()
         self.input_norm = input_norm
@@ -145,7 +139,7 @@ class FeatureHeads(nn.Module):
         return bool((self.best_epochs > 0).all())
 
     def judge(self, scores: Tensor, epoch: int) -> Tensor:
-        """Take the scores (R, K) of an epoch, higher is better, and remember the heads that are the best so far.
+        """Take the scores (R, K) of an epoch, higher is better; remember the heads that are the best so far.
 
         Returns the best score (K,) of each fold over the learning rates.
         """
@@ -157,21 +151,17 @@ class FeatureHeads(nn.Module):
             self.best_scores[k], self.best_epochs[k], self.best_candidates[k] = top[k], epoch, candidates[k]
         return top
 
-    def chosen(self) -> Tensor:
-        """(K,) long: index of the learning rate chosen after the last epoch, for each fold."""
-        return self.choice_scores.argmax(0)
-
     def reported(self, features: Tensor) -> dict[str, Tensor]:
-        """Outputs (K, B, C) of the chosen learning rate after the ``last`` epoch, and of the ``best`` one if any."""
+        """Outputs (K, B, C) of the learning rate chosen after the ``last`` epoch, and of the ``best`` one if any."""
         last = self.head(features)[:, : self.folds]
-        found = {"last": last[self.chosen(), torch.arange(self.folds, device=last.device)]}
+        found = {"last": last[self.choice_scores.argmax(0), torch.arange(self.folds, device=last.device)]}
         return found | ({"best": self.best(features)[0]} if self.has_best else {})
 
     def facts(self, rates: list[float]) -> dict[str, Any]:
         """Learning rates and best epochs for results.json."""
         best = {"epochs": self.best_epochs.tolist(), "lr": [rates[i] for i in self.best_candidates.tolist()]}
         return {
-            "lr": {"candidates": rates, "last": [rates[i] for i in self.chosen().tolist()]},
+            "lr": {"candidates": rates, "last": [rates[i] for i in self.choice_scores.argmax(0).tolist()]},
             "best_epoch": best if self.has_best else None,
         }
 

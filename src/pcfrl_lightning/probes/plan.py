@@ -44,20 +44,12 @@ class Rules:
 
 
 class Part(NamedTuple):
-    """Samples for training, choosing or testing.
+    """Samples for training, choosing or testing."""
 
-    Attributes:
-        faces: the images whose features the samples use.
-        rows: (n, V) long, images of each sample; V = 1, or 2 for pairs.
-        targets: tensors with n rows.
-        members: (K, n) bool, the samples of each of K folds; of a training part those of each head: K, or 2 K with
-            companions.
-    """
-
-    faces: FaceSet
-    rows: Tensor
-    targets: dict[str, Tensor]
-    members: Tensor
+    faces: FaceSet  # the images whose features the samples use
+    rows: Tensor  # (n, V) long, images of each sample; V = 1, or 2 for pairs
+    targets: dict[str, Tensor]  # tensors with n rows
+    members: Tensor  # (K, n) bool, samples of each fold; in training of each head: K, or 2 K with companions
 
     def restrict(self, members: Tensor) -> "Part":
         """The same samples with other members, without the samples that belong to no fold."""
@@ -77,23 +69,14 @@ class Part(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The parts of a protocol.
+    """The parts of a protocol."""
 
-    Attributes:
-        train: what the heads are fitted on, if any.
-        choice: what learning rate and best epoch are chosen on, if any.
-        choice_name: what that is: ``val``, ``held-out training subjects``, ``test`` (protocol paper) ...
-        test: what the metrics are computed on.
-        folds: K, the heads that are reported.
-        val_fraction: share of the training samples that were put aside for `choice`; None where none were.
-    """
-
-    train: Part | None
-    choice: Part | None
-    choice_name: str
-    test: Part | None
-    folds: int = 1
-    val_fraction: float | None = None
+    train: Part | None  # what the heads are fitted on
+    choice: Part | None  # what learning rate and best epoch are chosen on
+    choice_name: str  # what that is: val, held-out training subjects, test (protocol paper) ...
+    test: Part | None  # what the metrics are computed on
+    folds: int = 1  # K, the heads that are reported
+    val_fraction: float | None = None  # share of the training samples that were put aside for `choice`
 
     def parts(self, stage: str) -> dict[str, Part]:
         """What ``fit``, ``validate`` or ``test`` needs features of, by the name of its loader."""

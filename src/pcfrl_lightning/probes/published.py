@@ -7,12 +7,11 @@ from torch import Tensor
 from pcfrl_lightning.probes.plan import Part
 from pcfrl_lightning.probes.probe import Probe, Rate
 from pcfrl_lightning.probes.results import Metrics
-from pcfrl_lightning.probes.tasks.action_units import FoldedClasses
 from pcfrl_lightning.probes.tasks.classes import Classes
 from pcfrl_lightning.probes.tasks.landmarks import Landmarks
 from pcfrl_lightning.probes.tasks.numbers import HeadPose
 from pcfrl_lightning.probes.tasks.pairs import CosinePairs, LearnedPairs
-from pcfrl_lightning.probes.tasks.several import Imbalance, SeveralClasses
+from pcfrl_lightning.probes.tasks.several import FoldedClasses, Imbalance, SeveralClasses
 
 PAPER_THRESHOLD = 0.0005
 """Decision threshold of the public code for action units."""

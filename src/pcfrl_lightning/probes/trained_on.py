@@ -40,10 +40,7 @@ def describe_training(data: Any, plan: Plan, task: Task) -> dict[str, Any]:
 
 
 def check_training(checkpoint: dict[str, Any], here: dict[str, Any]) -> None:
-    """Compare what is in the checkpoint of a head with what the run describes (`describe_training`).
-
-    A UsageError names every key that differs, with both values.
-    """
+    """Refuse a head of other data than the run describes (`describe_training`); names each key with both values."""
     then = checkpoint.get("trained_on", {})  # files of earlier versions know nothing
     if not isinstance(then, dict):
         raise UsageError("the checkpoint of the head is damaged: its 'trained_on' is not a dictionary")
@@ -56,15 +53,11 @@ def check_training(checkpoint: dict[str, Any], here: dict[str, Any]) -> None:
 
 
 def forget_test(trainer: L.Trainer) -> None:
-    """Remove the figures of an earlier head from the run folder, so that they are not taken for those of the new one.
-
-    Without a logger the run has no folder of its own, and nothing is removed.
-    """
+    """Remove the figures of an earlier head from the run folder: they would be taken for those of the new one."""
     folder = run_directory(trainer)
-    if folder == Path(trainer.default_root_dir):
-        return
-    for name in ("results.json", "metrics_test.csv"):
-        (folder / name).unlink(missing_ok=True)
+    if folder != Path(trainer.default_root_dir):  # otherwise the run has no folder of its own
+        for name in ("results.json", "metrics_test.csv"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def load_probe(kind: type[P], path: str | Path, map_location: Any, overrides: dict[str, Any]) -> P:

@@ -39,12 +39,12 @@ class Tally(NamedTuple):
 
     @property
     def proposal_precision(self) -> float | None:
-        """Share of best candidates that agree (T = -inf); None when there are none."""
+        """Share of best candidates that agree (T = -inf)."""
         return self.right_proposals / self.proposals if self.proposals else None
 
     @property
     def base_rate(self) -> float | None:
-        """Share of all pairs of different images that agree; None when there are none."""
+        """Share of all pairs of different images that agree."""
         return self.right_candidates / self.candidates if self.candidates else None
 
     def plus(self, other: "Tally") -> "Tally":
@@ -105,42 +105,31 @@ class Batch(NamedTuple):
 
 
 @torch.no_grad()
-def calibrated_batches(
-    module: PCFRL, faces: FaceSet, views: Views, batch_size: int, batches: int, seed: int = 0
-) -> Iterator[Batch]:
+def calibrated_batches(module: PCFRL, faces: FaceSet, views: Views, batch_size: int, seed: int = 0) -> Iterator[Batch]:
     """Run calibration on batches of random images, as training does, with the weights as they are.
 
-    ``module`` is put into evaluation mode; ``faces`` are drawn without repeats within an epoch; ``views`` must keep the
-    pose (no flip, no turn) where poses are compared; ``seed`` is that of the order and of the views.
+    ``module`` is put into evaluation mode; images are drawn without repeats; ``views`` must keep the pose (no flip, no
+    turn) where poses are compared; ``seed`` is that of the order and of the views.
 
     Raises:
         ValueError: there are fewer images than one batch.
     """
     if len(faces) < batch_size:
         raise ValueError(f"{faces.name} has {len(faces)} images, fewer than one batch of {batch_size}")
-    module.eval()
-    rng = np.random.default_rng([seed, 0])
-    per_pass = len(faces) // batch_size
-    for number in range(batches):
-        if number % per_pass == 0:
-            order = rng.permutation(len(faces))
-        start = number % per_pass * batch_size
-        rows = order[start : start + batch_size]
+    network = module.eval().network
+    order = torch.from_numpy(np.random.default_rng([seed, 0]).permutation(len(faces)))
+    for number in range(len(faces) // batch_size):
+        rows = order[number * batch_size : (number + 1) * batch_size]
         batch = view_batch(faces, views, rows.tolist(), [seed, 1, number])
-        yield Batch(torch.from_numpy(rows), _branch(module, batch, "face"), _branch(module, batch, "pose"))
+        face, pose = (network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])) for name in ("face", "pose"))
+        branches = (
+            (module.face_contrast, network.project_face(face.f_f).float()),
+            (module.pose_contrast, network.project_pose(pose.f_p).float()),
+        )
+        yield Batch(rows, *(Branch(contrast(*z.chunk(2)), normalize(z)) for contrast, z in branches))
 
 
 def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:
     """Views of some rows, float (N, 3, S, S) in [0, 1], by view name."""
     *first, epoch = seed
     return views.make([faces.image(row) for row in rows], [(epoch, row) for row in rows], first)
-
-
-def _branch(module: PCFRL, batch: dict[str, Tensor], name: str) -> Branch:
-    network = module.network
-    features = network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]]))
-    if name == "face":
-        contrast, projected = module.face_contrast, network.project_face(features.f_f).float()
-    else:
-        contrast, projected = module.pose_contrast, network.project_pose(features.f_p).float()
-    return Branch(contrast(*projected.chunk(2)), normalize(projected))

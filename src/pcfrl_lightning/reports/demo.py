@@ -44,7 +44,6 @@ class Calibration:
         found: dict[str, Any] = {}
         for name, count in (("pose", self.pose), ("face", self.face)):
             found |= {f"{name}_precision": count.precision, f"{name}_base_rate": count.base_rate}
-        for name, count in (("pose", self.pose), ("face", self.face)):
             found |= {f"{name}_pairs": count.pairs, f"{name}_right": count.right, f"{name}_anchors": count.proposals}
             found[f"{name}_precision_without_threshold"] = count.proposal_precision
         found["pose_agrees"] = f"yaw, pitch and roll each within {pairs.POSE_LIMIT:g} degrees"
@@ -70,16 +69,14 @@ def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibra
     A flip changes the true pose; without one the label of the image is that of the view.
     """
     faces = data.splits["train"]
-    batches = max(1, len(faces) // data.batch_size)
-    face, pose, first = pairs.Tally(), pairs.Tally(), None
-    for batch in pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, batches, seed):
-        first = first or batch
+    face, pose = pairs.Tally(), pairs.Tally()
+    batches = list(pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, seed))
+    for batch in batches:
         same_person = pairs.identities_agree(faces.labels["identity"][batch.rows])
         same_pose = pairs.poses_agree(faces.labels["pose"][batch.rows])
         face = face.plus(pairs.tally(batch.face.output.calibration, batch.face.output.anchors, same_person))
         pose = pose.plus(pairs.tally(batch.pose.output.calibration, batch.pose.output.anchors, same_pose))
-    assert first is not None
-    return Calibration(face, pose, first, batches)
+    return Calibration(face, pose, batches[0], len(batches))
 
 
 def still(views: Any) -> AlbumentationsViews:

@@ -46,17 +46,17 @@ def demo_page(
     measured on ``train_faces``, ``history`` holds epoch means of the training log."""
     sections = [
         results_section(results),
-        faces_section(train_faces),
-        reconstruction_section(module, test_faces, views),
-        training_section(history),
-        alignment_section(module, calibration),
+        _faces_section(train_faces),
+        _reconstruction_section(module, test_faces, views),
+        _training_section(history),
+        _alignment_section(module, calibration),
         pairs_section(results["calibration"], calibration, train_faces),
     ]
     return page(TITLE, LEAD, sections, _facts(results))
 
 
 def results_section(results: Mapping[str, Any]) -> Section:
-    """The table of the four tasks, and of F_f and F_p where they were measured."""
+    """The four tasks, and F_f and F_p where they were measured."""
     features = {name.replace("f_", "F_"): values for name, values in results.get("features", {}).items()}
     rows: list[list[str | Cell]] = []
     for key, task in TASKS.items():
@@ -75,15 +75,14 @@ def results_section(results: Mapping[str, Any]) -> Section:
     return Section("Results", text, table(headings, rows))
 
 
-def faces_section(faces: FaceSet) -> Section:
-    """A contact sheet."""
+def _faces_section(faces: FaceSet) -> Section:
     shown = torch.linspace(0, len(faces) - 1, min(FACES_SHOWN, len(faces))).long().tolist()
     sheet = pictures.contact_sheet(_images(faces, shown), columns=12)
     caption = "Training images: identity, expression, action units, pose, light and background drawn independently."
     return Section("The faces", pictures=[Picture(pictures.png(sheet), caption, "contact sheet of rendered faces")])
 
 
-def reconstruction_section(module: PCFRL, faces: FaceSet, views: Any) -> Section:
+def _reconstruction_section(module: PCFRL, faces: FaceSet, views: Any) -> Section:
     """Eq. 1 and the pose swap, on people that were not trained on."""
     rows = list(range(min(SWAPS, len(faces))))  # neighbours show different people; evenly spaced ones need not
     batch = view_batch(faces, still(views), rows, [0])
@@ -97,8 +96,7 @@ def reconstruction_section(module: PCFRL, faces: FaceSet, views: Any) -> Section
     return Section("What is in F_f and what is in F_p", pictures=[picture])
 
 
-def training_section(history: Mapping[str, Sequence[float]]) -> Section:
-    """Curves."""
+def _training_section(history: Mapping[str, Sequence[float]]) -> Section:
     caption = (
         "Epoch means. The losses of Eq. 6 have only negatives in the denominator and may fall below zero; the weights "
         "of the two contrastive tasks follow their rate of descent (DWA)."
@@ -107,8 +105,7 @@ def training_section(history: Mapping[str, Sequence[float]]) -> Section:
     return Section("Training", pictures=[Picture(curves, caption, "loss curves and calibrated pairs")])
 
 
-def alignment_section(module: PCFRL, calibration: Calibration) -> Section:
-    """Heat maps of PA and histogram of its row maxima."""
+def _alignment_section(module: PCFRL, calibration: Calibration) -> Section:
     batch = calibration.batch
     face, pose = _alignment(batch.face, module.face_contrast), _alignment(batch.pose, module.pose_contrast)
     caption = (

@@ -40,6 +40,12 @@ class Picture(NamedTuple):
     caption: str
     alt: str
 
+    def html(self) -> str:
+        """The figure, with its data in the page."""
+        data = base64.b64encode(self.png).decode("ascii")
+        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{data}">'
+        return f"<figure>{image}<figcaption>{html.escape(self.caption)}</figcaption></figure>"
+
 
 class Section(NamedTuple):
     """A heading, paragraphs, perhaps a table, and pictures below it."""
@@ -48,6 +54,17 @@ class Section(NamedTuple):
     text: Sequence[str] = ()
     table: str = ""
     pictures: Sequence[Picture] = ()
+
+    def html(self) -> str:
+        """All of it."""
+        paragraphs = (f"<p>{html.escape(text)}</p>" for text in self.text)
+        parts = [
+            f"<h2>{html.escape(self.title)}</h2>",
+            *paragraphs,
+            self.table,
+            *(each.html() for each in self.pictures),
+        ]
+        return "\n".join(["<section>", *parts, "</section>"])
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:
@@ -59,7 +76,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:
 
 def page(title: str, lead: str, sections: Sequence[Section], facts: Mapping[str, str]) -> str:
     """The whole page; ``facts`` (command, hardware, versions) stand in small print at its end."""
-    content = "\n".join(_section(section) for section in sections)
+    content = "\n".join(section.html() for section in sections)
     footer = "<br>\n".join(f"<b>{html.escape(key)}</b> {html.escape(value)}" for key, value in facts.items())
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -79,20 +96,6 @@ def page(title: str, lead: str, sections: Sequence[Section], facts: Mapping[str,
 </body>
 </html>
 """
-
-
-def _section(section: Section) -> str:
-    paragraphs = "\n".join(f"<p>{html.escape(text)}</p>" for text in section.text)
-    pictures = "\n".join(_figure(picture) for picture in section.pictures)
-    return f"<section>\n<h2>{html.escape(section.title)}</h2>\n{paragraphs}\n{section.table}\n{pictures}\n</section>"
-
-
-def _figure(picture: Picture) -> str:
-    data = base64.b64encode(picture.png).decode("ascii")
-    return (
-        f'<figure><img alt="{html.escape(picture.alt, quote=True)}" src="data:image/png;base64,{data}">'
-        f"<figcaption>{html.escape(picture.caption)}</figcaption></figure>"
-    )
 
 
 def _cell(cell: str | Cell) -> str:

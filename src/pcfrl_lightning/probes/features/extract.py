@@ -13,18 +13,11 @@ Precision = Literal["auto", "float32", "tf32", "bf16"]
 
 
 class FeatureExtractor(Protocol):
-    """Turns images, uint8 (B, 3, S, S), into fixed features, float32 (B, D) by name.
-
-    Attributes:
-        names: of the features.
-        precision: in which they are computed, for results.json.
-        enlarges: whether images smaller than the evaluation size are enlarged to it first; hand-made features look at
-            the pixels there are instead.
-    """
+    """Turns images, uint8 (B, 3, S, S), into fixed features, float32 (B, D) by name."""
 
     names: tuple[str, ...]
-    precision: str
-    enlarges: bool
+    precision: str  # for results.json
+    enlarges: bool  # images below the evaluation size first; hand-made features look at the pixels there are instead
 
     def fingerprint(self) -> str:
         """Text that changes whenever the same image could give other features."""
@@ -34,16 +27,10 @@ class FeatureExtractor(Protocol):
 
 
 class EncoderFeatures:
-    """Features of an `Encoder` that is never trained here, on the device of the encoder.
+    """Features of an `Encoder`, which is moved to the device and never trained here.
 
-    Args:
-        encoder: any; it is moved to the device.
-        device: where the forward pass runs.
-        precision: ``float32``, ``tf32`` (float32 with the shorter products of a GPU), ``bf16`` (autocast), or ``auto``:
-            bf16 on a GPU, float32 on a CPU.
-
-    Raises:
-        ValueError: tf32 without a GPU.
+    ``precision`` is ``float32``, ``tf32`` (float32 with the shorter products of a GPU), ``bf16`` (autocast), or
+    ``auto``: bf16 on a GPU, float32 on a CPU.
     """
 
     enlarges = True

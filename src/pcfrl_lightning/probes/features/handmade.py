@@ -45,18 +45,12 @@ class PixelFeatures(GreyFeatures):
 
 @dataclass
 class LBPFeatures(GreyFeatures):
-    """Histograms of uniform local binary patterns (59 bins for 8 points), one per cell of a regular grid.
-
-    Args:
-        points: neighbours on the circle.
-        radius: of the circle, pixels.
-        cells: cells along each side; a histogram sums to one.
-    """
+    """Histograms of uniform local binary patterns (59 bins for 8 points), one per cell of a regular grid, sum one."""
 
     names = ("lbp",)
-    points: int = 8
-    radius: int = 2
-    cells: int = 4
+    points: int = 8  # neighbours on the circle
+    radius: int = 2  # of the circle, pixels
+    cells: int = 4  # along each side
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
         from skimage.feature import local_binary_pattern
@@ -72,18 +66,12 @@ class LBPFeatures(GreyFeatures):
 
 @dataclass
 class HoGFeatures(GreyFeatures):
-    """Histograms of oriented gradients, L2-Hys normalised.
-
-    Args:
-        orientations: bins over 180 degrees.
-        cell: side of a cell, pixels.
-        block: side of a block, cells.
-    """
+    """Histograms of oriented gradients, L2-Hys normalised."""
 
     names = ("hog",)
-    orientations: int = 9
-    cell: int = 8
-    block: int = 2
+    orientations: int = 9  # bins over 180 degrees
+    cell: int = 8  # side in pixels
+    block: int = 2  # side in cells
 
     def describe(self, grey: np.ndarray) -> np.ndarray:
         from skimage.feature import hog

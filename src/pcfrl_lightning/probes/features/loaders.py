@@ -15,17 +15,11 @@ BLOCK = 64
 
 
 class FeatureBatch(NamedTuple):
-    """One step's worth of samples.
+    """One step's worth of samples."""
 
-    Attributes:
-        features: (B V, D), V images per sample one after the other.
-        targets: tensors with B rows.
-        members: (K, B) bool, which fold counts which sample.
-    """
-
-    features: Tensor
-    targets: dict[str, Tensor]
-    members: Tensor
+    features: Tensor  # (B V, D), V images per sample one after the other
+    targets: dict[str, Tensor]  # tensors with B rows
+    members: Tensor  # (K, B) bool, which fold counts which sample
 
 
 class FeatureBatches:
@@ -33,25 +27,16 @@ class FeatureBatches:
 
     Features in memory are shuffled freely.  A table on disk is read in windows of half a gigabyte, the next one while
     the current one is used; shuffling then permutes blocks of 64 neighbouring rows over the whole table and the rows
-    within each window.
-
-    Args:
-        part: the samples.
-        table: features of its images, on disk.
-        loaded: the same features in memory, on any device, or None to stream.
-        batch_size: samples per batch; the last one may be smaller.
-        shuffle: whether the order changes with the epoch, by ``seed``.
-        seed: see above.
-        window_bytes: size of a window.
+    within each window.  The last batch may be smaller.
     """
 
     def __init__(
         self,
-        part: Part,
-        table: FeatureTable,
-        loaded: Tensor | None,
+        part: Part,  # the samples
+        table: FeatureTable,  # features of its images, on disk
+        loaded: Tensor | None,  # the same features in memory, on any device, or None to stream
         batch_size: int,
-        shuffle: bool = False,
+        shuffle: bool = False,  # whether the order changes with the epoch, by seed
         seed: int = 0,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:

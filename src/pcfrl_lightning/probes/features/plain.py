@@ -31,15 +31,9 @@ def splits_of(data: L.LightningDataModule, label: str) -> dict[str, FaceSet]:
 
     Those of a `FaceData` are read when they are needed.  Any other module is asked for its loaders, and each is read
     once: the images are kept in memory as uint8, so this is not for sets larger than that.  A loader over a numbered
-    data set is read in its order, whatever the sampler.
-
-    Args:
-        data: its batches are ``{"image": ..., LABEL: ...}`` (further tensors, such as ``subject``, are labels as well)
-            or (image, label); images (B, 1 or 3, S, S) uint8 or float in [0, 1].
-        label: name of the label of (image, label) batches.
-
-    Raises:
-        DataError: another kind of batch, or images out of range.
+    data set is read in its order, whatever the sampler.  Its batches are ``{"image": ..., LABEL: ...}`` (further
+    tensors, such as ``subject``, are labels as well) or (image, label); images (B, 1 or 3, S, S) uint8 or float in
+    [0, 1].
     """
     if isinstance(data, FaceData):
         return data.splits

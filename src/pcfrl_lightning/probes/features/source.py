@@ -25,17 +25,7 @@ EVALUATION_BATCH = 2048
 
 @dataclass
 class FeatureSource:
-    """Tables and loaders of the features of one extractor; arguments as of `Probe`.
-
-    Attributes:
-        extractor: made when the first table is asked for.
-        columns: columns of a batch by feature; known with the first table.
-        pixels: size of the images that were looked at.
-        seconds: spent on extraction and reading.
-
-    Raises:
-        ValueError: contradictory settings or a value out of range; names the keys.
-    """
+    """Tables and loaders of the features of one extractor; arguments as of `Probe`, refused by the key of the model."""
 
     checkpoint: str | None = None
     baseline: Baseline | None = None
@@ -48,10 +38,10 @@ class FeatureSource:
     cache_dtype: CacheType = "float32"
     memory_gb: float = 6.0
     seed: int = 0
-    extractor: FeatureExtractor | None = None
-    columns: dict[str, slice] = field(default_factory=dict)
-    pixels: int = 0
-    seconds: float = 0.0
+    extractor: FeatureExtractor | None = None  # made when the first table is asked for
+    columns: dict[str, slice] = field(default_factory=dict)  # of a batch by feature; known with the first table
+    pixels: int = 0  # size of the images that were looked at
+    seconds: float = 0.0  # spent on extraction and reading
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _tables: dict[int, tuple[FaceSet, FeatureTable]] = field(default_factory=dict)
     _loaded: dict[int, Tensor] = field(default_factory=dict)
@@ -89,12 +79,7 @@ class FeatureSource:
         return EncoderFeatures(encoder, device, self.precision)
 
     def read(self, faces: FaceSet, device: torch.device, num_workers: int = 0, progress: bool = False) -> None:
-        """Extract the features of a split, unless they are in the cache.
-
-        Raises:
-            FileNotFoundError, ValueError: see `load_encoder`; or the encoder does not have a feature.
-            DataError: see `cached_features`.
-        """
+        """Extract the features of a split, unless they are in the cache."""
         if id(faces) in self._tables:
             return
         started = time.perf_counter()

@@ -56,11 +56,8 @@ class EvaluationImages(Dataset[Tensor]):
 class FeatureTable:
     """Features of one split on disk, n rows; several features are put side by side.
 
-    Files are mapped only while they are read, so that a table larger than memory can be streamed.
-
-    Args:
-        paths: an .npy file (n, D) per feature.
-        image_size: side of the images that were looked at, pixels.
+    Files, each (n, D), are mapped only while they are read, so that a table larger than memory can be streamed.
+    ``image_size`` is the side of the images that were looked at, in pixels.
     """
 
     def __init__(self, paths: Sequence[Path], image_size: int) -> None:
@@ -137,21 +134,9 @@ def cached_features(
 ) -> FeatureTable:
     """Features of all images of a split, from the cache where they are there.
 
-    One pass over the images gives all the features asked for.  A run that was killed continues behind the last complete
-    chunk.
-
-    Args:
-        extractor: gives the features.
-        faces: the n images; their labels are not looked at.
-        names: features wanted, such as ``["f_s", "f_p"]``; the table has them side by side in this order.
-        image_size: evaluation size in pixels.
-        cache_dir: two files per feature, split and key are made in here.
-        dtype: stored type.  ``float16`` halves the disk space; it is exact for features computed under bf16 (8 bits of
-            mantissa) and rounds others by at most 5e-4 of their value.
-        batch_size: images per forward pass.
-        chunk_rows: rows that are stored at once.
-        num_workers: processes that read images.
-        progress: show a bar.
+    One pass over the images gives all the features asked for, side by side in the order of ``names``.  A run that was
+    killed continues behind the last complete chunk of ``chunk_rows``.  ``float16`` is exact for features computed under
+    bf16 (8 bits of mantissa) and rounds others by at most 5e-4 of their value.
 
     Raises:
         DataError: the split is empty, a feature is not finite or too large for float16, or the disk is too small.

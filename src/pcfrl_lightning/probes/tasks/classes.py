@@ -12,15 +12,11 @@ from pcfrl_lightning.probes.tasks.base import Task, check, need
 
 
 class Classes(Task):
-    """Cross-entropy on one class label, (n,) long.
+    """Cross-entropy on one class label, (n,) long; other arguments as of `Task`.
 
     Args:
-        label: see `Task`.
         num_classes: classes; default: the class names of the data set, or else the highest label of its training split
             plus one.
-        input_norm: see `Task`.
-        paper_shuffles: see `Task`.
-        name: see `Task`.
     """
 
     monitor = "accuracy"

@@ -11,7 +11,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.split import pairs_of
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.metrics import area_under_roc, equal_error_rate, fold_accuracies, tar_at_far
-from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, with_companions
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, require, with_companions
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, need
 
@@ -89,19 +89,14 @@ class LearnedPairs(CosinePairs):
         embedding_dim: length of the embedding.
         margin: cosine below which a pair of different people has no loss, in [-1, 1].
         label: see `CosinePairs`.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     trained = True
 
     def __init__(self, embedding_dim: int = 128, margin: float = 0.0, label: str = "") -> None:
         super().__init__(label)
-        if embedding_dim < 1:
-            raise ValueError(f"model.embedding_dim must be at least 1, got {embedding_dim}")
-        if not -1 <= margin <= 1:
-            raise ValueError(f"model.margin must lie between -1 and 1, got {margin}")
+        require("embedding_dim", embedding_dim, embedding_dim >= 1, "at least 1")
+        require("margin", margin, -1 <= margin <= 1, "between -1 and 1")
         self.embedding_dim, self.margin = embedding_dim, margin
 
     def outputs(self, faces: FaceSet) -> int:
@@ -136,14 +131,10 @@ def pair_cosines(features: Tensor) -> Tensor:
 
 
 def verification_metrics(cosines: Tensor, targets: dict[str, Tensor]) -> Metrics:
-    """Accuracy (mean, standard deviation, folds), AUC, EER and TAR at FAR 1e-3.
+    """Accuracy (mean, standard deviation, folds), AUC, EER and TAR at FAR 1e-3 of cosines (n,), or (K, n) by fold.
 
     The last three pool the pairs of all folds, each scored by the head of its fold: one fold of 300 different pairs
-    cannot resolve a false accept rate of 1e-3.
-
-    Args:
-        cosines: (n,), or (K, n) with a head per fold.
-        targets: `same` (n,) bool and `fold` (n,) long.
+    cannot resolve a false accept rate of 1e-3.  Targets are `same` (n,) bool and `fold` (n,) long.
     """
     same, fold = targets["same"], targets["fold"]
     accuracies, thresholds = fold_accuracies(cosines, same, fold)

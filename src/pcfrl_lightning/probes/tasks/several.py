@@ -1,4 +1,4 @@
-"""Several yes/no labels per image: attributes, action units."""
+"""Several yes/no labels per image: attributes; action units on subject-exclusive folds (method section 9, AU)."""
 
 from typing import Any, Literal
 
@@ -8,7 +8,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchmetrics.functional.classification import multilabel_accuracy, multilabel_f1_score
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.probes.plan import Part
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, hold_out_groups, require, whole
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, check, need
 
@@ -16,17 +17,12 @@ Imbalance = Literal["none", "pos_weight"]
 
 
 class SeveralClasses(Task):
-    """Binary cross-entropy on each of A labels, (n, A) of 0 and 1.
+    """Binary cross-entropy on each of A labels, (n, A) of 0 and 1; other arguments as of `Task`.
 
     Args:
-        label: see `Task`.
         monitor: ``f1`` or ``accuracy``.
         imbalance: ``none``, or ``pos_weight``: positives weigh (negatives / positives) of the training samples.
         threshold: decision threshold on the probability, fixed beforehand.
-        name: see `Task`.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     def __init__(
@@ -38,10 +34,8 @@ class SeveralClasses(Task):
         name: str = "",
     ) -> None:
         super().__init__(label, name)
-        if imbalance not in ("none", "pos_weight"):
-            raise ValueError(f"model.imbalance must be none or pos_weight, got {imbalance!r}")
-        if not 0 < threshold < 1:
-            raise ValueError(f"model.threshold must lie between 0 and 1, got {threshold}")
+        require("imbalance", imbalance, imbalance in ("none", "pos_weight"), "none or pos_weight")
+        require("threshold", threshold, 0 < threshold < 1, "between 0 and 1")
         self.monitor, self.imbalance, self.threshold = monitor, imbalance, threshold
         self.positive_weight: Tensor | None = None
 
@@ -87,3 +81,41 @@ class SeveralClasses(Task):
 
     def facts(self) -> dict[str, Any]:
         return {"threshold": self.threshold, "imbalance": self.imbalance}
+
+
+class FoldedClasses(SeveralClasses):
+    """`SeveralClasses` whose data set may have folds instead of a training split, label ``fold``, as DISFA has.
+
+    Each fold is tested after training on the others, all folds in one pass over the features; the metrics are averaged
+    over folds, and whole subjects of the training folds choose.  Other data sets are evaluated on their splits.
+    Arguments as of `SeveralClasses`.
+    """
+
+    paper_shuffles = False
+
+    def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
+        """Folds where the data set has them, splits otherwise."""
+        if "train" in splits or "fold" not in splits["test"].labels:
+            return super().plan(splits, stage, rules)
+        faces = splits["test"]
+        fold, subject = need(faces, "fold").long(), need(faces, "subject").long()
+        check_exclusive(faces.name, fold, subject)
+        every = whole(faces, self.targets(faces))
+        test = fold_members(fold, fold[fold >= 0].unique().tolist())
+        train = ~test & (fold >= 0)
+        used = every.restrict(test)
+        if rules.protocol == "paper":
+            return Plan(every.restrict(train), used, "test", used, len(test))
+        plan = Plan(every._replace(members=train), None, "", used, len(test))
+        return hold_out_groups(plan, subject, rules, "held-out training subjects")
+
+
+def check_exclusive(name: str, fold: Tensor, subject: Tensor) -> None:
+    """Refuse folds (n,) that share a subject (n,), or a single fold; a negative number is no fold."""
+    pairs = torch.stack([subject, fold])[:, fold >= 0].unique(dim=1)
+    subjects, counts = pairs[0].unique(return_counts=True)
+    if bool((counts > 1).any()):
+        shared = int(subjects[counts > 1][0])
+        raise DataError(f"{name}: subject {shared} occurs in more than one fold; results would leak")
+    if len(pairs[1].unique()) < 2:
+        raise DataError(f"{name}: cross-validation needs at least two folds, label 'fold' has one")
