@@ -1,6 +1,7 @@
 """Errors that tell a user what is wrong with the input and how to fix it."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -23,3 +24,21 @@ def require(condition: bool, message: str, error: type[Exception] = ValueError) 
     """Raise ``error`` with ``message``, which names the argument or file and its fix, unless the condition holds."""
     if not condition:
         raise error(message)
+
+        raise ValueError(message)
+
+
+class Stopped(SystemExit):
+    """The end of a command that a signal asked to end; its code is the exit status, 128 + number of the signal.
+
+    Args:
+        number: of the signal.
+        where: how far the command came.
+    """
+
+    def __init__(self, number: int, where: str) -> None:
+        super().__init__(128 + number)
+        self.text = f"stopped by {signal.Signals(number).name} {where}"
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,4 +1,5 @@
 import re
+import signal
 import sys
 
 import pytest
@@ -29,13 +30,14 @@ def test_unknown_command_is_named(command):
     assert "unknown command 'fti'; did you mean fit?" in command("fti")
 
 
-def test_an_interruption_has_a_status_of_its_own(monkeypatch):
-    def interrupted():
-        raise KeyboardInterrupt
-
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_command_with_its_status_and_a_line(capsys, number, status):
+    before = signal.getsignal(number)
     with pytest.raises(SystemExit) as stop:
-        run_or_explain(interrupted)
-    assert stop.value.code == 130
+        run_or_explain(lambda: signal.raise_signal(number))
+    assert stop.value.code == status
+    assert capsys.readouterr().err.startswith(f"pcfrl: stopped by {number.name} before the end; ")
+    assert signal.getsignal(number) is before
 
 
 def test_a_reader_of_the_output_that_has_left_is_no_mistake(monkeypatch, tmp_path, capsys):

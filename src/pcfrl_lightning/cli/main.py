@@ -1,12 +1,15 @@
 """The ``pcfrl`` command: training commands go to LightningCLI, the others to small modules of their own."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
+from types import FrameType
 
 from pcfrl_lightning import __version__
-from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.errors import DataError, Stopped, UsageError
 
 TRAINING = {
     "fit": "train a model (pretraining or a probe)",
@@ -21,7 +24,7 @@ TOOLS = {
     "bench": ("pcfrl_lightning.cli.bench", "measure a training step: pcfrl bench step"),
     "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
 }
-STATUS = "exit status: 0 done, 1 not possible or something failed, 2 wrong option or value, 130 interrupted"
+STATUS = "exit status: 0 done, 1 not possible or something failed, 2 wrong option or value, 130 Ctrl-C, 143 SIGTERM"
 
 
 def usage() -> str:
@@ -63,13 +66,30 @@ def main() -> None:
 def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:
     """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
     try:
-        status = command()
+        with stoppable():
+            status = command()
     except BrokenPipeError:  # `pcfrl ... | head`; what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except mistakes as error:
         sys.exit(f"pcfrl: {error}")
-    except KeyboardInterrupt:
-        print("pcfrl: interrupted", file=sys.stderr)
-        sys.exit(130)
+    except Stopped as stop:
+        if stop.text:
+            print(f"pcfrl: {stop}", file=sys.stderr)
+        sys.exit(stop.code)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """While it lasts, SIGTERM and Ctrl-C raise `Stopped`, so that files are closed and temporary ones removed."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        raise Stopped(number, "before the end; what was finished before is kept")
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -37,7 +37,9 @@ def checkpoint_file(given: str, trainer: L.Trainer) -> Path:
     return max(found, key=lambda path: path.stat().st_mtime)
 
 
-def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | None] | None = None) -> None:
+def check_checkpoint(
+    path: str, settings: dict[str, Any], end: tuple[str, int | None] | None = None, epochs: int | None = None
+) -> None:
     """Refuse a checkpoint that the command cannot go on from.
 
     Args:
@@ -45,6 +47,7 @@ def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | 
         settings: hyper-parameters of the model that the command built.
         end: where the cosine of a run that is resumed ends: the key that says so, and the epoch. None: only the weights
             are used.
+        epochs: after how many the run that is resumed ends; None: it is bounded otherwise.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -67,6 +70,20 @@ def check_checkpoint(path: str, settings: dict[str, Any], end: tuple[str, int | 
         raise UsageError(f"checkpoint {path} holds weights, but no run to go on with; give --init_from {path}")
     if isinstance(checkpoint["lr_schedulers"], list):
         check_same_schedule(checkpoint["lr_schedulers"], end, path)
+    check_unfinished(checkpoint["loops"], epochs, path)
+
+
+def check_unfinished(loops: Any, epochs: int | None, path: str) -> None:
+    """Refuse to resume a run that has trained all its epochs: Lightning would do nothing, with status 0."""
+    try:
+        done = loops["fit_loop"]["epoch_progress"]["current"]["processed"]
+    except (KeyError, TypeError):  # of another version of Lightning
+        return
+    if isinstance(done, int) and epochs is not None and 0 < epochs <= done:
+        raise UsageError(
+            f"{path} is the end of a run, {done} of {epochs} epochs are done: to train on, begin a new run with its "
+            f"weights, --init_from {path} --trainer.max_epochs MORE (where there is no encoder, fit anew)"
+        )
 
 
 def check_same_schedule(schedulers: list[Any], end: tuple[str, int | None], path: str = "CHECKPOINT") -> None:

@@ -1,28 +1,30 @@
 """``pcfrl fit|validate|test``: LightningCLI with this project's defaults."""
 
 import os
+import re
+import shlex
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-import yaml
 from jsonargparse import Namespace
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback, instantiate_class
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, instantiate_class
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.configs import with_config_paths
 from pcfrl_lightning.cli.messages import OneLineParser, silence_advertisement, summary
 from pcfrl_lightning.cli.resume import check_checkpoint, checkpoint_file, loading_failed
-from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.run_directory import run_directory
+from pcfrl_lightning.cli.run_files import SaveConfig, separate_logs
+from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
+from pcfrl_lightning.errors import Stopped, UsageError
+from pcfrl_lightning.run_directory import claimed, run_directory
 from pcfrl_lightning.schedule import scheduled
 
 # Warnings of Lightning about intended things: the optimizer comes from the yaml, pretraining has no
@@ -37,21 +39,6 @@ EXPECTED_WARNINGS = (
 ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}
 STEPS = {"validate": "validation_step", "test": "test_step"}
 INIT_FROM = "init_from"
-
-
-class SaveConfig(SaveConfigCallback):
-    """Saves ``config.yaml`` (``config_<stage>.yaml`` for validate and test) into the run directory, and hands the
-    values to the loggers."""
-
-    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the file, and give the whole configuration to the loggers."""
-        folder, name = run_directory(trainer), str(getattr(stage, "value", stage))
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / ("config.yaml" if name == "fit" else f"config_{name}.yaml")
-        self.parser.save(self.config, path, skip_none=False, overwrite=True, multifile=False)
-        config = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
-        for logger in trainer.loggers:
-            logger.log_hyperparams({"config": config})
 
 
 class TrainingCLI(LightningCLI):
@@ -72,6 +59,7 @@ class TrainingCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Read the configuration, and apart from it what was given without the defaults of classes."""
+        self.arguments = args if isinstance(args, list) else sys.argv[1:]
         if not isinstance(args, (dict, Namespace)):
             args = with_config_paths(expand_aliases(sys.argv[1:] if args is None else args))
         super().parse_arguments(parser, args)
@@ -125,14 +113,17 @@ class TrainingCLI(LightningCLI):
             own = self._get(self.config, "lr_scheduler")
             end = ("lr_scheduler.T_max", (own.get("init_args") or {}).get("T_max")) if own else None
             end = end or ("trainer.max_epochs", self.trainer.max_epochs)
-            check_checkpoint(path, dict(self.model.hparams), end if stage == "fit" else None)
+            check_checkpoint(path, dict(self.model.hparams), end if stage == "fit" else None, self.trainer.max_epochs)
             self.config_init[stage]["ckpt_path"] = path
             if hasattr(self.model, "comes_from"):
                 self.model.comes_from = path
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
-        """The progress bar without the number of the run."""
+        """Checkpoints that are whole, an end that can be asked for, a progress bar without the number of the run."""
         trainer = super().instantiate_trainer(**kwargs)
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = WholeCheckpoints()
+        trainer.callbacks.append(StopAndSave())  # type: ignore[attr-defined]
         if bar := trainer.progress_bar_callback:
             shown = bar.get_metrics
             bar.get_metrics = lambda *args: {k: v for k, v in shown(*args).items() if k != "v_num"}  # type: ignore[method-assign]
@@ -156,8 +147,19 @@ class TrainingCLI(LightningCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         try:
-            super()._run_subcommand(subcommand)
+            with claimed(self.trainer):
+                super()._run_subcommand(subcommand)
+        except Stopped as stop:
+            path = last_checkpoint(self.trainer)
+            if subcommand == "fit" and stop.text and path and path.is_file():
+                stop.text += f"; go on with: {shlex.join(['pcfrl', *resuming(self.arguments, path)])}"
+            raise
         except Exception as error:
+            if found := re.search(r"DataLoader worker \(pid.*?\) (.*)", str(error)):
+                raise UsageError(
+                    f"a process that loads data {found[1].strip().rstrip('.')}: usually memory ran out; lower "
+                    "data.num_workers, or data.batch_size, and go on with the last checkpoint (--ckpt_path)"
+                ) from error
             path = self.config_init[subcommand].get("ckpt_path")
             if path and not isinstance(error, (UsageError, OSError)) and loading_failed(error):
                 reason = " ".join(str(error).split())[:200]
@@ -244,23 +246,6 @@ def begin_with(model: L.LightningModule, source: str) -> None:
         network.load_state_dict(load_encoder(source).state_dict())
     except RuntimeError as error:
         raise UsageError(f"--init_from {source} is of another network: {' '.join(str(error).split())[:200]}") from error
-
-
-class _StageWriter(ExperimentWriter):
-    def _check_log_dir_exists(self) -> None:
-        with suppress(FileNotFoundError):  # of an earlier run of the stage, and no other
-            Path(self.metrics_file_path).unlink()
-
-
-def separate_logs(trainer: L.Trainer, stage: str) -> None:
-    """CSV loggers write ``metrics_<stage>.csv`` and ``hparams_<stage>.yaml``: the log of the training stays.
-
-    Lightning has no option for this.
-    """
-    names = {"NAME_METRICS_FILE": f"metrics_{stage}.csv", "NAME_HPARAMS_FILE": f"hparams_{stage}.yaml"}
-    for logger in trainer.loggers if trainer.is_global_zero else []:
-        if isinstance(logger, CSVLogger):
-            logger._experiment = type("StageWriter", (_StageWriter,), names)(logger.log_dir)
 
 
 def expand_aliases(arguments: list[str]) -> list[str]:

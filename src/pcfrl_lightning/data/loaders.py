@@ -1,5 +1,8 @@
 """Data sets that assemble whole batches, one for views and one for plain images."""
 
+import os
+import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -115,8 +118,21 @@ def whole_batch(batch: Any) -> Any:
 
 
 def start_worker(_: int) -> None:
-    """One thread in each worker: the workers are the parallelism."""
+    """One thread in each worker: the workers are the parallelism. Only its parent ends it.
+
+    Ctrl-C, and SIGTERM of a scheduler, reach all processes of a run; its parent finishes the step before it stops, and
+    would fail in the midst of it if a worker ended first.
+    """
     import cv2
 
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

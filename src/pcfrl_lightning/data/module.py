@@ -188,7 +188,8 @@ class FaceData(L.LightningDataModule, ABC):
         return batch if plain or self.views is None else device_views(self.views, batch)
 
     def on_exception(self, exception: BaseException) -> None:
-        self._watch.report(exception)
+        if not isinstance(exception, SystemExit):  # a process that was asked to end has asked the others itself
+            self._watch.report(exception)
 
     def teardown(self, stage: str) -> None:
         self._watch.stop()
