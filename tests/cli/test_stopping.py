@@ -17,6 +17,7 @@ from pcfrl_lightning.cli import checkpoint_io
 from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.resume import check_unfinished
 from pcfrl_lightning.cli.stopping import StopAndSave, resuming
+from pcfrl_lightning.cli.training import check_processes
 from pcfrl_lightning.errors import Stopped, UsageError
 from pcfrl_lightning.methods.base import Method
 from pcfrl_lightning.run_directory import claimed
@@ -112,6 +113,13 @@ def test_a_second_signal_ends_at_once_and_a_run_without_checkpoints_writes_none(
     with pytest.raises(Stopped):
         trainer(tmp_path, callbacks=[StopAndSave()], max_epochs=1).fit(tiny_model(), TinyFaces(20, batch_size=4))
     assert os.listdir(tmp_path) == []
+
+
+def test_more_processes_than_cores_are_refused():
+    check_processes(trainer(".", devices=1))
+    cores = len(os.sched_getaffinity(0))
+    with pytest.raises(UsageError, match=rf"trainer\.devices: 99 processes on {cores} CPU cores; give at most {cores}"):
+        check_processes(trainer(".", devices=99))
 
 
 def test_only_a_run_with_epochs_left_goes_on():

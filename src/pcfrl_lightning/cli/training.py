@@ -13,6 +13,7 @@ import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, instantiate_class
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
@@ -120,7 +121,11 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Checkpoints that are whole, an end that can be asked for, a progress bar without the number of the run."""
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except MisconfigurationException as error:
+            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        check_processes(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         trainer.callbacks.append(StopAndSave())  # type: ignore[attr-defined]
@@ -211,6 +216,13 @@ class TrainingCLI(LightningCLI):
         if lr_scheduler is None:
             return scheduled(lightning_module, optimizer)
         return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+
+
+def check_processes(trainer: L.Trainer) -> None:
+    """Refuse more processes than CPU cores; Lightning itself looks at GPUs alone, and would start them and wait."""
+    cores = len(os.sched_getaffinity(0))
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
+        raise UsageError(f"trainer.devices: {trainer.num_devices} processes on {cores} CPU cores; give at most {cores}")
 
 
 def refusing_key(config: Namespace) -> str:

@@ -1,12 +1,16 @@
 """Bytes of an image file to RGB uint8."""
 
 import io
+from struct import unpack_from
 
 import numpy as np
 
 _JPEG = b"\xff\xd8"
 _END_OF_JPEG = b"\xff\xd9"
 _TAIL = 64
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MOST_PIXELS = 1 << 26
+"""Pixels of the largest image that is decoded, 8192 x 8192; a file of a kilobyte can claim 65500 x 65500."""
 
 
 class CorruptImage(Exception):
@@ -26,14 +30,16 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
     Grey images get three equal channels, palettes are resolved, 16-bit images keep their upper 8 bits, floats are
     scaled from [0, 1] (or kept, from 0..255), transparent pixels are laid over black and the EXIF orientation is
-    applied.  Everything but JPEG, and a JPEG without an end marker, goes through Pillow, which refuses truncated files.
+    applied.  Everything but JPEG, and a JPEG without an end marker or a plain header, goes through Pillow, which
+    refuses truncated files.
 
-    A CorruptImage of this ``name`` tells of empty, truncated or undecodable data, or numbers that are no grey values
-    (NaN, or out of range).
+    A CorruptImage of this ``name`` tells of empty, truncated or undecodable data, more than `MOST_PIXELS`, or numbers
+    that are no grey values (NaN, or out of range).
     """
     if not data:
         raise CorruptImage(name, "empty file")
-    if data[:2] == _JPEG and _END_OF_JPEG in data[-_TAIL:]:
+    if data[:2] == _JPEG and _END_OF_JPEG in data[-_TAIL:] and any(size := _jpeg_size(data)):
+        _check_size(*size, name)
         return _decode_jpeg(data, name)
     return _decode_any(data, name)
 
@@ -51,11 +57,31 @@ def _decode_jpeg(data: bytes, name: str) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
 
 
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG file claims; 0, 0 where its segments do not lead to them."""
+    start = 2
+    while start + 9 <= len(data) and data[start] == 0xFF:
+        marker = data[start + 1]
+        if marker in _START_OF_FRAME:
+            height, width = unpack_from(">HH", data, start + 5)
+            return width, height
+        # fill bytes, and markers without a length
+        alone = marker == 0x01 or 0xD0 <= marker <= 0xD7
+        start += 1 if marker == 0xFF else 2 if alone else 2 + unpack_from(">H", data, start + 2)[0]
+    return 0, 0
+
+
+def _check_size(width: int, height: int, name: str) -> None:
+    if width * height > MOST_PIXELS:
+        raise CorruptImage(name, f"{width} x {height} pixels, more than {MOST_PIXELS} in all")
+
+
 def _decode_any(data: bytes, name: str) -> np.ndarray:
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            _check_size(*opened.size, name)
             opened.load()
             image = ImageOps.exif_transpose(opened)
             if image.mode[0] in "IF":  # integers of more than 8 bits, or floats: Pillow would clip instead of scale
@@ -64,6 +90,8 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
             return np.array(image.convert("RGB"))
+    except CorruptImage:
+        raise
     except UnidentifiedImageError:  # its message is the address of a buffer
         raise CorruptImage(name, "not an image of a known format") from None
     except Exception as error:  # Pillow's plugins raise many types on damaged files; all mean the same here

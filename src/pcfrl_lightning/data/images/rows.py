@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from pcfrl_lightning.data.images.sources import inside
+from pcfrl_lightning.data.images.zips import check_growth
 from pcfrl_lightning.errors import DataError
 
 TextPath = Path | zipfile.Path
@@ -80,6 +81,8 @@ def open_text(path: TextPath) -> Iterator[TextIO]:
 
     A DataError names the file where what is read is not UTF-8 text, or damaged in its archive.
     """
+    if isinstance(path, zipfile.Path):
+        check_growth(path.root.getinfo(path.at), str(path.root.filename))
     opened: Any = gzip.open if path.name.lower().endswith(".gz") else type(path).open
     try:
         with opened(path, "rt" if opened is gzip.open else "r", encoding="utf-8-sig", newline="") as lines:

@@ -17,6 +17,21 @@ from pcfrl_lightning.errors import DataError
 
 LARGEST = 1 << 28
 """Bytes of the largest image file that is read from an archive; a few kilobytes can be packed to inflate to more."""
+MOST_GROWTH = 100
+"""How much larger than packed any other member may be that takes more than `LARGEST` bytes."""
+
+
+def check_growth(info: zipfile.ZipInfo, where: str | Path) -> None:
+    """Refuse a member (text, array) of an archive that unpacks to far more than any data do.
+
+    Raises:
+        DataError: names the archive and the member.
+    """
+    if info.file_size > max(LARGEST, MOST_GROWTH * info.compress_size):
+        raise DataError(
+            f"{where}: {info.filename} unpacks from {info.compress_size} to {info.file_size} bytes, which no data do; "
+            "copy the archive again"
+        )
 
 
 class Member(NamedTuple):

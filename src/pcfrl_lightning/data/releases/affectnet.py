@@ -106,7 +106,7 @@ class AffectNet7(CroppedRelease):
 
 def _load(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))  # no memory for what the file does not hold
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path}: no readable array ({error})") from None
 

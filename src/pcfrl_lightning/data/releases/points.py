@@ -1,5 +1,6 @@
 """Landmarks and other numbers as they come out of label files."""
 
+import math
 from collections.abc import Container, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,8 @@ from pcfrl_lightning.errors import DataError
 
 _FARTHEST = 1e5
 _SMALLEST_FACE = 2.0
+MOST_NUMBERS = 1 << 20
+"""Numbers in the largest variable that is read from a MATLAB file; a few kilobytes can be packed to inflate to more."""
 
 
 def real_numbers(values: Any, where: object, what: str) -> np.ndarray:
@@ -59,13 +62,21 @@ def read_point_files(
 
 
 def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """Arrays of a MATLAB 5 file, its other variables unread; DataError where the file is damaged or lacks a key."""
-    from scipy.io import loadmat
+    """Arrays of a MATLAB 5 file, its other variables unread.
+
+    DataError where the file is damaged, lacks a key, or has more than `MOST_NUMBERS` in one.
+    """
+    from scipy.io import loadmat, whosmat
 
     if not path.is_file():
         raise DataError(f"{path} is missing")
     try:
+        sizes = {name: math.prod(shape) for name, shape, _ in whosmat(path)}
+        if large := [key for key in keys if sizes.get(key, 0) > MOST_NUMBERS]:
+            raise DataError(f"{path}: {', '.join(large)} has more than {MOST_NUMBERS} numbers")
         content = loadmat(path, variable_names=list(keys))
+    except DataError:
+        raise
     except Exception as error:  # scipy raises a dozen types on damaged files; all mean the same here
         raise DataError(f"{path}: not a readable MATLAB file ({type(error).__name__}: {error})") from None
     if absent := [key for key in keys if key not in content]:

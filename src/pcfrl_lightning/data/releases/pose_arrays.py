@@ -9,6 +9,7 @@ import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource
+from pcfrl_lightning.data.images.zips import check_growth
 from pcfrl_lightning.data.releases.base import Release
 from pcfrl_lightning.data.releases.points import real_numbers
 from pcfrl_lightning.data.releases.release import inside
@@ -57,10 +58,15 @@ class PoseArrays(Release):
     def _read(self, path: Path) -> tuple[ArraySource, np.ndarray]:
         """Images and angles of one file, without the angles beyond the limit; images are named by file and row."""
         try:
+            with zipfile.ZipFile(path) as archive:
+                for info in archive.infolist():
+                    check_growth(info, path)
             with np.load(path, allow_pickle=False) as content:
                 images, pose = content["image"], content["pose"]
         except (zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path}: damaged ({error}); copy it again") from None
+        except DataError:
+            raise
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise DataError(f"{path}: needs arrays `image` and `pose` ({error})") from None
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
