@@ -55,9 +55,6 @@ def all_reduce_sum(x: Tensor) -> Tensor:
 
 
 def all_gather(x: Tensor) -> Tensor:
-    """Concatenate ``x`` (n, ...) of all ranks, (W n, ...) in rank order; every rank's loss reaches every rank's ``x``.
-
-    Every rank must hold the same shape (``drop_last`` in the loader).
-    """
+    """Concatenate ``x`` (n, ...) of all ranks, which must be of one shape, (W n, ...) in rank order, differentiable."""
     gathered: Tensor = x if world_size() == 1 else _AllGather.apply(x)
     return gathered

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, require
 from pcfrl_lightning.functional import reconstruction_loss
 from pcfrl_lightning.heads import CalibratedContrast, ContrastOutput, DelayedStart, Eq7, NPAThreshold
 from pcfrl_lightning.methods.base import Method
@@ -81,18 +81,18 @@ class PCFRL(Method):
         compile_network: bool = False,
     ) -> None:
         super().__init__(compile_network)
-        if input_noise < 0:
-            raise ValueError(f"input_noise must be at least 0, got {input_noise}")
+        require(input_noise >= 0, f"input_noise must be at least 0, got {input_noise}")
         self.network = PCFRLNetwork(backbone, image_size, projection_dim)
         if contrast is None:
             contrast, pose_beta = default_contrast(), pose_beta or 0.2
         self.face_contrast = face_contrast or deepcopy(contrast)
         self.pose_contrast = pose_contrast or with_beta(contrast, pose_beta)
-        if self.face_contrast.negatives.needs_mirrored:
-            raise ValueError(
-                f"face_contrast.negatives cannot be {type(self.face_contrast.negatives).__name__}: mirrored views are "
-                "negatives of the pose, not of the face; use it in pose_contrast"
-            )
+        of_face = self.face_contrast.negatives
+        require(
+            not of_face.needs_mirrored,
+            f"face_contrast.negatives cannot be {type(of_face).__name__}: mirrored views are negatives of the pose, "
+            "not of the face; use it in pose_contrast",
+        )
         self.orthogonality = orthogonality or PerSampleOrthogonality()
         self.task_weights = task_weights or DWA()
         self.input_noise = input_noise
@@ -188,8 +188,7 @@ def default_contrast() -> CalibratedContrast:
 
 def with_beta(contrast: CalibratedContrast, beta: float | None) -> CalibratedContrast:
     """A copy, with another beta if one is given; pair terms without beta stay as they are."""
-    if beta is not None and not beta > 0:
-        raise ValueError(f"pose_beta must be > 0, got {beta}")
+    require(beta is None or beta > 0, f"pose_beta must be > 0, got {beta}")
     copy = deepcopy(contrast)
     if beta is not None and hasattr(copy.pair_term, "beta"):
         setattr(copy.pair_term, "beta", beta)  # noqa: B010 (of the classes that have one)

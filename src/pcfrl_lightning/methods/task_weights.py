@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.functional import dwa_ratios, dwa_weights
 from pcfrl_lightning.methods.means import EpochMeans
 
@@ -35,8 +36,7 @@ class FixedWeights(TaskWeights):
 
     def __init__(self, face: float = 1.0, pose: float = 1.0) -> None:
         super().__init__()
-        if face < 0 or pose < 0:
-            raise ValueError(f"face and pose must be at least 0, got face={face}, pose={pose}")
+        require(face >= 0 and pose >= 0, f"face and pose must be at least 0, got face={face}, pose={pose}")
         self.face, self.pose = face, pose
         self.register_buffer("weights", torch.tensor([face, pose]))
 
@@ -62,8 +62,7 @@ class DWA(TaskWeights):
 
     def __init__(self, temperature: float = 2.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f"temperature must be above 0, got {temperature}")
+        require(temperature > 0, f"temperature must be above 0, got {temperature}")
         self.temperature = temperature
         self.means = EpochMeans()
         self.register_buffer("weights", torch.ones(len(TASKS)))

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.networks.checkpoint import one_line
 from pcfrl_lightning.networks.pictures import Pictures, square_batches
 from pcfrl_lightning.networks.rebuild import build, describe, find_class, rebuild
@@ -213,8 +214,8 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _make(spec: dict[str, Any], trust: str | Iterable[str]) -> Encoder:
-    if not issubclass(find_class(spec["class_path"], trust), Encoder):
-        raise ValueError(f"class {spec['class_path'][:100]!r} is not an Encoder")
+    accepted = issubclass(find_class(spec["class_path"], trust), Encoder)
+    require(accepted, f"class {spec['class_path'][:100]!r} is not an Encoder")
     encoder: Encoder = build(spec, trust)
     return encoder
 
@@ -232,15 +233,11 @@ def _frozen(encoder: Encoder) -> Encoder:
 
 def _check_images(images: Any) -> None:
     wanted = "features() takes (B, 3, H, W) or (B, 1, H, W) images, uint8 or float in [0, 1]"
-    if not isinstance(images, Tensor):
-        raise ValueError(f"{wanted}; got {type(images).__name__}, not a torch tensor")
-    if images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"{wanted}; got shape {tuple(images.shape)}")
-    if images.dtype == torch.uint8:
-        return
-    if not images.is_floating_point():
-        raise ValueError(f"{wanted}; got dtype {str(images.dtype).removeprefix('torch.')}")
-    if images.device.type == "cpu" and images.numel():
+    require(isinstance(images, Tensor), f"{wanted}; got {type(images).__name__}, not a torch tensor")
+    require(images.ndim == 4 and images.shape[1] in (1, 3), f"{wanted}; got shape {tuple(images.shape)}")
+    floats = images.is_floating_point()
+    require(floats or images.dtype == torch.uint8, f"{wanted}; got dtype {str(images.dtype).removeprefix('torch.')}")
+    if floats and images.device.type == "cpu" and images.numel():
         low, high = (value.item() for value in images.detach().aminmax())
-        if not (low >= -_TOLERANCE and high <= 1 + _TOLERANCE):  # also false for NaN
-            raise ValueError(f"{wanted}; got floats from {low:.4g} to {high:.4g}")
+        inside = low >= -_TOLERANCE and high <= 1 + _TOLERANCE  # false for NaN
+        require(inside, f"{wanted}; got floats from {low:.4g} to {high:.4g}")

@@ -13,14 +13,8 @@ def pull(source: str) -> Path:
     """The folder of a repository of the hub, in the cache of ``huggingface_hub``.
 
     Only configuration, weights and card are downloaded; what is in the cache needs no network
-    (``HF_HUB_OFFLINE=1``). Nothing of it is run.
-
-    Args:
-        source: ``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``.
-
-    Raises:
-        ImportError: ``huggingface_hub`` is not installed.
-        ValueError: no such repository, or no connection; names it.
+    (``HF_HUB_OFFLINE=1``). Nothing of it is run. ImportError without ``huggingface_hub``; ValueError names what could
+    not be downloaded.
     """
     repository, _, revision = source.removeprefix(PREFIX).partition("@")
     hub = _hub()
@@ -37,11 +31,8 @@ def pull(source: str) -> Path:
 def push(folder: str | Path, source: str, private: bool = True) -> str:
     """Upload an exported folder as ``hf:OWNER/NAME`` (``OWNER/NAME`` will do); returns its address.
 
-    The hub's own login is used (``hf auth login``). A new repository is private unless told otherwise.
-
-    Raises:
-        ImportError: ``huggingface_hub`` is not installed.
-        ValueError: it could not be uploaded; says why.
+    The hub's own login is used (``hf auth login``). A new repository is private unless told otherwise. Errors as of
+    `pull`.
     """
     repository, hub = source.removeprefix(PREFIX), _hub()
     try:

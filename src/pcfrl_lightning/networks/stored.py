@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 from pcfrl_lightning.networks import hub
 from pcfrl_lightning.networks.checkpoint import load_weights, one_line, read_checkpoint, strip_wrappers
 from pcfrl_lightning.networks.rebuild import PREFIX
@@ -49,24 +49,21 @@ def read_stored(source: str | Path) -> Stored:
 
 
 def checkpoint_of(run: Path) -> Path:
-    """The last checkpoint of a run's folder, in the folder itself or in its ``checkpoints``.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
+    """The last checkpoint of a run's folder, in the folder itself or in its ``checkpoints``; else FileNotFoundError."""
     files = [path for folder in (run, run / "checkpoints") for path in folder.glob("*.ckpt")]
     found = sorted(files, key=lambda path: (path.stem == "last", path.stat().st_mtime_ns))
-    if not found:
-        raise FileNotFoundError(
-            f"{run} holds neither the {CONFIG} of an exported encoder nor checkpoints of a run; give the folder of one "
-            "run (runs/pretrain/version_0), or a .ckpt file"
-        )
+    require(
+        bool(found),
+        f"{run} holds neither the {CONFIG} of an exported encoder nor checkpoints of a run; give the folder of one "
+        "run (runs/pretrain/version_0), or a .ckpt file",
+        FileNotFoundError,
+    )
     return found[-1]
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give a .ckpt file or a folder that `pcfrl export` wrote")
+    advice = "give a .ckpt file or a folder that `pcfrl export` wrote"
+    require(path.is_file(), f"{path} does not exist; {advice}", FileNotFoundError)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # text that is not UTF-8 and numbers of 5000 digits are ValueErrors
@@ -76,10 +73,10 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _spec(config: Any, path: Path) -> dict[str, Any]:
     """The description of the encoder in its configuration."""
-    if not isinstance(config, dict) or not isinstance(config.get("init_args", {}), dict) or "class" not in config:
-        raise DataError(f"{path}: the configuration of an encoder has the entries class and init_args")
-    if unknown := [str(key) for key in config if key not in _CONFIG_KEYS]:
-        raise DataError(f"{path}: the configuration has unknown keys: {', '.join(unknown)[:100]}")
-    if config.get("format", FORMAT) != FORMAT:
-        raise DataError(f"{path}: format {config['format']!r:.20} is unknown, this version reads {FORMAT}")
+    entries = isinstance(config, dict) and isinstance(config.get("init_args", {}), dict) and "class" in config
+    require(entries, f"{path}: the configuration of an encoder has the entries class and init_args", DataError)
+    unknown = ", ".join(str(key) for key in config if key not in _CONFIG_KEYS)
+    require(not unknown, f"{path}: the configuration has unknown keys: {unknown[:100]}", DataError)
+    given = config.get("format", FORMAT)
+    require(given == FORMAT, f"{path}: format {given!r:.20} is unknown, this version reads {FORMAT}", DataError)
     return {"class_path": config["class"], "init_args": config.get("init_args", {})}
