@@ -4,6 +4,7 @@ from pcfrl_lightning.functional.alignment import (
     Neighborhood,
     alignment_scores,
     cosine_matrix,
+    feature_std,
     neighborhood_weight,
     normalize,
     pair_alignment,
@@ -27,6 +28,7 @@ from pcfrl_lightning.functional.disentangle import cross_covariance_loss, orthog
 from pcfrl_lightning.functional.dwa import dwa_ratios, dwa_weights
 from pcfrl_lightning.functional.mixing import candidate_columns, mixed_group_similarity, mixed_similarity
 from pcfrl_lightning.functional.precision import full_precision
+from pcfrl_lightning.functional.sinkhorn import sinkhorn_codes
 
 __all__ = [
     "Calibration",
@@ -41,6 +43,7 @@ __all__ = [
     "cross_covariance_loss",
     "dwa_ratios",
     "dwa_weights",
+    "feature_std",
     "full_precision",
     "log_negatives",
     "mixed_group_similarity",

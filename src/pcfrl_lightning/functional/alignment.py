@@ -32,6 +32,11 @@ def inverse_length(square: Tensor) -> Tensor:
     return torch.where(nonzero, torch.where(nonzero, square, 1.0).rsqrt(), 0.0)
 
 
+def feature_std(rows: Tensor) -> Tensor:
+    """Standard deviation of unit rows (n, d), mean over the d numbers: 0 after a collapse, up to ``d ** -0.5``."""
+    return (rows - rows.mean(dim=0)).norm(dim=0).mean() / len(rows) ** 0.5
+
+
 @full_precision
 def cosine_matrix(features: Tensor, context: Tensor | None = None) -> Tensor:
     """Cosines of the rows of ``features`` (m, d) with those of ``context`` (M, d), default itself: (m, M)."""

@@ -73,13 +73,18 @@ class RowContrast(nn.Module):
             candidates: (m, M) bool, the rows of other images: negatives, unless they are calibrated.
         """
         anchors, positives, rows = (F.normalize(x) for x in (anchors, positives, rows))
-        similarity, positive = anchors @ rows.T, (anchors * positives).sum(dim=1)
+        # scores are of anchors within a context that holds them; those columns are neither negatives nor partners
+        context = torch.cat([rows, all_gather(anchors)])
+        candidates = nn.functional.pad(candidates, (0, len(context) - len(rows)))
+        similarity, positive = anchors @ context.T, (anchors * positives).sum(dim=1)
         own = torch.arange(len(anchors), device=anchors.device)
 
         def log_negative(negatives: Tensor) -> Tensor:
             return F.log_negatives(similarity, negatives, self.temperature)
 
-        return self._losses(anchors, rows, similarity, positive, candidates, log_negative, own)
+        output = self._losses(anchors, context, similarity, positive, candidates, log_negative, own)
+        output.stats["feature_std"] = F.feature_std(anchors.detach())
+        return output
 
     def _losses(
         self,
@@ -173,8 +178,7 @@ class CalibratedContrast(RowContrast):
             return self.negatives(context, negatives, self.temperature)
 
         output = self._losses(context.anchors, context.rows, similarity, positive, candidates, log_negative, index)
-        batch = context.rows[: 2 * images].detach()
-        output.stats["feature_std"] = (batch - batch.mean(dim=0)).norm(dim=0).mean() / len(batch) ** 0.5
+        output.stats["feature_std"] = F.feature_std(context.rows[: 2 * images].detach())
         return output
 
     @staticmethod

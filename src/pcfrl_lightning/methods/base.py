@@ -22,6 +22,12 @@ from pcfrl_lightning.networks.rebuild import describe, rebuild_method
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from pcfrl_lightning.schedule import scheduled
 
+
+def channels_last(images: Tensor) -> Tensor:
+    """The images in the memory format of the network."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 _BROKEN = "broken"  # share of steps whose loss was not finite
 
@@ -42,10 +48,12 @@ class Method(L.LightningModule, ABC):
     Attributes:
         network: the encoder and what the method puts on top of it.
         views: names of the views that a batch must hold, each float (N, 3, S, S) in [0, 1].
+        calibrators: names of the contrasts in the statistics, and the key of the calibrator of each.
     """
 
     network: Encoder
     views: ClassVar[tuple[str, ...]] = ()
+    calibrators: ClassVar[dict[str, str]] = {}
 
     def __init__(self, compile_network: bool = False) -> None:
         super().__init__()
@@ -99,8 +107,8 @@ class Method(L.LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Share batch statistics over ranks, choose the memory format, compile if asked."""
         if self.trainer.world_size > 1:
-            sync_batch_norm(self.network, self.trainer.strategy.root_device.type)
-        self.network.to(memory_format=torch.channels_last)
+            sync_batch_norm(self, self.trainer.strategy.root_device.type)
+        self.to(memory_format=torch.channels_last)
         if self.compile_network and stage == "fit":
             for part in self.compiled_parts():
                 part.compile()
@@ -152,15 +160,11 @@ class Method(L.LightningModule, ABC):
             )
         self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
         self.end_epoch(means)
+        self._warn_of_many_pairs(means)
 
-    def warn_of_many_pairs(self, means: Mapping[str, Tensor], heads: Mapping[str, str]) -> None:
-        """Warn once if a threshold let through more than half of the anchors of an epoch.
-
-        Args:
-            means: of the statistics, with those of a head under ``NAME/...``.
-            heads: NAME of each head, and the key of its calibrator.
-        """
-        for name, key in heads.items():
+    def _warn_of_many_pairs(self, means: Mapping[str, Tensor]) -> None:
+        """Warn once if a threshold let through more than half of the anchors of an epoch."""
+        for name, key in self.calibrators.items():
             share = means[f"{name}/calibrated_share"].item()
             if share > 0.5 and means[f"{name}/threshold"].isfinite() and not self._warned:
                 self._warned = True

@@ -1,7 +1,7 @@
 """PCFRL: PDD, two calibrated contrastive heads, DWA (paper section 3, Eq. 8)."""
 
 from copy import deepcopy
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pcfrl_lightning.errors import UsageError, require
 from pcfrl_lightning.functional import reconstruction_loss
 from pcfrl_lightning.heads import CalibratedContrast, ContrastOutput, DelayedStart, Eq7, NPAThreshold
-from pcfrl_lightning.methods.base import Method
+from pcfrl_lightning.methods.base import Method, channels_last
 from pcfrl_lightning.methods.orthogonality import Orthogonality, PerSampleOrthogonality
 from pcfrl_lightning.methods.task_weights import DWA, TaskWeights
 from pcfrl_lightning.networks import PCFRLNetwork
@@ -65,6 +65,7 @@ class PCFRL(Method):
 
     network: PCFRLNetwork
     views = VIEW_ORDER
+    calibrators: ClassVar = {"face": "model.contrast.calibrator", "pose": "model.contrast.calibrator"}
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class PCFRL(Method):
         if self.input_noise:
             for name in ("source", "target"):
                 views[name] = views[name] + self.input_noise * torch.randn_like(views[name])
-        return self.network.backbone(torch.cat(list(views.values())).contiguous(memory_format=torch.channels_last))
+        return self.network.backbone(channels_last(torch.cat(list(views.values()))))
 
     def project_pose_views(self, f_p: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
         """z_p of the pose views (2 N, d) and, where the pose contrast uses them, of the mirrored views (N, K, d)."""
@@ -154,7 +155,7 @@ class PCFRL(Method):
             raise UsageError(
                 f"model.pose_contrast.negatives {name} needs data.views PCLViews, which mirrors the images"
             )
-        maps = self.network.backbone(images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        maps = self.network.backbone(channels_last(images.flatten(0, 1)))
         mirrored = self.network.pose_subnet(maps).flatten(1)
         # one pass, so that both are normalised with the same batch statistics
         z_p, z_mirrored = self.network.project_pose(torch.cat([f_p, mirrored])).split([len(f_p), len(mirrored)])
@@ -169,10 +170,9 @@ class PCFRL(Method):
         return reconstruction_loss(batch["source"], batch["target"], images.unflatten(0, (4, -1)))
 
     def end_epoch(self, means: dict[str, Tensor]) -> None:
-        """Update the task weights, log when their bound acted, and warn where most anchors are calibrated."""
+        """Update the task weights, and log when their bound acted."""
         bounded = self.task_weights.end_epoch()
         self.log("train/dwa_bounded", bounded.float().sum(), sync_dist=True)  # equal on all ranks
-        self.warn_of_many_pairs(means, {"face": "model.contrast.calibrator", "pose": "model.contrast.calibrator"})
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave out two sums that older checkpoints keep among the weights."""

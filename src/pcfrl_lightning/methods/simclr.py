@@ -1,46 +1,25 @@
 """SimCLR, plain and with calibrated pairs (Tables 5 and 9)."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.heads import CalibratedContrast, Calibrator, CosineOnly, Negatives, NoCalibration, PairTerm
 from pcfrl_lightning.heads.contrast import CalibratedMean
-from pcfrl_lightning.methods.base import Method
-from pcfrl_lightning.networks import Encoder
-from pcfrl_lightning.networks.external import TorchvisionBackbone
-from pcfrl_lightning.networks.network import map_shape
+from pcfrl_lightning.methods.base import Method, channels_last
+from pcfrl_lightning.networks.projection import ProjectionNetwork
 
 
-class SimCLRNetwork(Encoder):
-    """Backbone, average pooling and a projector of two linear layers; F_s is the pooled feature.
+class SimCLRNetwork(ProjectionNetwork):
+    """The network of SimCLR: a projector of two linear layers as wide as the backbone.
 
-    Args:
-        backbone: any module mapping images to ``(B, C, h, w)``; default: an unmodified ResNet-18 of torchvision.
-        image_size: side of the images of pretraining, pixels.
-        projection_dim: length of z.
+    Args: see :class:`~pcfrl_lightning.networks.projection.ProjectionNetwork`.
     """
 
-    feature_names = ("f_s",)
-
     def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 128) -> None:
-        super().__init__()
-        if projection_dim < 1:
-            raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
-        self.backbone = backbone or TorchvisionBackbone()
-        self.image_size = image_size
-        self.projection_dim = projection_dim
-        width, *_ = map_shape(self.backbone, image_size)
-        self.projector = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, projection_dim))
-
-    def encode(self, images: Tensor) -> tuple[Tensor]:
-        """(B, 3, H, W) in [0, 1] to F_s (B, C)."""
-        return (self.backbone(images).mean(dim=(2, 3)),)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] to z (B, projection_dim), not normalised."""
-        projected: Tensor = self.projector(self.encode(images)[0])
-        return projected
+        super().__init__(backbone, image_size, projection_dim)
 
 
 class SimCLR(Method):
@@ -67,6 +46,7 @@ class SimCLR(Method):
 
     network: SimCLRNetwork
     views = ("face_1", "face_2")
+    calibrators: ClassVar = {"face": "model.calibrator"}
 
     def __init__(
         self,
@@ -97,10 +77,6 @@ class SimCLR(Method):
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Eq. 6, and Eq. 7 where pairs are calibrated."""
-        images = torch.cat([batch["face_1"], batch["face_2"]]).contiguous(memory_format=torch.channels_last)
+        images = channels_last(torch.cat([batch["face_1"], batch["face_2"]]))
         output = self.contrast(*self.network(images).chunk(2))
         return output.loss + output.calibrated_loss, output.named("face/")
-
-    def end_epoch(self, means: dict[str, Tensor]) -> None:
-        """Warn of a threshold that lets nearly every anchor through."""
-        self.warn_of_many_pairs(means, {"face": "model.calibrator"})
