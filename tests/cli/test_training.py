@@ -48,18 +48,26 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
         assert name in header
 
 
-@pytest.mark.parametrize("layers", [["simclr"], ["simclr", "simclr_npa"]])
+@pytest.mark.parametrize("layers", [["simclr"], ["simclr", "simclr_npa"], ["moco"], ["swav"]])
 def test_another_method_layers_over_the_pretraining(pcfrl, faces, folder, layers):
     """What PCFRL alone takes is left out; callbacks that draw its reconstructions do nothing."""
     configs = [argument for name in layers for argument in ("--config", f"configs/method/{name}.yaml")]
     small = [argument for argument in SMALL if "backbone.width" not in argument]
     cli = pcfrl(*PRETRAIN, *configs, "--data.root", faces, *small)
-    assert type(cli.model).__name__ == "SimCLR"
+    assert type(cli.model).__name__.lower() == layers[0]
     assert type(cli.model.network.backbone).__name__ == "TorchvisionBackbone"
-    expected = "DelayedStart" if len(layers) == 2 else "NoCalibration"
-    assert type(cli.model.contrast.calibrator).__name__ == expected
+    if layers[0] == "simclr":
+        expected = "DelayedStart" if len(layers) == 2 else "NoCalibration"
+        assert type(cli.model.contrast.calibrator).__name__ == expected
     checkpoint = folder / "runs/pretrain/version_0/checkpoints/last.ckpt"
     assert load_encoder(checkpoint).features(torch.zeros(1, 3, 32, 32))["f_s"].shape == (1, 512)
+
+
+def test_npa_plugs_into_another_method_from_the_command_line(pcfrl, faces):
+    npa = ["--model.calibrator", "NPAThreshold", "--model.calibrator.threshold", "0.5", "--model.queue_size", "64"]
+    small = [argument for argument in SMALL if "backbone.width" not in argument]
+    cli = pcfrl(*PRETRAIN, "--config", "configs/method/snclr.yaml", "--data.root", faces, *small, *npa)
+    assert cli.model.contrast.calibrator.threshold == 0.5
 
 
 def test_overlays_of_methods_are_short(folder):

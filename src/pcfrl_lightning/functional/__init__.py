@@ -56,6 +56,7 @@ __all__ = [
     "random_negatives",
     "reconstruction_loss",
     "remove_calibrated",
+    "sinkhorn_codes",
     "threshold_calibration",
     "top_k_calibration",
 ]

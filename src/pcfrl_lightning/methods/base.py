@@ -152,11 +152,10 @@ class Method(L.LightningModule, ABC):
         """
         means = dict(zip(self._names, self.step_means.compute(), strict=True))
         self.step_means.reset()
-        broken = round(means.pop(_BROKEN).item() * self.trainer.num_training_batches)
-        if broken:
+        if share := means.pop(_BROKEN).item():
             raise UsageError(
-                f"the loss was not finite in {broken} steps of epoch {self.current_epoch}: lower optimizer.lr, or set "
-                "trainer.gradient_clip_val; the checkpoint of the epoch before is untouched"
+                f"the loss was not finite in {share:.3%} of the steps of epoch {self.current_epoch}: lower "
+                "optimizer.lr, or set trainer.gradient_clip_val; the checkpoint of the epoch before is untouched"
             )
         self.log_dict({f"train/{name}_epoch": value for name, value in means.items()}, sync_dist=True)
         self.end_epoch(means)
