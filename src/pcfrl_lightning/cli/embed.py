@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     form = options.format or options.out.suffix[1:].lower()
     if form not in FORMATS:
         parser.error(f"--out {options.out}: give a name that ends in .npz or .parquet, or --format")
-    job = _job(parser, options)
+    job = make_job(parser, options, options.inputs)
     try:
         report = embed_to_file(job, options.out, form)
     except KeyboardInterrupt:
@@ -48,12 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if report.unreadable else 0
 
 
-def _job(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Job:
+def make_job(parser: argparse.ArgumentParser, options: argparse.Namespace, texts: Sequence[str]) -> Job:
+    """What the options of `add_job_options` and the inputs ``texts`` say.  Ends the command where they do not fit."""
     if (options.crop == "yunet") != (options.yunet_model is not None):
         parser.error("--crop yunet and --yunet-model PATH belong together")
     encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
     features = chosen_features(parser, encoder, options.feature)
-    inputs = {text: open_input(text, options.fps, options.root, options.limit) for text in options.inputs}
+    inputs = {text: open_input(text, options.fps, options.root, getattr(options, "limit", None)) for text in texts}
     detector = YuNetCrop(options.yunet_model).detector() if options.crop == "yunet" else None
     extract = EncoderFeatures(encoder, options.device, options.precision)
     size = options.image_size or encoder.embed_size
@@ -104,21 +105,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("encoder", metavar="CKPT", help="whose features")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="folder, zip, list, image, video, pattern, webcam")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write, .npz or .parquet")
-    parser.add_argument("--feature", nargs="+", metavar="NAME", help="f_s, f_f, f_p (default: all of the encoder)")
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: by the name of FILE")
+    parser.add_argument("--limit", type=positive, help="frames of a webcam (default: until Ctrl-C)")
+    add_job_options(parser)
+    return parser
+
+
+def add_job_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that reads pictures and computes features of them."""
+    parser.add_argument("--feature", nargs="+", metavar="NAME", help="f_s, f_f, f_p (default: all of the encoder)")
     parser.add_argument("--crop", choices=("none", "yunet"), default="none", help="cut out the largest face first")
     parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --crop yunet")
     size = "side in pixels (default: 100, as in the probes; of timm: and torchvision: their own)"
     parser.add_argument("--image-size", type=positive, help=size)
     parser.add_argument("--fps", type=_rate, help="frames per second of videos (default: every frame)")
-    parser.add_argument("--limit", type=positive, help="frames of a webcam (default: until Ctrl-C)")
-    parser.add_argument(
-        "--root", type=Path, metavar="PATH", help="folder or zip of the paths in a list (default: its own)"
-    )
+    parser.add_argument("--root", type=Path, metavar="PATH", help="where paths in a list begin (default: its folder)")
     parser.add_argument("--batch-size", type=positive, default=64, help="images per step (default 64)")
     parser.add_argument("--workers", type=positive, default=2, help="threads that read images (default 2)")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
     precisions = ("float32", "tf32", "bf16")
     parser.add_argument("--precision", choices=precisions, default="float32", help="of the network (default float32)")
     add_source_options(parser)
-    return parser

@@ -18,6 +18,8 @@ TRAINING = {
 }
 TOOLS = {
     "embed": ("pcfrl_lightning.cli.embed", "write features of images and videos: pcfrl embed X.ckpt FACES --out F.npz"),
+    "neighbours": ("pcfrl_lightning.cli.neighbours", "a sheet of the nearest faces by each feature"),
+    "export": ("pcfrl_lightning.cli.export", "safetensors, ONNX, TorchScript or torch.export, with a model card"),
     "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
     "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
     "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -70,7 +70,7 @@ class Job:
         return any(each.live for each in self.inputs.values())
 
 
-class _Ready(NamedTuple):
+class Ready(NamedTuple):
     """A picture that was read, or why it could not be; without its item, which may hold a whole frame."""
 
     place: tuple[int, int]
@@ -126,7 +126,7 @@ def _fill(parts: Parts, job: Job, total: int | None) -> None:
     done, size = state.get("seen", 0), _LIVE_BATCH if job.live else job.batch_size
     with _bar(total, done) as bar:
         try:
-            for batch in _batches(_ready(job, state), size):
+            for batch in batches(job, size, state):
                 pending.append(_rows(job, batch, done))
                 done += len(batch)
                 bar.update(len(batch))
@@ -140,19 +140,18 @@ def _fill(parts: Parts, job: Job, total: int | None) -> None:
             parts.add(_joined(pending))
 
 
-def _rows(job: Job, batch: list[_Ready], done: int) -> dict[str, Any]:
+def _rows(job: Job, batch: list[Ready], done: int) -> dict[str, Any]:
     """The columns of a batch, of which the first picture is number ``done``, and what `Parts` needs beside them."""
     failed = [each for each in batch if each.picture is None]
     lines = [f"{each.name}{f' (frame {each.frame})' * (each.frame >= 0)}: {each.reason}" for each in failed]
     columns: dict[str, Any] = {"unreadable": np.array(lines, str)}
     columns |= {"place": batch[-1].place, "last": batch[-1].name, "seen": done + len(batch)}
-    pictures = {number: each.picture for number, each in enumerate(batch, done) if each.picture is not None}
-    if not pictures:
+    there = {number: each for number, each in enumerate(batch, done) if each.picture is not None}
+    if not there:
         return columns
-    there = [each for each in batch if each.picture is not None]
-    columns |= {"name": np.array([each.name for each in there]), "index": np.array(list(pictures))}
-    columns |= {key: np.array([getattr(each, key) for each in there]) for key in ("frame", "time")}
-    found = job.extract(torch.from_numpy(np.stack(list(pictures.values()))).permute(0, 3, 1, 2))
+    columns |= {"name": np.array([each.name for each in there.values()]), "index": np.array(list(there))}
+    columns |= {key: np.array([getattr(each, key) for each in there.values()]) for key in ("frame", "time")}
+    found = job.extract(stacked(batch))
     for name in job.features:
         columns[name] = found[name].cpu().numpy()
         if not np.isfinite(columns[name]).all():
@@ -167,17 +166,24 @@ def _joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
     return {**batches[-1], **joined}
 
 
-def _batches(values: Iterable[_Ready], size: int) -> Iterator[list[_Ready]]:
-    left = iter(values)
+def batches(job: Job, size: int, state: Mapping[str, Any] | None = None) -> Iterator[list[Ready]]:
+    """Pictures, ``size`` at a time; only those behind that of ``state`` (see `Parts.state`), if it is given."""
+    left = _ready(job, state or {})
     while batch := list(islice(left, size)):
         yield batch
 
 
-def _ready(job: Job, state: Mapping[str, Any]) -> Iterator[_Ready]:
-    """Pictures behind those of ``state``, cut and resized, in order."""
+def stacked(batch: Sequence[Ready]) -> Tensor:
+    """The readable pictures of a batch, uint8 (B, 3, S, S)."""
+    pictures = [each.picture for each in batch if each.picture is not None]
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
-    def prepare(place: tuple[int, int], item: Item) -> _Ready:
-        ready = _Ready(place, item.name, item.frame, item.time, None)
+
+def _ready(job: Job, state: Mapping[str, Any]) -> Iterator[Ready]:
+    """Pictures, cut and resized, in order."""
+
+    def prepare(place: tuple[int, int], item: Item) -> Ready:
+        ready = Ready(place, item.name, item.frame, item.time, None)
         try:
             picture = item.read()
             face = picture if job.crop is None else job.crop(picture, item.name)
@@ -185,7 +191,7 @@ def _ready(job: Job, state: Mapping[str, Any]) -> Iterator[_Ready]:
         except CorruptImage as error:
             return ready._replace(reason=error.reason)
 
-    waiting: deque[Future[_Ready]] = deque()
+    waiting: deque[Future[Ready]] = deque()
     with ThreadPoolExecutor(job.workers) as pool:
         for place, item in _placed(job, state):
             waiting.append(pool.submit(prepare, place, item))

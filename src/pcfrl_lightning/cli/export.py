@@ -1,0 +1,75 @@
+"""``pcfrl export CKPT --format ... --out DIR``: an encoder for use elsewhere, with a card that says what it is."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.cli.embed import chosen_features
+from pcfrl_lightning.cli.messages import OneLineArguments, add_source_options
+from pcfrl_lightning.evaluate.summary import source_name
+from pcfrl_lightning.export import GRAPHS, export_graph, model_card
+from pcfrl_lightning.networks import hub
+from pcfrl_lightning.networks.encoder import load_encoder
+from pcfrl_lightning.networks.stored import checkpoint_of
+
+EPILOG = """DIR holds model.safetensors and config.json, which load_encoder(DIR) reads and every other command takes as
+CKPT; README.md, the card; and for each format a graph that needs no code of this project: model.onnx,
+model.torchscript.pt or model.pt2. Its input is (B, 3, H, W) RGB, float32 in [0, 1] or, with --pixels uint8, bytes; any
+normalisation is inside; outputs are named like the features. Each graph is loaded again and compared with PyTorch."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run `pcfrl export`; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.out.is_file():
+        parser.error(f"--out {options.out} is a file; give a folder")
+    encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
+    names = chosen_features(parser, encoder, options.feature)
+    encoder.save(options.out)
+    graphs = []
+    for kind in dict.fromkeys(options.format):
+        if kind in GRAPHS:
+            made = export_graph(encoder, names, kind, options.out, options.size or encoder.embed_size, options.pixels)
+            graphs.append(made)
+            sizes = "any size" if made.any_size else f"{made.batches[0][1]} px only"
+            print(f"wrote {made.path}: {', '.join(names)}, {sizes}, off by {made.difference:.1e} at most")
+    source = Path(options.encoder)
+    run = checkpoint_of(source) if source.is_dir() and not (source / "config.json").exists() else source
+    card = model_card(
+        source_name(options.encoder),
+        encoder,
+        graphs,
+        run if run.is_file() else None,
+        options.data,
+        options.results,
+        options.license,
+    )
+    (options.out / "README.md").write_text(card, encoding="utf-8")
+    print(f"wrote {options.out}: load_encoder({str(options.out)!r}) reads it; look through its README.md")
+    if options.push:
+        print(f"pushed to {hub.push(options.out, options.push, private=not options.public)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = OneLineArguments(
+        "pcfrl export", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("encoder", metavar="CKPT", help="as in `pcfrl embed`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    kinds = ("safetensors", *GRAPHS)
+    parser.add_argument("--format", nargs="+", choices=kinds, default=["safetensors"], help="default safetensors")
+    parser.add_argument("--feature", nargs="+", metavar="NAME", help="outputs of the graphs (default: all)")
+    parser.add_argument("--size", type=positive, help="side of the example that the graph is made with, px")
+    parser.add_argument("--pixels", choices=("float32", "uint8"), default="float32", help="input (default float32)")
+    parser.add_argument("--data", default="", metavar="TEXT", help="for the card: what it was trained on")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", default=[], metavar="FILE", help="results.json, summary.json"
+    )
+    parser.add_argument("--license", default="other", metavar="ID", help="for the card, such as apache-2.0")
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload to the Hugging Face hub (hf auth login)")
+    parser.add_argument("--public", action="store_true", help="make a new repository of the hub public")
+    add_source_options(parser)
+    return parser

@@ -1,0 +1,115 @@
+"""`pcfrl export`: a folder that every command reads, with a card that says what the encoder is."""
+
+import json
+
+import pytest
+import torch
+import yaml
+
+from pcfrl_lightning import load_encoder
+from pcfrl_lightning.cli import export
+from pcfrl_lightning.networks import encoder_identity, hub
+from tiny import tiny_model
+
+
+@pytest.fixture
+def run(folder):
+    """The folder of a run as `fit` leaves it."""
+    model, run = tiny_model(), folder / "runs/pretrain/version_0"
+    (run / "checkpoints").mkdir(parents=True)
+    content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+    torch.save(content | {"epoch": 19, "global_step": 4480}, run / "checkpoints/last.ckpt")
+    config = {"data": {"class_path": "FaceFolder", "init_args": {"root": "/home/someone/FACES", "batch_size": 128}}}
+    (run / "config.yaml").write_text(yaml.safe_dump(config | {"trainer": {"max_epochs": 20}, "seed_everything": 7}))
+    return str(run)
+
+
+def results(folder):
+    """One file of `pcfrl test` and one of `pcfrl evaluate`."""
+    last = {"accuracy": 0.4628, "confusion": [[1]], "majority_share": 0.2449}
+    content = {"task": "expression", "dataset": "fer2013", "features": {"feature": "f_s"}, "metrics": {"last": last}}
+    (folder / "results.json").write_text(json.dumps(content))
+    row = {"task": "lfw", "dataset": "lfw", "weights": "pretrained", "feature": "f_f", "status": "measured"}
+    rows = [row | {"metric": "accuracy", "value": 0.639}, row | {"weights": "random_init", "value": 0.568}]
+    (folder / "summary.json").write_text(json.dumps({"rows": [*rows, row | {"status": "absent", "value": None}]}))
+
+
+def test_the_folder_is_read_back_and_the_card_tells_recipe_and_results(run, folder, capsys):
+    results(folder)
+    arguments = [
+        "--format",
+        "safetensors",
+        "torchscript",
+        "--size",
+        "48",
+        "--feature",
+        "f_f",
+        "--license",
+        "apache-2.0",
+    ]
+    arguments += ["--results", "results.json", "summary.json", "--data", "Faces of FER-2013, training split."]
+    assert export.main([run, *arguments, "--out", "exported"]) == 0
+    assert encoder_identity("exported") == encoder_identity(run)
+    names = ["README.md", "config.json", "model.safetensors", "model.torchscript.pt"]
+    assert sorted(path.name for path in (folder / "exported").iterdir()) == names
+    card = (folder / "exported/README.md").read_text()
+    head = yaml.safe_load(card.split("---")[1])
+    assert head["license"] == "apache-2.0"
+    assert head["library_name"] == "pcfrl-lightning"
+    for line in (
+        "# pretrain-version_0",
+        "Faces of FER-2013, training split.",
+        "| epochs done | 20 |",
+        "| steps | 4480 |",
+        "| images | FACES |",
+        "| seed | 7 |",
+        "| expression | fer2013 | f_s | accuracy | 0.4628 |",
+        "| lfw | lfw | f_f | accuracy | 0.6390 |",
+        "## Licence",
+        "## Intended use",
+        "## Limits",
+    ):
+        assert f"\n{line}" in card
+    assert "`model.torchscript.pt`: input `images` (B, 3, H, W), RGB, float32, any height and width" in card
+    assert "0.5680" not in card
+    assert "someone" not in card
+    assert "wrote exported: load_encoder('exported') reads it" in capsys.readouterr().out
+
+
+def test_what_is_not_known_is_said(run, folder):
+    tiny_model().network.save(folder / "plain")
+    assert export.main(["plain", "--out", "again"]) == 0
+    card = (folder / "again/README.md").read_text()
+    assert "## Training\n\nNot stated." in card
+    assert "## Results\n\nNone given." in card
+    assert "license: other" in card
+    assert load_encoder("again").feature_names == ("f_s", "f_f", "f_p")
+
+
+def test_it_is_pushed_when_asked(run, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(hub, "push", lambda folder, name, private: calls.append((str(folder), name, private)) or "URL")
+    assert export.main([run, "--out", "exported", "--push", "me/faces"]) == 0
+    assert export.main([run, "--out", "exported", "--push", "me/faces", "--public"]) == 0
+    assert calls == [("exported", "me/faces", True), ("exported", "me/faces", False)]
+    assert "pushed to URL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["RUN", "--results", "nothing.json"], "nothing.json"),
+        (["RUN", "--results", "bad.json"], "bad.json is no results.json of pcfrl test"),
+        (["RUN", "--feature", "f_x"], "this encoder has f_s, f_f, f_p"),
+        (["RUN", "--format", "tflite"], "invalid choice: 'tflite'"),
+        (["RUN", "--out", "bad.json"], "is a file; give a folder"),
+        (["absent.ckpt"], "absent.ckpt does not exist"),
+    ],
+)
+def test_what_cannot_be_done_ends_in_one_line(run, folder, command, capsys, arguments, words):
+    (folder / "bad.json").write_text("[1]")
+    out = [] if "--out" in arguments else ["--out", "x"]
+    code = command("export", *[run if word == "RUN" else word for word in arguments], *out)
+    line = code if isinstance(code, str) else capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("pcfrl")
+    assert words in line
