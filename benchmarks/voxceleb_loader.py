@@ -285,7 +285,7 @@ def main(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--videos", type=Path, help="folder of videos that give the frames; default: smooth noise")
     parser.add_argument("--clips", type=int, default=1024, help="clips, 256 at least (default 1024)")
     parser.add_argument("--frames", type=int, default=18, help="frames a clip (default 18)")
-    parser.add_argument("--quality", type=int, default=90, help="of JPEG (default 90)")
+    parser.add_argument("--quality", type=int, default=95, help="of JPEG (default 95)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE too")
     options = parser.parse_args(arguments)
