@@ -19,9 +19,8 @@ from pcfrl_lightning.networks.encoder import Encoder
 class TimmBackbone(nn.Module):
     """A feature map of a timm model: (B, in_chans, H, W) images in [0, 1] to (B, C, h, w).
 
-    Convolutional networks and vision transformers alike (their tokens come as a map). Transformers are asked for
-    position embeddings that follow the image size, so that 64, 96 or 128 px work where the patch size divides them.
-    Pretrained models get their images normalised with their own mean and standard deviation.
+    Convolutional networks and vision transformers alike (their tokens come as a map); these take any size that their
+    patch size divides. Pretrained models get their images normalised with their own mean and standard deviation.
 
     Args:
         model_name: a name of ``timm.list_models()``, such as ``resnet18`` or ``vit_tiny_patch16_224``.
@@ -40,10 +39,7 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, model_name: str, pretrained: bool = False, out_index: int = -1, in_chans: int = 3) -> None:
         super().__init__()
-        self.model_name = model_name
-        self.pretrained = pretrained
-        self.out_index = out_index
-        self.in_chans = in_chans
+        self.model_name, self.pretrained, self.out_index, self.in_chans = model_name, pretrained, out_index, in_chans
         self.model = _timm_model(
             model_name, pretrained=pretrained, in_chans=in_chans, features_only=True, out_indices=(out_index,)
         )

@@ -117,7 +117,6 @@ class PCFRLNetwork(Encoder):
         return images.float().clamp(0, 1)
 
     def forward(self, images: Tensor) -> Features:
-        """The same as `encode`."""
         return self.encode(images)
 
 

@@ -10,16 +10,15 @@ from pcfrl_lightning.functional.precision import full_precision
 
 
 class GlobalBatchNorm(_BatchNorm):
-    """torch.nn.SyncBatchNorm for gloo processes: that one, and DDP with it, refuse CPU tensors.
+    """torch.nn.SyncBatchNorm for gloo processes, (B, C, ...): that one, and DDP with it, refuse CPU tensors.
 
     Ranks may hold different numbers of rows. Statistics are float32 under autocast. In evaluation mode, and in a single
     process, it is torch's own BatchNorm.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        if not (self.training and world_size() > 1):
-            return super().forward(input)
-        return self._normalize(input).to(input.dtype)
+        across_ranks = self.training and world_size() > 1
+        return self._normalize(input).to(input.dtype) if across_ranks else super().forward(input)
 
     def _check_input_dim(self, input: Tensor) -> None:
         require(input.ndim >= 2, f"expected a (B, C, ...) tensor, got {input.ndim} dimension(s)")

@@ -117,7 +117,6 @@ class SyntheticFaces(FaceData):
         return splits
 
     def prepare_data(self) -> None:
-        """Render what is not in the cache yet, in one process."""
         super().prepare_data()
         if not self._features:
             for split in self.splits:

@@ -69,7 +69,7 @@ class SyntheticSource(ImageSource):
             log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
 
     def _write(self, path: Path, processes: int) -> None:
-        """Fill a temporary file and move it into place, so that no process reads an incomplete cache."""
+        # a temporary file is moved into place, so that no process reads an incomplete cache
         path.parent.mkdir(parents=True, exist_ok=True)
         draw, total = partial(render, size=self.size), len(self)
         alone = processes == 1 or total <= _CHUNK or multiprocessing.current_process().daemon

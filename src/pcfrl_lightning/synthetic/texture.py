@@ -12,10 +12,7 @@ from pcfrl_lightning.synthetic.parameters import Color, FaceParameters, Identity
 
 
 def draw_texture(parameters: FaceParameters, layout: Layout, resolution: float) -> npt.NDArray[np.uint8]:
-    """Draw one face as (rows, columns, 3) RGB, positions as in ``canvas.to_pixels``.
-
-    ``resolution``: pixels per unit of the head, which is 2 units high.
-    """
+    """One face as (rows, columns, 3) RGB, positions as in ``canvas.to_pixels``, at ``resolution`` pixels per unit."""
     identity = parameters.identity
     rng = np.random.default_rng(identity.texture_seed)
     planes = _soft_shading(layout, resolution)  # a plane per colour: numpy is slow along an axis of three
@@ -136,29 +133,30 @@ def _hair_cover(identity: Identity, resolution: float) -> Array | None:
     x = np.linspace(-2.26, 2.26, 121)
     line = np.stack([canvas.horizontal(x), hairline(identity, x)], axis=1)
     outline = np.concatenate([line, [[canvas.RIGHT, 1.2], [canvas.LEFT, 1.2]]])
-    cover = np.zeros(canvas.shape(resolution), np.uint8)
-    Pen(cover, resolution).fill(outline, 255)
-    return cv2.blur(cover, (3, 3)).astype(np.float32) / np.float32(255)
+    return _cover([(outline, 255)], resolution, blur=3)
 
 
 def _beard_cover(identity: Identity, layout: Layout, resolution: float) -> Array | None:
     """How much beard and moustache hide the skin; None without any."""
-    if not (identity.beard or identity.moustache):
-        return None
-    cover = np.zeros(canvas.shape(resolution), np.uint8)
-    pen = Pen(cover, resolution)
+    shapes: list[tuple[Points, int]] = []
     if identity.beard:
         edge = [(0.98, 0.0), (0.86, -0.2), (0.66, -0.45), (layout.mouth_width + 0.1, -0.58), (0.2, -0.72), (0.0, -0.74)]
-        for side in (-1, 1):
-            outline = np.array([*edge, (0.0, -1.06), (1.0, -1.06)]) * [side, 1]
-            pen.fill(outline, int(230 * identity.beard))
+        outline = np.array([*edge, (0.0, -1.06), (1.0, -1.06)])
+        shapes += [(outline * [side, 1], int(230 * identity.beard)) for side in (-1, 1)]
     if identity.moustache:
         y = layout.mouth_y + layout.open_up + layout.lip_upper
         top = layout.nose_base_y - 0.03
         wide = layout.mouth_width * 0.95
         moustache = [(-wide, y - 0.03), (-0.1, top), (0.1, top), (wide, y - 0.03), (0.0, y - 0.01)]
-        pen.fill(np.array(moustache), int(230 * identity.moustache))
-    blur = max(3, 2 * round(0.04 * resolution) + 1)
+        shapes.append((np.array(moustache), int(230 * identity.moustache)))
+    return _cover(shapes, resolution, blur=max(3, 2 * round(0.04 * resolution) + 1)) if shapes else None
+
+
+def _cover(shapes: list[tuple[Points, int]], resolution: float, blur: int) -> Array:
+    """Polygons of opacity 0 to 255 with soft edges, (rows, columns) in [0, 1]."""
+    cover = np.zeros(canvas.shape(resolution), np.uint8)
+    for outline, opacity in shapes:
+        Pen(cover, resolution).fill(outline, opacity)
     return cv2.blur(cover, (blur, blur)).astype(np.float32) / np.float32(255)
 
 
