@@ -224,6 +224,8 @@ def test_several_encoders_and_features_make_one_table(checkpoint, releases, tmp_
         assert found == [row["value"] for row in rows[: len(features)]]
         assert found == [float(line["lfw accuracy"]) for line in lines if line["encoder"] == name]
     assert len(list((tmp_path / "out" / names[0] / "features").rglob("*.npy"))) == 2
+    assert results["features"]["weights"] == "weights.pth"  # of the last encoder
+    assert "weights.pth" in (tmp_path / "out" / names[2] / "lfw/pretrained/report.txt").read_text()
 
 
 def test_a_summary_of_an_earlier_version_is_added_to(checkpoint, releases, tmp_path, capsys):

@@ -149,11 +149,8 @@ def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:
     """Refuse labels whose rows are not all ``good`` (n,); the DataError names the first bad one and its image."""
     if not bool(good.all()):
         row = int((~good).nonzero()[0])
-        value = faces.labels[key][row].tolist()
-        raise DataError(
-            f"{faces.name}: '{key}' of row {row} ({faces.source.name(row)}) is {value}, expected {expected} "
-            f"({int((~good).sum())} bad rows)"
-        )
+        found = f"'{key}' of row {row} ({faces.source.name(row)}) is {faces.labels[key][row].tolist()}"
+        raise DataError(f"{faces.name}: {found}, expected {expected} ({int((~good).sum())} bad rows)")
 
 
 def finite_labels(faces: FaceSet, key: str, limit: float = torch.inf, expected: str = "a finite number") -> Tensor:

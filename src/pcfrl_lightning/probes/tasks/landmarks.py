@@ -35,7 +35,7 @@ class Landmarks(Task):
         return 2 * faces.labels["landmarks"].shape[1]
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        """(n, L, 2), and (n, G) subsets; DataError for coordinates far outside the crop or two eyes in one place."""
+        """(n, L, 2), and (n, G) subsets; refuses coordinates far outside the crop and two eyes in one place."""
         landmarks = finite_labels(faces, "landmarks", 10.0, "coordinates as a share of the crop")
         left, right = self._eyes(landmarks.shape[1])
         apart = (landmarks[:, left] - landmarks[:, right]).norm(dim=-1) > 0

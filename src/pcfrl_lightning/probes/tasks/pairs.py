@@ -37,7 +37,17 @@ class CosinePairs(Task):
         return 0
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        return pair_targets(faces)
+        """`same` and `fold` of the pairs; DataError for a single fold, or a fold with one kind of pair only."""
+        if faces.pairs is None or not len(faces.pairs.same):
+            raise DataError(f"{faces.name}: verification needs pairs, this split has none")
+        same, fold = faces.pairs.same.bool(), faces.pairs.fold.long()
+        names = fold.unique().tolist()
+        if len(names) < 2:
+            raise DataError(f"{faces.name}: verification needs at least two folds of pairs, found {len(names)}")
+        for name in names:
+            if len(same[fold == name].unique()) < 2:
+                raise DataError(f"{faces.name}: fold {name} has only one kind of pair, needs same and different people")
+        return {"same": same, "fold": fold}
 
     def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
         """All pairs, each tested in its fold."""
@@ -56,7 +66,7 @@ class CosinePairs(Task):
         if faces.pairs is None:
             people = len(need(faces, self.label).unique())
             faces.pairs = pairs_of(faces, self.label, folds=max(2, min(FOLDS, people // 2)), seed=rules.seed)
-        targets = pair_targets(faces)
+        targets = self.targets(faces)
         _warn_shared_people(faces)
         rows = torch.stack([faces.pairs.first, faces.pairs.second], dim=1)
         return Part(faces, rows, targets, fold_members(targets["fold"], targets["fold"].unique().tolist()))
@@ -72,7 +82,23 @@ class CosinePairs(Task):
         return (pooled(outputs, targets.get("fold")) + 1) / 2, targets["same"].long()
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        return verification_metrics(outputs, targets)
+        """Accuracy (mean, standard deviation, folds), AUC, EER and TAR at FAR 1e-3 of cosines (n,), or (K, n) by fold.
+
+        The last three pool the pairs of all folds, each scored by the head of its fold: one fold of 300 different pairs
+        cannot resolve a false accept rate of 1e-3.
+        """
+        same, fold = targets["same"], targets["fold"]
+        accuracies, thresholds = fold_accuracies(outputs, same, fold)
+        every = pooled(outputs, fold)
+        return {
+            "accuracy": float(accuracies.mean()),
+            "accuracy_std": float(accuracies.std(correction=0)),
+            "auc": area_under_roc(every, same),
+            "eer": equal_error_rate(every, same),
+            "tar_at_far_1e-3": tar_at_far(every, same, FAR),
+            "accuracy_folds": accuracies.tolist(),
+            "thresholds": thresholds.tolist(),
+        }
 
     def evaluate(self, outputs: Tensor, part: Part) -> Metrics:
         """Metrics over all folds of cosines (1, n), or (K, n) with row k from the head that has not seen fold k."""
@@ -130,45 +156,11 @@ def pair_cosines(features: Tensor) -> Tensor:
     return (pairs[..., 0, :] * pairs[..., 1, :]).sum(-1)
 
 
-def verification_metrics(cosines: Tensor, targets: dict[str, Tensor]) -> Metrics:
-    """Accuracy (mean, standard deviation, folds), AUC, EER and TAR at FAR 1e-3 of cosines (n,), or (K, n) by fold.
-
-    The last three pool the pairs of all folds, each scored by the head of its fold: one fold of 300 different pairs
-    cannot resolve a false accept rate of 1e-3.  Targets are `same` (n,) bool and `fold` (n,) long.
-    """
-    same, fold = targets["same"], targets["fold"]
-    accuracies, thresholds = fold_accuracies(cosines, same, fold)
-    every = pooled(cosines, fold)
-    return {
-        "accuracy": float(accuracies.mean()),
-        "accuracy_std": float(accuracies.std(correction=0)),
-        "auc": area_under_roc(every, same),
-        "eer": equal_error_rate(every, same),
-        "tar_at_far_1e-3": tar_at_far(every, same, FAR),
-        "accuracy_folds": accuracies.tolist(),
-        "thresholds": thresholds.tolist(),
-    }
-
-
 def pooled(cosines: Tensor, fold: Tensor | None) -> Tensor:
     """(n,) cosines, each from the head of its fold, of (K, n); (n,) stays."""
     if cosines.ndim == 1 or fold is None:
         return cosines
     return cosines.gather(0, torch.searchsorted(fold.unique(), fold.contiguous()).unsqueeze(0))[0]
-
-
-def pair_targets(faces: FaceSet) -> dict[str, Tensor]:
-    """`same` and `fold` of the pairs of a split; DataError for a single fold, or a fold with one kind of pair only."""
-    if faces.pairs is None or not len(faces.pairs.same):
-        raise DataError(f"{faces.name}: verification needs pairs, this split has none")
-    same, fold = faces.pairs.same.bool(), faces.pairs.fold.long()
-    names = fold.unique().tolist()
-    if len(names) < 2:
-        raise DataError(f"{faces.name}: verification needs at least two folds of pairs, found {len(names)}")
-    for name in names:
-        if len(same[fold == name].unique()) < 2:
-            raise DataError(f"{faces.name}: fold {name} has only one kind of pair, needs same and different people")
-    return {"same": same, "fold": fold}
 
 
 def _warn_shared_people(faces: FaceSet) -> None:
