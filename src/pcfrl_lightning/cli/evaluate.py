@@ -120,12 +120,8 @@ def _parser() -> OneLineArguments:
         epilog=EPILOG.format(folders=folders),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "sources",
-        nargs="+",
-        metavar="ENCODER",
-        help="checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:NAME or torchvision:NAME",
-    )
+    source = "checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:NAME or torchvision:NAME"
+    parser.add_argument("sources", nargs="+", metavar="ENCODER", help=source)
     add_source_options(parser)
     parser.add_argument("--data-root", required=True, metavar="ROOT", help="folder of the data sets")
     parser.add_argument("--tasks", nargs="+", metavar="TASK", help="tasks to run (default: all)")
@@ -134,18 +130,10 @@ def _parser() -> OneLineArguments:
     parser.add_argument("--with-random", action="store_true", help="add the untrained network of the same architecture")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")
-    parser.add_argument(
-        "--cropping",
-        choices=("none", "landmarks", "yunet"),
-        help="how faces are cut out, where a data set leaves it open (default: as each data set does by itself)",
-    )
-    parser.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="TASK.KEY=VALUE",
-        help="an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more",
-    )
+    cropping = "how faces are cut out, where a data set leaves it open (default: as each data set does by itself)"
+    parser.add_argument("--cropping", choices=("none", "landmarks", "yunet"), help=cropping)
+    option = "an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more"
+    parser.add_argument("--option", action="append", default=[], metavar="TASK.KEY=VALUE", help=option)
     parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --cropping yunet")
     parser.add_argument("--out", help="folder of the results (default: runs/evaluate/<name>-<hash>-<feature>)")
     return parser

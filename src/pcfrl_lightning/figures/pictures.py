@@ -58,10 +58,7 @@ def pair_sheet(
 
 
 def training_curves(history: Mapping[str, Sequence[float]], losses: Mapping[str, str]) -> bytes:
-    """Curves by epoch: losses, a panel each, and the pairs ``face/calibrated`` and ``pose/calibrated`` of a batch.
-
-    ``history`` holds epoch means by name, ``losses`` the name of each panel's title.
-    """
+    """Epoch means by name as curves: ``losses``, a panel for each title, and the calibrated pairs of a batch."""
     pairs = [("face/calibrated", "face", FACE_COLOR), ("pose/calibrated", "pose", POSE_COLOR)]
     panels = {title: [(name, "", "#444444")] for title, name in losses.items()} | {"calibrated pairs per batch": pairs}
     figure = Figure((12.5, 2.6), layout="constrained")

@@ -26,8 +26,7 @@ _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
 
 
 def describe_training(data: Any, plan: Plan, task: Task) -> dict[str, Any]:
-    """Primitives for a checkpoint: training split, number and names of its images (as a hash), cropping and options of
-    the data set, kind of task and label; nothing where nothing is trained."""
+    """Primitives for a checkpoint: task, training split, hash of its image names, options of the data set."""
     if plan.train is None:
         return {}
     train = plan.train

@@ -65,8 +65,7 @@ def identities_agree(identity: Tensor) -> Tensor:
 def tally(calibration: Calibration, anchors: Tensor, agreement: Tensor) -> Tally:
     """Count right and wrong pairs of one batch; view c shows image c % N.
 
-    ``anchors`` (m,) long is the view that each row of ``calibration`` belongs to, ``agreement`` (N, N) bool says
-    whether the labels of two images agree.
+    ``anchors`` (m,) long are the views of the rows of ``calibration``; ``agreement`` (N, N) bool is that of labels.
     """
     images = len(agreement)
     proposed = calibration.score > -torch.inf
