@@ -46,14 +46,19 @@ def sampled_frames(video: str | BinaryIO, rate: float) -> Iterator[Frame]:
     av = _library()
     try:
         with av.open(video) as container:
-            yield from _on_show(container, rate)
+            convert = (
+                av.video.reformatter.VideoReformatter()
+            )  # one for all frames: making it takes longer than using it
+            for frame, time, number in _on_show(container, rate):
+                image = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
+                yield Frame(_turned(image, frame), time, number)
     except av.error.FFmpegError as error:
         if isinstance(error, OSError):  # of the disk or network, not of the file
             raise
         raise Unusable(f"not decodable or cut off ({error.strerror})") from None
 
 
-def _on_show(container: Any, rate: float) -> Iterator[Frame]:
+def _on_show(container: Any, rate: float) -> Iterator[tuple[Any, float, int]]:
     stream = next(
         (each for each in container.streams.video if not each.disposition & each.disposition.attached_pic), None
     )
@@ -78,7 +83,7 @@ def _on_show(container: Any, rate: float) -> Iterator[Frame]:
             if time < previous:
                 raise Unusable(f"time stamps run backwards at frame {count}")
             if last is not None and _due(previous, time, rate):
-                yield Frame(_picture(last), previous, count - 1)
+                yield last, previous, count - 1
             last, count = frame, count + 1
     if last is None:
         raise Unusable("no frames")
@@ -88,7 +93,7 @@ def _on_show(container: Any, rate: float) -> Iterator[Frame]:
     if count < promised or (stream.frames == 0 and end < length - max(_CUT, 0.1 * length)):
         raise Unusable(f"cut off: {count} frames, {end:.1f} of {length:.1f} s")
     if _due(time, end, rate):
-        yield Frame(_picture(last), time, count - 1)
+        yield last, time, count - 1
 
 
 def _due(begin: float, end: float, rate: float) -> bool:
@@ -96,9 +101,8 @@ def _due(begin: float, end: float, rate: float) -> bool:
     return math.ceil((begin - _TOLERANCE) * rate) < (end - _TOLERANCE) * rate
 
 
-def _picture(frame: Any) -> np.ndarray:
-    """RGB, turned and mirrored as the display matrix of the file says."""
-    image: np.ndarray = frame.to_ndarray(format="rgb24")
+def _turned(image: np.ndarray, frame: Any) -> np.ndarray:
+    """The picture turned and mirrored as the display matrix of the file says."""
     found = [data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
     if not found:
         return image
