@@ -9,7 +9,7 @@ from typing import Any
 
 import lightning as L
 
-from pcfrl_lightning.data.resume import ResumableLoader
+from pcfrl_lightning.data.sampler import ResumableLoader
 from pcfrl_lightning.errors import Stopped
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)

@@ -20,8 +20,7 @@ from pcfrl_lightning.data.loaders import (
     whole_batch,
 )
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
-from pcfrl_lightning.data.resume import ResumableLoader, resume_point
-from pcfrl_lightning.data.sampler import EpochSampler
+from pcfrl_lightning.data.sampler import EpochSampler, ResumableLoader, resume_point
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.run_directory import run_directory
@@ -107,15 +106,11 @@ class FaceData(L.LightningDataModule, ABC):
         return self._splits
 
     def readable(self, split: str) -> FaceSet:
-        """A split without unreadable images, whatever `views` is, found by a scan, once; a DataError where there is
-        none.
-        """
+        """A split without unreadable images, whatever `views` is; found by a scan, once."""
         faces = self._split(split)
-        if not self._makes_views(split):
-            return faces
-        if split not in self._readable:
+        if self._makes_views(split) and split not in self._readable:
             self._readable[split] = without_unreadable(faces, self._report_folder())
-        return self._readable[split]
+        return self._readable.get(split, faces)
 
     def empty_splits(self, built: Mapping[str, FaceSet]) -> list[str]:
         """One line for each split of `build` that has no image."""
@@ -137,15 +132,19 @@ class FaceData(L.LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         self._watch.start()
         self._verify()
-        if stage == "fit" and self.views is not None and not self._features:
-            faces = self._split("train")
-            share = len(faces) // self._replicas()
-            if self.batch_size == 1:
-                raise DataError(_TWO)
-            if share < self.batch_size:
-                fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
-                raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
-            self._replaced = self._training_log(faces)
+        if stage != "fit" or self.views is None or self._features:
+            return
+        faces = self._split("train")
+        share = len(faces) // self._replicas()
+        if self.batch_size == 1:
+            raise DataError(_TWO)
+        if share < self.batch_size:
+            fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
+            raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")
+        folder = self._report_folder() or cache_folder()
+        if self.trainer:  # all share the folder of rank 0, as a logger may name another version on each
+            folder = self.trainer.strategy.broadcast(folder)
+        self._replaced = UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
 
     def _verify(self) -> None:
         if not self._features:
@@ -225,13 +224,6 @@ class FaceData(L.LightningDataModule, ABC):
 
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None
-
-    def _training_log(self, faces: FaceSet) -> UnreadableLog:
-        """The log of this process; all share the folder of rank 0, as a logger may name another version on each."""
-        folder = self._report_folder() or cache_folder()
-        if self.trainer:
-            folder = self.trainer.strategy.broadcast(folder)
-        return UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

@@ -36,13 +36,12 @@ def pairs_of(faces: FaceSet, label: str, count: int = 6000, folds: int = 10, see
     Args:
         faces: n images.
         label: key of an (n,) integer label that numbers the people; images with a negative number are left out.
-        count: pairs wanted in all, 2 per fold at least.
+        count: pairs wanted in all, 2 per fold at least; a small fold makes them fewer.
         folds: number of folds, 2 or more.
         seed: of people and pairs.
 
     Returns:
-        Pairs sorted by fold, same-person pairs first; P = 2 * folds * k, where k is the largest number that neither
-        `count` nor the smallest fold is too small for, so P may be less than `count`.
+        2 * folds * k pairs sorted by fold, same-person pairs first.
 
     Raises:
         DataError: no such label, fewer than two people per fold, or a fold without a person of two images.

@@ -43,8 +43,6 @@ class NoCrop(Cropper):
 
 
 class _ByLandmarks(Cropper):
-    """Base of the croppings by the landmarks of the release."""
-
     needs_landmarks = True
 
     def __init__(self, margin: float = 0.25) -> None:

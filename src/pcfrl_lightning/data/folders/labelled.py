@@ -207,10 +207,9 @@ class LabelledFolder(FaceData):
 
     def _drawn(self, groups: Tensor) -> dict[str, Tensor]:
         """Rows of splits drawn by the seed, whole groups each; one of a fraction 0 is left out."""
-        wanted = {"test": _TEST_FRACTION if self.test_fraction is None else self.test_fraction}
-        wanted["val"] = self.val_fraction or 0.0
+        test = _TEST_FRACTION if self.test_fraction is None else self.test_fraction
         rest, left, splits = torch.arange(len(groups)), 1.0, {}
-        for number, (split, fraction) in enumerate(wanted.items()):
+        for number, (split, fraction) in enumerate((("test", test), ("val", self.val_fraction))):
             if fraction:
                 held = hold_out(groups[rest], fraction / left, self.seed + number)
                 splits[split], rest, left = rest[held], rest[~held], left - fraction

@@ -55,10 +55,11 @@ def open_images(roots: Roots, keep: Callable[[str], bool] = is_image_name) -> Im
             others[PurePosixPath(name).suffix.lower() or "without a suffix"] += 1
         return False
 
-    folder = len(paths) == 1 and paths[0].is_dir()
-    source: ImageSource = (
-        FileSource(paths[0], [name for name in walk(paths[0]) if taken(name)]) if folder else _zips(paths, taken)
-    )
+    source: ImageSource
+    if len(paths) == 1 and paths[0].is_dir():
+        source = FileSource(paths[0], [name for name in walk(paths[0]) if taken(name)])
+    else:
+        source = _zips(paths, taken)
     where = ", ".join(map(str, paths))
     counts = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
     if len(source) == 0:

@@ -32,14 +32,10 @@ def describe_data(data: Any, sets: Iterable[FaceSet]) -> dict[str, Any]:
 
 
 def faces_found(faces: FaceSet, sample: int = 200) -> dict[str, int] | None:
-    """`found` and `of`: in how many of up to `sample` evenly spread images the detector finds a face; None if there is
-    none.
-    """
-    source: ImageSource = faces.source
-    rows = np.arange(len(faces))
+    """`found` and `of`: in how many of up to `sample` evenly spread images the detector finds a face; else None."""
+    source, rows = faces.source, np.arange(len(faces))
     while isinstance(source, SubsetSource):
-        rows = source.indices[rows]
-        source = source.source
+        rows, source = source.indices[rows], source.source
     if not isinstance(source, DetectedSource):
         return None
     looked_at = rows[np.linspace(0, len(rows) - 1, min(sample, len(rows))).round().astype(int)].tolist()

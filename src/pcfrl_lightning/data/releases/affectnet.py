@@ -49,7 +49,10 @@ class AffectNet7(CroppedRelease):
             if folder := inside(self.root, part):
                 images, samples = folder.parent, list(self._from_arrays(folder))
             else:
-                samples = list(self._from_csv(self._find_csv(listing), once))
+                found = [path for path in self.root.glob(f"**/{listing}") if "Automatically" not in path.as_posix()]
+                if not found:
+                    raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
+                samples = list(self._from_csv(min(found), once))
                 folders = [path for path in self.root.glob(f"**/{_PICTURES}") if path.is_dir()]
                 images = max(folders, default=self.root / _PICTURES)
             require_images(FolderImages(images), ((sample.where, sample.image) for sample in samples))
@@ -61,12 +64,6 @@ class AffectNet7(CroppedRelease):
                 [sample.points for sample in samples],
             )
         return splits
-
-    def _find_csv(self, listing: str) -> Path:
-        found = [path for path in self.root.glob(f"**/{listing}") if "Automatically" not in path.as_posix()]
-        if not found:
-            raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
-        return min(found)
 
     def _from_arrays(self, folder: Path) -> Iterator[_Sample]:
         from tqdm import tqdm

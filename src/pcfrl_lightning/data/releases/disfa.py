@@ -206,12 +206,11 @@ def _read_intensities(folder: Path, subject: str) -> dict[int, np.ndarray]:
 
 def _read_unit(path: Path) -> dict[int, int]:
     result: dict[int, int] = {}
-    first: int | None = None
+    first = 0
     for row in read_rows(path, ","):
         row.expect(2)
         number = row.integer(0, 0, 10**7)
-        if first is None:
-            first = min(number, 1)
+        first = first if result else min(number, 1)
         if number - first in result or number < first:
             row.fail(f"frame {number} stands twice or out of order")
         result[number - first] = row.integer(1, 0, MOST_INTENSE)

@@ -76,8 +76,8 @@ class FER2013(Release):
     def duplicates_of_train(self, split: str = "test") -> Tensor:
         """Which images of a split, (n,) bool, have the pixels of a training image; 288 of `test` as JPEG."""
         train, faces = self.splits["train"], self.splits[split]
-        seen = {_pixel_hash(train, row) for row in range(len(train))}
-        return torch.tensor([_pixel_hash(faces, row) in seen for row in range(len(faces))], dtype=torch.bool)
+        seen = {_pixel_hash(train.image(row)) for row in range(len(train))}
+        return torch.tensor([_pixel_hash(faces.image(row)) in seen for row in range(len(faces))], dtype=torch.bool)
 
     def _read_csv(self, path: Path) -> tuple[ImageSource, list[int], list[str]]:
         """Images, named by line (`line 2` is the first), codes and splits of the csv, whose columns have any order.
@@ -156,8 +156,7 @@ def _read_tree(roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
     return SubsetSource(source, rows), labels, splits
 
 
-def _pixel_hash(faces: FaceSet, row: int) -> bytes:
-    image = faces.image(row)
+def _pixel_hash(image: np.ndarray) -> bytes:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 

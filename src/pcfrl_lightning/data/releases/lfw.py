@@ -7,7 +7,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Row, read_rows
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, official_pairs, pair_set
-from pcfrl_lightning.data.releases.release import ReleaseImages, find, inside, open_images
+from pcfrl_lightning.data.releases.release import find, inside, open_images
 from pcfrl_lightning.errors import DataError
 
 FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2")
@@ -39,15 +39,13 @@ class LFW(CroppedRelease):
 
     def build(self) -> dict[str, FaceSet]:
         listing = find(self.root, [self.pairs] if self.pairs else ["pairs.txt", "lfw_pairs.txt"], "pair list")
-        return {"test": pair_set(self, read_view2(listing), self._release())}
-
-    def _release(self) -> ReleaseImages:
+        pairs = read_view2(listing)
         if self.images is None:
-            return open_images(self.root, FOLDERS, ARCHIVES)
+            return {"test": pair_set(self, pairs, open_images(self.root, FOLDERS, ARCHIVES))}
         archives = [] if Path(self.images).is_absolute() else list(self.root.glob(self.images))
         if (not inside(self.root, self.images) and not archives) or Path(self.images).is_file():
             raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
-        return open_images(self.root, [self.images], [self.images], FOLDERS)
+        return {"test": pair_set(self, pairs, open_images(self.root, [self.images], [self.images], FOLDERS))}
 
 
 def read_view2(path: Path) -> list[NamedPair]:

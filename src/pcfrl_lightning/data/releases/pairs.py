@@ -1,6 +1,8 @@
 """Pair lists of face verification as rows of a FaceSet."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -53,12 +55,9 @@ def pair_set(
 
 def spread_over_folds(pairs: Sequence[NamedPair]) -> list[NamedPair]:
     """Ten folds where the list gives none: fold k holds the k-th tenth of the same-person pairs and of the others."""
-    result = list(pairs)
-    for same in (True, False):
-        rows = [row for row, pair in enumerate(pairs) if pair.same == same]
-        for place, row in enumerate(rows):
-            result[row] = pairs[row]._replace(fold=place * FOLDS // len(rows))
-    return result
+    total = Counter(pair.same for pair in pairs)
+    places = {True: count(), False: count()}
+    return [pair._replace(fold=next(places[pair.same]) * FOLDS // total[pair.same]) for pair in pairs]
 
 
 def official_pairs(images: int | None) -> dict[str, int | None]:

@@ -41,16 +41,13 @@ class TwoLists(Release):
         self.train_list, self.test_list = Path(train_list), Path(test_list)
 
     def build(self) -> dict[str, FaceSet]:
-        images = FolderImages(self.root)
-        lists = {
-            split: list(read_rows(self.root / listing, self.separator, self.columns))
-            for split, listing in (("train", self.train_list), ("test", self.test_list))
-        }
-        splits, once = {}, Once()
-        for split, rows in lists.items():
+        images, once, splits = FolderImages(self.root), Once(), {}
+        paths = [self.root / listing for listing in (self.train_list, self.test_list)]
+        train, test = (list(read_rows(path, self.separator, self.columns)) for path in paths)
+        for split, rows in (("train", train), ("test", test)):
             names = [once.add(row, row.relative(0)) for row in rows]
             require_images(images, zip(rows, names, strict=True))
-            splits[split] = self.faces(split, images.source(names), self._labels(rows, lists["train"][0]))
+            splits[split] = self.faces(split, images.source(names), self._labels(rows, train[0]))
         return splits
 
     @abstractmethod
@@ -81,9 +78,7 @@ class ListedExpressions(TwoLists):
 
 
 class ListedActionUnits(TwoLists):
-    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit, as many in every line of both lists; label
-    `action_units`.
-    """
+    """`<path>,<0|1>,<0|1>,...` per line (DISFA, BP4D), one number per unit in every line; label `action_units`."""
 
     name = "listed-action-units"
     separator: ClassVar[str | None] = ","
@@ -111,10 +106,8 @@ class BU3DFERendered(TwoLists):
     def _labels(self, rows: Sequence[Row], model: Row) -> dict[str, Any]:
         for row in rows:
             row.expect(3)
-        return {
-            "expression": [row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows],
-            "pose_class": [row.integer(2, 0, 10**4) for row in rows],
-        }
+        expressions = [row.integer(1, 0, len(EXPRESSIONS) - 1) for row in rows]
+        return {"expression": expressions, "pose_class": [row.integer(2, 0, 10**4) for row in rows]}
 
 
 class ListedPairs(Release):
@@ -146,7 +139,6 @@ class ListedPairs(Release):
         pairs = [NamedPair(row.relative(0), row.relative(1), row.number_at(2) > 0, 0, row, row) for row in rows]
         same = sum(pair.same for pair in pairs)
         if min(same, len(pairs) - same) < FOLDS:
-            raise DataError(
-                f"{listing}: {same} of {len(pairs)} pairs are of one person; {FOLDS} folds need {FOLDS} of each kind"
-            )
+            problem = f"{same} of {len(pairs)} pairs are of one person; {FOLDS} folds need {FOLDS} of each kind"
+            raise DataError(f"{listing}: {problem}")
         return {"test": pair_set(self, spread_over_folds(pairs), FolderImages(self.root))}

@@ -74,9 +74,8 @@ class PoseArrays(Release):
         pose = real_numbers(pose, path, "pose is not made of numbers").astype(np.float32)
         if pose.shape != (len(images), 3):
             raise DataError(f"{path}: pose has shape {pose.shape} for {len(images)} images; expected (N, 3)")
-        wrong = np.flatnonzero(~np.isfinite(pose).all(axis=1))
-        if len(wrong):
-            raise DataError(f"{path}: row {wrong[0]}: angles {pose[wrong[0]].tolist()} are not finite")
+        for row in np.flatnonzero(~np.isfinite(pose).all(axis=1)):
+            raise DataError(f"{path}: row {row}: angles {pose[row].tolist()} are not finite")
         rows = np.flatnonzero((np.abs(pose) <= LARGEST_ANGLE).all(axis=1))
         images = images[rows, ..., ::-1] if self.channels == "bgr" else images[rows]
         return ArraySource(images, [f"{path.name}:{row}" for row in rows]), pose[rows]

@@ -4,8 +4,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from pcfrl_lightning.data.cropping.geometry import FIVE_POINTS
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, read_rows
@@ -55,37 +53,27 @@ class RAFDB(CroppedRelease):
         if base.name in _FOLDERS - {self.folder}:
             raise DataError(f"{base} holds the {base.name} expressions, {self.name} reads the {self.folder} ones")
         listing = find(base, ["EmoLabel/list_patition_label.txt"], f"label list of {self.name}")
-        found: dict[str, list[tuple[Row, str, int]]] = {"train": [], "test": []}
-        once = Once()
+        found: dict[str, dict[str, tuple[Row, int]]] = {"train": {}, "test": {}}
+        once, ending = Once(), "_aligned" if self.images == "aligned" else ""
         for row in read_rows(listing):
             row.expect(2)
             image = once.add(row, row.relative(0))
             split = image.partition("_")[0]
             if split not in found:
                 row.fail(f"{image!r} begins neither with train_ nor with test_")
-            found[split].append((row, image, row.integer(1, 1, len(self.classes)) - 1))
+            stem, dot, suffix = image.rpartition(".")
+            found[split][f"{stem}{ending}{dot}{suffix}"] = row, row.integer(1, 1, len(self.classes)) - 1
         release = open_images(base, [f"Image/{self.images}"])
-        require_images(release, ((row, self._file(image)) for rows in found.values() for row, image, _ in rows))
+        require_images(release, ((row, image) for rows in found.values() for image, (row, _) in rows.items()))
         points = inside(base, "Annotation/manual") or base / "Annotation" / "manual"
-        return {
-            split: self.faces(
-                split,
-                release.source([self._file(image) for _, image, _ in rows]),
-                {"expression": [label for _, _, label in rows]},
-                {"expression": self.classes},
-                partial(_read_points, points, [image for _, image, _ in rows]),
-            )
-            for split, rows in found.items()
-        }
-
-    def _file(self, name: str) -> str:
-        stem, dot, suffix = name.rpartition(".")
-        return f"{stem}_aligned{dot}{suffix}" if self.images == "aligned" else name
-
-
-def _read_points(folder: Path, images: list[str]) -> np.ndarray:
-    files = [f"{Path(image).stem}_manu_attri.txt" for image in images]
-    return read_point_files(folder, files, FIVE_POINTS, lines=FIVE_POINTS)
+        splits = {}
+        for split, rows in found.items():
+            labels = {"expression": [label for _, label in rows.values()]}
+            files = [f"{Path(row.text(0)).stem}_manu_attri.txt" for row, _ in rows.values()]
+            landmarks = partial(read_point_files, points, files, FIVE_POINTS, lines=FIVE_POINTS)
+            source = release.source(list(rows))
+            splits[split] = self.faces(split, source, labels, {"expression": self.classes}, landmarks)
+        return splits
 
 
 class RAFDBCompound(RAFDB):

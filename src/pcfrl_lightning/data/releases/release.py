@@ -158,20 +158,17 @@ def require_companions(
 def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str], suffix: str) -> list[str]:
     """The images that have a label file beside them: all, except inside `missing_collected`.
 
-    Every label file (with the name of its image in the official release) must have its image, too.
-
-    Raises:
-        DataError: two images have one stem.
-        MissingFiles: a label file has no image of its stem, or an image has no label file.
+    Every label file (with the name of its image in the official release) must have its image, too, and a stem of its
+    own.
     """
     stems: dict[str, str] = {}
     for image in images:
-        first = stems.setdefault(_stem(image), image)
+        first = stems.setdefault(image.rpartition(".")[0], image)
         if first != image:
             raise DataError(f"{folder}: {first} and {image} share one {suffix} file; remove one of them")
-    alone = ((folder / label, image) for label, image in labels.items() if _stem(label) not in stems)
+    alone = ((folder / label, image) for label, image in labels.items() if label.rpartition(".")[0] not in stems)
     require_images(FolderImages(folder), alone)
-    present = require_companions(folder, [f"{_stem(image)}{suffix}" for image in images], f"{suffix} files")
+    present = require_companions(folder, [f"{stem}{suffix}" for stem in stems], f"{suffix} files")
     return [image for image, there in zip(images, present, strict=True) if there]
 
 
@@ -185,7 +182,3 @@ def _raise_or_collect(error: MissingFiles) -> None:
     if (collected := _COLLECTED.get()) is None:
         raise error
     collected.append(error)
-
-
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]

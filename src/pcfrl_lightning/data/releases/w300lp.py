@@ -1,6 +1,7 @@
 """Head pose: 300W-LP for training, AFLW2000-3D for the test."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -63,13 +64,10 @@ class W300LP_AFLW2000(CroppedRelease):
 
     def inventory(self) -> dict[str, int]:
         """Images on disk before the 99-degree rule, by folder."""
-        found: dict[str, int] = {}
-        for split, folder in self._folders().items():
-            images = _list(split, folder, ".jpg")
-            found["300W-LP" if split == "train" else "AFLW2000"] = len(images)
-            if split == "train":
-                found |= {f"300W-LP/{part}": sum(image.startswith(f"{part}/") for image in images) for part in FOLDERS}
-        return found
+        images = {split: _list(split, folder, ".jpg") for split, folder in self._folders().items()}
+        found = {"300W-LP" if split == "train" else "AFLW2000": len(names) for split, names in images.items()}
+        parts = Counter(name.partition("/")[0] for name in images.get("train", []))
+        return {**found, **{f"300W-LP/{part}": parts[part] for part in FOLDERS if "train" in images}}
 
     def _folders(self) -> dict[str, Path]:
         found = {split: [inside(self.root, name) for name in names] for split, names in _PLACES.items()}
