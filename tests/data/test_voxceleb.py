@@ -41,6 +41,19 @@ def test_extracted_frames(vox2):
     assert videos(VoxCeleb(vox2 / "dev" / "frames")) == [name.removeprefix("dev/frames/") for name in expected]
 
 
+def test_clips_as_items_and_people_held_out(vox2):
+    expected = ["id00012/-abc/00000", "id00012/-abc/00001", "id00012/_xyz/00000", "id00012/_xyz/00001",
+                "id00017/q1/00000", "id00017/q1/00001"]  # fmt: skip
+    data = VoxCeleb(vox2 / "dev" / "frames", item="clip")
+    assert videos(data) == expected
+    assert data.splits["train"].labels["identity"].tolist() == [0, 0, 0, 0, 1, 1]
+    held_out = VoxCeleb(vox2 / "dev" / "frames", item="clip", val_fraction=0.2)
+    assert {len(videos(held_out, split)) for split in ("train", "val")} == {2, 4}
+    assert sorted(videos(held_out) + videos(held_out, "val")) == expected
+    frame(vox2 / "dev" / "frames" / "id00099" / "video" / "0", 7)  # a video without clip folders
+    assert videos(VoxCeleb(vox2 / "dev" / "frames", item="clip"))[-1] == "id00099/video"
+
+
 @pytest.mark.parametrize("layout", ["unzippedFaces", "unzippedIntervalFaces/data"])
 def test_voxceleb1_faces_and_names(tmp_path, layout):
     for person in ("A.J._Buckley", "Harry_Connick_Jr", "Nobody"):

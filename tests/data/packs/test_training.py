@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from packing import PLAN, count, make_pack
-from pcfrl_lightning.data import VoxCeleb
+from pcfrl_lightning.data import EpochSampler, VoxCeleb
 from pcfrl_lightning.data.packs import Pack
 from pcfrl_lightning.data.packs.source import PackFrames
 from pcfrl_lightning.data.views.base import Views
@@ -66,6 +66,13 @@ def test_an_epoch_shows_a_random_frame_of_a_random_clip_of_every_video(folder):
     for epoch in epochs:
         assert sorted(clip // 2 for clip, _ in epoch) == list(range(6))
     assert {pair for epoch in epochs for pair in epoch} == {(c, f) for c in range(12) for f in range(count(c))}
+
+
+def test_ranks_share_an_epoch(folder):
+    source = PackFrames(Pack(folder), "clip")
+    keys = [list(EpochSampler(source, 3, rank, epoch=5)) for rank in range(3)]
+    assert [len(each) for each in keys] == [4, 4, 4]
+    assert sorted(key for each in keys for key in each) == [(5, clip) for clip in range(12)]
 
 
 def test_names_and_middle_frames(folder):

@@ -105,13 +105,13 @@ def test_refused_writers(tmp_path):
         write(writer, range(1))
         with pytest.raises(DataError, match="another process writes it; give each process its own shard"):
             PartWriter(tmp_path, 0, SETTINGS)
-    with pytest.raises(DataError, match=r'begun with other settings \({"codec":"raw","parts":2,"size":8}\)'):
+    with pytest.raises(DataError, match="is no part of a pack with these settings"):
         PartWriter(tmp_path, 0, {**SETTINGS, "size": 9})
     continued(tmp_path)
     with pytest.raises(DataError, match=r"part-00000\.bin: is finished"):
         PartWriter(tmp_path, 0, SETTINGS)
     (tmp_path / "part-00001.bin.partial").write_bytes(b"something else")
-    with pytest.raises(DataError, match="not a part of a pack"):
+    with pytest.raises(DataError, match="is no part of a pack with these settings"):
         PartWriter(tmp_path, 1, SETTINGS)
 
 
@@ -138,3 +138,19 @@ def test_codecs():
         raw.encode(noise[:4])
     with pytest.raises(DataError, match="codec 'png' of a pack must be raw or jpeg"):
         codec_of({"codec": "png"})
+
+
+def test_a_file_system_without_locks(tmp_path, finished, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert continued(tmp_path) == finished
+
+
+def test_a_record_that_claims_to_be_huge_is_cut(tmp_path, finished):
+    with PartWriter(tmp_path, 0, SETTINGS) as writer:
+        write(writer, range(1))
+    path = tmp_path / "part-00000.bin.partial"
+    path.write_bytes(path.read_bytes() + b"CLIP" + b"\xff" * 40)
+    assert continued(tmp_path) == finished

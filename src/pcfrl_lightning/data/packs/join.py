@@ -1,9 +1,11 @@
 """From finished parts, of one folder or of several, to a pack."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -62,12 +64,13 @@ def join(folder: str | Path, others: Sequence[str | Path] = (), verify: bool = T
     clips = clips[order]
     identities, clips["identity"] = np.unique([name[0] for name in names], return_inverse=True)
     clips["video"] = np.cumsum([0, *(one[:2] != two[:2] for one, two in pairwise(names))])
-    for name, array in (("clips.npy", clips), ("frames.npy", ends)):
-        with (target / f"{name}.new").open("wb") as file:
-            np.save(file, array)
-        (target / f"{name}.new").replace(target / name)
     files = {f"{part_name(n)}.bin": [part["bytes"], part["sha256"]] for n, part in enumerate(sidecars)}
-    files |= {name: list(size_and_sha256(target / name)) for name in ("clips.npy", "frames.npy")}
+    (target / "pack.json").unlink(missing_ok=True)
+    for name, array in (("clips.npy", clips), ("frames.npy", ends)):
+        np.save(content := BytesIO(), array)
+        write_atomically(target / name, content.getbuffer())
+        files[name] = list(size_and_sha256(target / name))
+    os.sync()  # the copied parts
     facts = {
         "format": FORMAT,
         "settings": sidecars[0]["settings"],

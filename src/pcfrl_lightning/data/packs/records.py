@@ -10,7 +10,7 @@ import numpy as np
 
 MAGIC = b"PCFRPK1\n"
 _CLIP = b"CLIP"
-_HEAD = struct.Struct("<4sIQII")
+HEAD = struct.Struct("<4sIQII")
 _CHECKED = 8
 """Bytes of a record before those that its checksum covers."""
 
@@ -25,15 +25,13 @@ class Record(NamedTuple):
         names: identity, video and clip.
         reason: why the clip has no frames; empty where it has some.
         frames: (n,) of type `FRAME`.
-        data: position of the first frame, from the beginning of what was parsed.
-        end: position behind the record.
+        data: position of the first frame, from the beginning of the record.
     """
 
     names: tuple[str, str, str]
     reason: str
     frames: np.ndarray
     data: int
-    end: int
 
 
 def header(settings: Mapping[str, Any]) -> bytes:
@@ -51,27 +49,30 @@ def record(names: tuple[str, str, str], reason: str, table: np.ndarray, frames: 
     """The record of a clip; ``table`` (n,) of type `FRAME` describes the n frames."""
     text = json.dumps([*names, reason], separators=(",", ":")).encode()
     data = b"".join([text, table.tobytes(), *frames])
-    checked = struct.pack("<QII", _HEAD.size + len(data), len(frames), len(text)) + data
+    checked = struct.pack("<QII", HEAD.size + len(data), len(frames), len(text)) + data
     return _CLIP + struct.pack("<I", zlib.crc32(checked)) + checked
 
 
-def parse(data: bytes, start: int = 0, whole: bool = True) -> Record | None:
-    """The record at a position, or None where no intact one is.
+def record_size(head: bytes) -> int:
+    """Bytes of the record with this head; 0 where it is none."""
+    return HEAD.unpack(head)[2] if len(head) == HEAD.size and head.startswith(_CLIP) else 0
+
+
+def parse(data: bytes, whole: bool = True) -> Record | None:
+    """A record from its bytes, or None where they are not those of an intact one.
 
     Args:
-        data: bytes of a part or of a record.
-        start: where the record begins.
+        data: the record, or its beginning up to the first frame.
         whole: whether the frames are there, too, and the checksum is to be compared.
     """
-    if len(data) < start + _HEAD.size:
+    if len(data) < HEAD.size:
         return None
-    magic, checksum, size, count, length = _HEAD.unpack_from(data, start)
-    table = start + _HEAD.size + length
+    magic, checksum, size, count, length = HEAD.unpack_from(data)
+    table = HEAD.size + length
     first = table + count * FRAME.itemsize
-    if magic != _CLIP or len(data) < (start + size if whole else first):
+    if magic != _CLIP or len(data) != (size if whole else first):
         return None
-    if whole and zlib.crc32(memoryview(data)[start + _CHECKED : start + size]) != checksum:
+    if whole and zlib.crc32(memoryview(data)[_CHECKED:]) != checksum:
         return None
-    *names, reason = json.loads(data[start + _HEAD.size : table])
-    frames = np.frombuffer(data, FRAME, count, table)
-    return Record((names[0], names[1], names[2]), reason, frames, first, start + size)
+    *names, reason = json.loads(data[HEAD.size : table])
+    return Record((names[0], names[1], names[2]), reason, np.frombuffer(data, FRAME, count, table), first)

@@ -4,7 +4,6 @@ import errno
 import fcntl
 import hashlib
 import os
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.packs.records import FRAME, MAGIC, canonical, header, parse, record
+from pcfrl_lightning.data.packs.records import FRAME, HEAD, canonical, header, parse, record, record_size
 from pcfrl_lightning.errors import DataError
 
 _BLOCK = 1 << 20
@@ -122,31 +121,30 @@ class PartWriter:
 
     def _recover(self) -> None:
         """Read what is there, and cut what is not a complete record."""
-        begin = header(self.settings)
-        self._file.seek(0)
-        data = self._file.readall()
-        if data[: len(begin)] != begin and not begin.startswith(data):
-            raise DataError(
-                f"{self.partial}: was begun with other settings ({_settings(data)}); use those or remove it"
-            )
-        if len(data) < len(begin):
+        begin, descriptor = header(self.settings), self._file.fileno()
+        found = os.pread(descriptor, len(begin), 0)
+        if not begin.startswith(found):
+            raise DataError(f"{self.partial}: is no part of a pack with these settings; use those it has, or remove it")
+        if found != begin:
             self._file.truncate(0)
             self._write(begin)
-        end = len(begin)
-        while (found := parse(data, end)) is not None:
-            self._note(found.names, found.reason, found.frames, end, found.data)
-            end = found.end
-        self._end = end
-        self._file.truncate(end)
+        self._end, size = len(begin), os.fstat(descriptor).st_size
+        while True:
+            count = min(record_size(os.pread(descriptor, HEAD.size, self._end)), size - self._end)
+            clip = parse(os.pread(descriptor, count, self._end))
+            if clip is None:
+                break
+            self._note(clip.names, clip.reason, clip.frames, self._end, self._end + clip.data)
+            self._end += count
+        self._file.truncate(self._end)
 
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            self._file.close()
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            raise DataError(f"{self.partial}: another process writes it; give each process its own shard") from None
+            if error.errno in (errno.EAGAIN, errno.EACCES):  # else a file system without locks
+                self._file.close()
+                raise DataError(f"{self.partial}: another process writes it; give each process its own shard") from None
 
 
 def part_name(number: int) -> str:
@@ -169,7 +167,7 @@ def size_and_sha256(path: Path) -> tuple[int, str]:
         return file.tell(), digest.hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes | memoryview) -> None:
     """Write a file in one step: after any interruption the old or the new content is there, on the disk."""
     part = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
@@ -203,10 +201,3 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise DataError(
             f"{path}: the disk is full; what was written stays valid: free some space and run the command again"
         ) from None
-
-
-def _settings(data: bytes) -> str:
-    if data[: len(MAGIC)] != MAGIC:
-        return "not a part of a pack"
-    (length,) = struct.unpack_from("<I", data, len(MAGIC))
-    return data[len(MAGIC) + 4 : len(MAGIC) + 4 + length].decode("utf-8", "replace")
