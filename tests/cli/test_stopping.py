@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from pcfrl_lightning.cli import checkpoint_io
 from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
-from pcfrl_lightning.cli.resume import check_unfinished
+from pcfrl_lightning.cli.resume import check_unfinished, check_version
 from pcfrl_lightning.cli.stopping import StopAndSave, resuming
 from pcfrl_lightning.cli.training import check_processes
 from pcfrl_lightning.errors import Stopped, UsageError
@@ -130,6 +130,13 @@ def test_only_a_run_with_epochs_left_goes_on():
     for epochs in (2, 3):
         with pytest.raises(UsageError, match=rf"3 of {epochs} epochs are done"):
             check_unfinished(loops, epochs, "x.ckpt")
+
+
+def test_a_checkpoint_of_a_later_version_is_refused_by_version():
+    for state in (None, {}, {"seed": 0}, {"format": 1, "version": "0.1.0"}):
+        check_version(state, "x.ckpt")
+    with pytest.raises(UsageError, match=r"x\.ckpt is of pcfrl-lightning 9\.0, which this version, .* install that"):
+        check_version({"format": 2, "version": "9.0"}, "x.ckpt")
 
 
 def test_runs_that_start_together_get_folders_of_their_own(tmp_path):

@@ -2,6 +2,7 @@
 
 from pcfrl_lightning.callbacks.online_monitor import OnlineMonitor
 from pcfrl_lightning.callbacks.reconstruction_grid import ReconstructionGrid
+from pcfrl_lightning.callbacks.stop_on_breakdown import StopOnBreakdown
 from pcfrl_lightning.callbacks.throughput import Throughput
 
-__all__ = ["OnlineMonitor", "ReconstructionGrid", "Throughput"]
+__all__ = ["OnlineMonitor", "ReconstructionGrid", "StopOnBreakdown", "Throughput"]

@@ -6,7 +6,9 @@ from typing import Any
 
 import lightning as L
 
+from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.methods.base import CHECKPOINT_FORMAT
 from pcfrl_lightning.networks.checkpoint import file_sha256, read_checkpoint
 from pcfrl_lightning.run_directory import run_directory
 
@@ -55,6 +57,7 @@ def check_checkpoint(
         UsageError: the model (names every key with both values) or the end differs, or there is no run to go on with.
     """
     checkpoint = read_checkpoint(path)
+    check_version(checkpoint.get("method"), path)
     stored = checkpoint.get("hyper_parameters")
     stored = stored if isinstance(stored, dict) else {}
     differing = [
@@ -71,6 +74,16 @@ def check_checkpoint(
     if isinstance(checkpoint["lr_schedulers"], list):
         check_same_schedule(checkpoint["lr_schedulers"], end, path)
     check_unfinished(checkpoint["loops"], epochs, path)
+
+
+def check_version(state: Any, path: str) -> None:
+    """Refuse a checkpoint of a later version of this package; those of earlier ones are read."""
+    state = state if isinstance(state, dict) else {}
+    if state.get("format", 1) not in range(1, CHECKPOINT_FORMAT + 1):
+        raise UsageError(
+            f"checkpoint {path} is of pcfrl-lightning {state.get('version', '?')!s:.20}, which this version, "
+            f"{__version__}, cannot go on with: install that one"
+        )
 
 
 def check_unfinished(loops: Any, epochs: int | None, path: str) -> None:

@@ -18,7 +18,7 @@ from pcfrl_lightning.data.views.base import Views, batch_seed, stacked
 from pcfrl_lightning.errors import DataError
 
 UNREADABLE = "unreadable"
-_KEYS = "keys"
+KEYS = "keys"
 _SEED = "batch_seed"
 _MOST_REPLACEMENTS = 100
 
@@ -51,7 +51,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
                 samples.append(self.views.sample(image, rng))
                 unreadable += passed_over
         batch: dict[str, Any] = {**stacked(samples)}
-        batch[_KEYS] = torch.tensor(pairs, dtype=torch.long)
+        batch[KEYS] = torch.tensor(pairs, dtype=torch.long)
         batch[_SEED] = batch_seed(self.seed, *pairs[0])
         if unreadable:
             batch[UNREADABLE] = unreadable
@@ -92,7 +92,7 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
 def device_views(views: Views, batch: dict[str, Any]) -> dict[str, Tensor]:
     """The view batch of a batch of `ViewBatches`, made on the device where that is now."""
     prepared = dict(batch)
-    keys, seed = prepared.pop(_KEYS), prepared.pop(_SEED)
+    keys, seed = prepared.pop(KEYS), prepared.pop(_SEED)
     return views.batch(prepared, keys, torch.Generator(keys.device).manual_seed(seed))
 
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.failure import FailureWatch
 from pcfrl_lightning.data.loaders import (
+    KEYS,
     UNREADABLE,
     ImageBatches,
     ViewBatches,
@@ -52,6 +53,8 @@ class FaceData(L.LightningDataModule, ABC):
     name: str = "faces"
     unlabelled: bool = False
     """Whether training on plain images makes no sense, so that `views` has a default, `AlbumentationsViews`."""
+    trained_on: torch.Tensor | None = None
+    """(N, 2) epoch and row of the images of the batch that is being trained on, on the CPU."""
 
     def __init__(
         self,
@@ -176,6 +179,8 @@ class FaceData(L.LightningDataModule, ABC):
         return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        if isinstance(batch, dict) and KEYS in batch:
+            self.trained_on = batch[KEYS]
         if not isinstance(batch, dict) or UNREADABLE not in batch:
             return batch
         if self._replaced is not None:

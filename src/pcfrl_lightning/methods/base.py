@@ -14,6 +14,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
 from pcfrl_lightning.methods.means import EpochMeans
@@ -29,6 +30,8 @@ def channels_last(images: Tensor) -> Tensor:
 
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+CHECKPOINT_FORMAT = 1
+"""Of the state of a run in a checkpoint; raised when an older version could no longer go on with it."""
 _BROKEN = "broken"  # share of steps whose loss was not finite
 
 
@@ -186,6 +189,7 @@ class Method(L.LightningModule, ABC):
         checkpoint["encoder"] = self.network.config
         sums = {name: means.global_sums() for name, means in self._means()}
         checkpoint["method"] = {"seed": self._seed, "names": self._names, "sums": sums}
+        checkpoint["method"] |= {"format": CHECKPOINT_FORMAT, "version": __version__}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with the seed and the sums of the interrupted run."""
