@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from pcfrl_lightning.data.releases.registry import DATA_SETS
 from pcfrl_lightning.evaluate import run as run_module
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
-from pcfrl_lightning.evaluate.summary import default_folder, source_name
+from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
 from pcfrl_lightning.evaluate.table import better, format_value, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
+from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.networks.encoder import load_encoder
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 
@@ -100,6 +103,14 @@ def test_mistakes_are_told_before_anything_is_read(checkpoint, tmp_path, capsys,
         main([checkpoint, "--data-root", str(tmp_path), *arguments])
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_folder_of_a_run_stands_for_the_weights_in_it(checkpoint, tmp_path):
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    shutil.copy(checkpoint, tmp_path / "run/checkpoints/last.ckpt")
+    load_encoder(checkpoint).save(tmp_path / "exported")
+    assert source_sha256(str(tmp_path / "run")) == source_sha256(checkpoint)
+    assert source_sha256(str(tmp_path / "exported")) == file_sha256(tmp_path / "exported/model.safetensors")
 
 
 def run(checkpoint, root, out, *arguments) -> tuple[int, dict]:

@@ -9,7 +9,7 @@ import torch
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.export import export_graph
 from pcfrl_lightning.export.graphs import GRAPHS
-from pcfrl_lightning.networks import TorchvisionEncoder
+from pcfrl_lightning.networks import TimmEncoder
 from pcfrl_lightning.networks.encoder import Encoder
 from tiny import tiny_model
 
@@ -18,7 +18,7 @@ SHAPES = [(1, 64, 64), (4, 48, 48), (7, 100, 100), (2, 33, 90)]
 
 @pytest.fixture(scope="module")
 def network():
-    return tiny_model().network.eval()
+    return tiny_model().network.eval().requires_grad_(False)
 
 
 def images(kind, batch, height, width):
@@ -53,7 +53,8 @@ def test_pcfrl_with_any_number_and_size_of_images(network, tmp_path, kind, pixel
 
 def test_the_normalisation_of_a_library_is_inside_and_bytes_are_taken(tmp_path):
     torch.manual_seed(0)
-    encoder = TorchvisionEncoder("resnet18").eval()
+    encoder = TimmEncoder("test_resnet").eval().requires_grad_(False)
+    assert encoder.mean != [0, 0, 0]
     made = export_graph(encoder, ["f_s"], "onnx", tmp_path, 64, "uint8")
     assert made.any_size
     session, run = loaded(made.path)
@@ -62,6 +63,13 @@ def test_the_normalisation_of_a_library_is_inside_and_bytes_are_taken(tmp_path):
         expected = encoder.features(given)["f_s"].numpy()
         np.testing.assert_allclose(run(given)[0], expected, atol=1e-4, rtol=1e-4)
     assert session.get_inputs()[0].type == "tensor(uint8)"
+
+
+def test_parts_that_features_do_not_need_stay_behind(network, tmp_path):
+    made = export_graph(network, ["f_s"], "torchscript", tmp_path, 32)
+    parts = {name.split(".")[1] for name in torch.jit.load(made.path).state_dict()}
+    assert parts == {"backbone", "face_subnet", "pose_subnet"}
+    assert network.decoder is not None
 
 
 class OneSize(Encoder):
@@ -79,7 +87,7 @@ class OneSize(Encoder):
 
 @pytest.mark.parametrize("kind", ["torchscript", "torch-export"])
 def test_a_network_that_takes_one_size_is_exported_for_it(tmp_path, kind):
-    encoder = OneSize()
+    encoder = OneSize().requires_grad_(False)
     made = export_graph(encoder, ["f_s"], kind, tmp_path, 24)
     assert not made.any_size
     _, run = loaded(made.path)

@@ -9,6 +9,7 @@ from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
 from pcfrl_lightning.networks.pcl_import import PCL_TO_PCFRL, from_pcl, import_pcl
 
 TOLERANCE = 1e-4
+KEYS = "pcl_state_dict_keys.json"
 
 
 def recipe(keys):
@@ -64,6 +65,22 @@ def test_golden_values(golden, tmp_path, prefix, wrapped):
         torch.testing.assert_close(
             output, arrays[name], atol=TOLERANCE, rtol=0, msg=lambda text, n=name: f"{n}: {text}"
         )
+
+
+def test_an_imported_checkpoint_is_used_like_any_other(golden, tmp_path):
+    """Written before PyTorch 1.6 as well; embed, pose swap and the exported folder against the golden values."""
+    state = {f"module.{key}": value for key, value in recipe(json.loads((golden / KEYS).read_text())).items()}
+    content = {"epoch": 1001, "state_dict": state, "optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]}}
+    torch.save(content, tmp_path / "pcl.pth", _use_new_zipfile_serialization=False)
+    import_pcl(tmp_path / "pcl.pth", tmp_path / "pcl.ckpt")
+    arrays = dict(np.load(golden / "pcl_forward.npz"))
+    exported = load_encoder(tmp_path / "pcl.ckpt").save(tmp_path / "exported")
+    for encoder in (load_encoder(tmp_path / "pcl.ckpt"), load_encoder(exported)):
+        found = encoder.embed(torch.from_numpy(arrays["input_100"]))
+        np.testing.assert_allclose(found["f_s"], arrays["F_s_100"], atol=TOLERANCE)
+        images = torch.from_numpy(arrays["input"])
+        same_pose = encoder.swap_pose(images, images)
+        np.testing.assert_allclose(same_pose, arrays["reconstruction"].clip(0, 1), atol=TOLERANCE)
 
 
 def test_table_covers_every_key_of_both_sides(golden):

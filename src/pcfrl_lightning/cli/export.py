@@ -11,7 +11,7 @@ from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.export import GRAPHS, export_graph, model_card
 from pcfrl_lightning.networks import hub
 from pcfrl_lightning.networks.encoder import load_encoder
-from pcfrl_lightning.networks.stored import checkpoint_of
+from pcfrl_lightning.networks.stored import locate
 
 EPILOG = """DIR holds model.safetensors and config.json, which load_encoder(DIR) reads and every other command takes as
 CKPT; README.md, the card; and for each format a graph that needs no code of this project: model.onnx,
@@ -35,13 +35,12 @@ def main(arguments: Sequence[str]) -> int:
             graphs.append(made)
             sizes = "any size" if made.any_size else f"{made.batches[0][1]} px only"
             print(f"wrote {made.path}: {', '.join(names)}, {sizes}, off by {made.difference:.1e} at most")
-    source = Path(options.encoder)
-    run = checkpoint_of(source) if source.is_dir() and not (source / "config.json").exists() else source
+    weights = locate(options.encoder)
     card = model_card(
         source_name(options.encoder),
         encoder,
         graphs,
-        run if run.is_file() else None,
+        weights if weights.suffix == ".ckpt" else None,
         options.data,
         options.results,
         options.license,

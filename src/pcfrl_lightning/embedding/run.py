@@ -192,7 +192,8 @@ def _ready(job: Job, state: Mapping[str, Any]) -> Iterator[Ready]:
             return ready._replace(reason=error.reason)
 
     waiting: deque[Future[Ready]] = deque()
-    with ThreadPoolExecutor(job.workers) as pool:
+    pool = ThreadPoolExecutor(job.workers)
+    try:
         for place, item in _placed(job, state):
             waiting.append(pool.submit(prepare, place, item))
             # a frame is decoded already, and large
@@ -201,6 +202,8 @@ def _ready(job: Job, state: Mapping[str, Any]) -> Iterator[Ready]:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _placed(job: Job, state: Mapping[str, Any]) -> Iterator[tuple[tuple[int, int], Item]]:

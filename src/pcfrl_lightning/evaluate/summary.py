@@ -11,7 +11,8 @@ from typing import Any
 
 from pcfrl_lightning.evaluate.run import Row, Settings
 from pcfrl_lightning.networks.checkpoint import file_sha256
-from pcfrl_lightning.networks.encoder import LIBRARIES, WEIGHTS
+from pcfrl_lightning.networks.encoder import LIBRARIES
+from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.results import command, hardware, versions, write_results
 
 _SAME = ("checkpoint_sha256", "feature", "cropping", "epochs", "seed")
@@ -108,9 +109,8 @@ def source_name(source: str) -> str:
 
 
 def source_sha256(source: str, weights: str | None = None) -> str:
-    """SHA-256 that stands for an encoder: of its file, of the weights given for a library's model, or of its name."""
-    path = Path(weights or source)
-    path = path / WEIGHTS if path.is_dir() else path
+    """SHA-256 that stands for an encoder: of the file of its weights, else of the name of a library's model."""
+    path = Path(weights) if weights else locate(source)
     return file_sha256(path) if path.is_file() else hashlib.sha256(source.encode()).hexdigest()
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.export.graphs import Exported
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.probes.results import blocks
 
@@ -122,10 +123,8 @@ def _graph(each: Exported) -> str:
 
 def _recipe(checkpoint: Path | None) -> list[str]:
     """Lines of a table, from the folder of a run as far as it is there."""
-    if checkpoint is None or checkpoint.suffix != ".ckpt":
+    if checkpoint is None:
         return []
-    from pcfrl_lightning.networks.checkpoint import read_checkpoint
-
     content = read_checkpoint(checkpoint)
     found = {"epochs done": content.get("epoch", -1) + 1, "steps": content.get("global_step")}
     file = checkpoint.parent.parent / "config.yaml"

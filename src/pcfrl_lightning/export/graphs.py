@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -60,7 +61,7 @@ def export_graph(
     The number of images is free, and their height and width where the encoder can be exported so (transformers cannot).
 
     Args:
-        encoder: any; it is moved to the CPU and to float32.
+        encoder: any; it is left as it is.
         names: of the features.
         kind: ``onnx``, ``torchscript`` or ``torch-export``.
         folder: where the file goes.
@@ -71,10 +72,9 @@ def export_graph(
         UsageError: a package is missing (extra ``export``).
         DataError: the encoder cannot be exported, or the graph does not compute the same; says why.
     """
-    encoder.eval().requires_grad_(False).to("cpu", torch.float32, memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    module, (name, write) = Features(encoder, names).eval(), GRAPHS[kind]
-    path = Path(folder) / name
     example, problem = _images(pixels, 2, size, size), ""
+    module, (name, write) = _needed(Features(encoder, names), example), GRAPHS[kind]
+    path = Path(folder) / name
     for any_size in (True, False):
         try:
             with warnings.catch_warnings(), torch.no_grad():
@@ -88,6 +88,32 @@ def export_graph(
             problem = one_line(error)
     path.unlink(missing_ok=True)
     raise DataError(f"{type(encoder).__name__} cannot be exported as {kind}: {problem}")
+
+
+@torch.no_grad()
+def _needed(module: Features, example: Tensor) -> Features:
+    """A copy for the CPU without the parts of the encoder that are not called, such as a decoder."""
+    copy = deepcopy(module).requires_grad_(False).float().cpu().to(memory_format=torch.contiguous_format).eval()
+    called: set[str] = set()
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda *_: called.add(name)
+
+    parts = list(copy.encoder.named_children())
+    # a list of modules is not called, only what is in it
+    handles = [each.register_forward_hook(note(name)) for name, part in parts for each in part.modules()]
+    copy(example)
+    for handle in handles:
+        handle.remove()
+    slim = deepcopy(copy)
+    for name, _ in parts:
+        if name not in called:
+            delattr(slim.encoder, name)
+    try:
+        slim(example)
+    except AttributeError:  # weights of a part are used, though the part is not called
+        return copy
+    return slim
 
 
 def _program(module: nn.Module, example: Tensor, any_size: bool) -> Any:

@@ -40,11 +40,11 @@ def neighbour_sheet(found: Sequence[Nearest], title: str) -> Figure:
         for row, name in enumerate(features):
             y = top + row * (_CELL + _TEXT)
             x = query_width + 0.2
-            label = f"{_TITLES.get(name, name)}\nmedian {each.median[name]:.2g}"
+            label = f"{_TITLES.get(name, name)}\nmedian {each.median[name]:#.2g}"
             figure.text(x / width, 1 - (y + _CELL / 2) / height, label, fontsize=8, va="center", linespacing=1.5)
             for column, one in enumerate(each.neighbours[name]):
                 place = axis(x + _LABEL - 0.1 + column * _CELL, y, _CELL - 0.08)
-                _face(place, one.picture, _short(one.name, _LONGEST), f"{one.distance:.2g}")
+                _face(place, one.picture, _short(one.name, _LONGEST), f"{one.distance:#.2g}")
     return figure
 
 

@@ -27,13 +27,9 @@ class Stored(NamedTuple):
 
 def read_stored(source: str | Path) -> Stored:
     """Description and weights of a checkpoint or of an exported folder."""
-    path = hub.pull(source) if isinstance(source, str) and source.startswith(hub.PREFIX) else Path(source)
-    if path.is_dir() and not any((path / name).exists() for name in (CONFIG, WEIGHTS)):
-        path = checkpoint_of(path)
-    if path.is_dir() or path.suffix == ".safetensors":
-        folder = path if path.is_dir() else path.parent
-        path = folder / WEIGHTS if path.is_dir() else path
-        return Stored(_read_config(folder / CONFIG), load_weights(path), path)
+    path = locate(source)
+    if path.suffix == ".safetensors":
+        return Stored(_read_config(path.parent / CONFIG), load_weights(path), path)
     checkpoint = read_checkpoint(path)
     if any(re.match(r"(heads\.\w+\.)?head\.weights\.0", key) for key in checkpoint["state_dict"]):
         raise DataError(f"checkpoint {path} is the head of a probe; give the checkpoint of the pretraining")
@@ -46,6 +42,19 @@ def read_stored(source: str | Path) -> Stored:
         "init_args": {key: settings[key] for key in names if key in settings},
     }
     return Stored(_spec(config, path), strip_wrappers(state), path)
+
+
+def locate(source: str | Path) -> Path:
+    """The file with the weights that ``source`` stands for, see `load_encoder`; ``hf:`` names are downloaded.
+
+    Raises:
+        FileNotFoundError: a folder without any.
+        ValueError: a download failed.
+    """
+    path = hub.pull(source) if isinstance(source, str) and source.startswith(hub.PREFIX) else Path(source)
+    if not path.is_dir():
+        return path
+    return path / WEIGHTS if any((path / name).exists() for name in (CONFIG, WEIGHTS)) else checkpoint_of(path)
 
 
 def checkpoint_of(run: Path) -> Path:

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.plan import Part, Plan
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
         for name, each in metrics.items()
     }
     named = source.checkpoint and Path(source.checkpoint)
+    weights = locate(source.checkpoint) if source.checkpoint else None
     return {
         "task": probe.task.name,
         "probe": type(probe).__name__,
@@ -62,7 +64,7 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
         "splits": {name: _describe_part(part, plan.folds) for name, part in sizes.items() if part is not None},
         "features": {
             "checkpoint": named.name if named else None,
-            "checkpoint_sha256": file_sha256(named) if named and named.is_file() else None,
+            "checkpoint_sha256": file_sha256(weights) if weights and weights.is_file() else None,
             "weights": Path(source.weights).name if source.weights else None,
             "baseline": source.baseline,
             "feature": next(iter(found)) if len(found) == 1 else list(found),
