@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import socket
 import time
 
@@ -50,6 +51,21 @@ class Absent(TinyFaces):
         raise DataError("no faces here; copy them again")
 
 
+class Killed(TinyFaces):
+    number = signal.SIGKILL
+
+    def on_before_batch_transfer(self, batch, dataloader_idx):
+        if self.trainer.global_rank == 1 and self.trainer.global_step == 2:
+            os.kill(os.getpid(), self.number)
+        return super().on_before_batch_transfer(batch, dataloader_idx)
+
+
+class Lost(Killed):
+    """Its machine no longer answers: connections stay, nothing comes."""
+
+    number = signal.SIGSTOP
+
+
 def _rank(rank: int, port: int, kind: type[TinyFaces], folder) -> None:
     os.environ.update(LOCAL_RANK=str(rank), NODE_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     strategy = DDPStrategy(process_group_backend="gloo")
@@ -84,6 +100,18 @@ def test_a_data_error_of_one_rank_ends_the_other(tmp_path, capfd):
     message = capfd.readouterr().err
     assert "pcfrl: process 1 failed: train: " in message
     assert "cannot be read (more than 1 %)" in message
+
+
+@pytest.mark.usefixtures("_no_ranks_left")
+@pytest.mark.parametrize(
+    ("kind", "message"), [(Killed, "by peer"), (Lost, "process 1 has given no sign of life for 3 s")]
+)
+def test_a_rank_that_dies_without_a_word_ends_the_other(tmp_path, capfd, monkeypatch, kind, message):
+    monkeypatch.setattr("pcfrl_lightning.data.failure._SILENCE", 3.0)
+    processes = run(kind, tmp_path)
+    processes[0].join(45)
+    assert processes[0].exitcode == 1
+    assert message in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("_no_ranks_left")

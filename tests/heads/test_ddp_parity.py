@@ -31,10 +31,14 @@ HEADS = {
     "npa-sum": CalibratedContrast(NPAThreshold(0.4, alpha=0.5, neighborhood="sum"), Eq7()),
     "cosine": CalibratedContrast(CosineThreshold(0.4), Eq7()),
     "top-2": CalibratedContrast(TopK(2), Eq7()),
+    "bank": CalibratedContrast(NPAThreshold(3.0), Eq7()),
     "none": CalibratedContrast(NoCalibration(), Eq7()),
     "adaptive-mean": CalibratedContrast(AdaptiveThreshold("mean"), Eq7()),
     "adaptive-quantile": CalibratedContrast(AdaptiveThreshold("quantile", 0.7), Eq7()),
 }
+
+
+BANK = torch.randn(5, 6, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
 
 
 def views(images):
@@ -49,7 +53,8 @@ def step(first, second):
     for name, head in HEADS.items():
         torch.manual_seed(0)
         layer = nn.Linear(6, 4).double()
-        output = head(layer(first), layer(second))
+        bank = layer(BANK) if name == "bank" else None
+        output = head(layer(first), layer(second), bank=bank)
         values = []
         for loss in (output.loss, output.calibrated_loss):
             grads = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
@@ -63,16 +68,16 @@ def step_on_rank(rank, ranks, images):
     return step(first, second)
 
 
-@pytest.mark.parametrize("images", [6, 16])
-def test_two_ranks_equal_one_process(images):
+@pytest.mark.parametrize(("images", "processes"), [(6, 2), (16, 2), (16, 4)])
+def test_ranks_equal_one_process(images, processes):
     single = step(*views(images))
-    ranks = run_on_ranks(step_on_rank, images)
+    ranks = run_on_ranks(step_on_rank, images, ranks=processes)
     for name, (expected, stats, accepted) in single.items():
         for i, loss in enumerate(expected):
             for j, value in enumerate(loss):
-                mean = (ranks[0][name][0][i][j] + ranks[1][name][0][i][j]) / 2  # what DDP does with gradients
+                mean = sum(each[name][0][i][j] for each in ranks) / processes  # what DDP does with gradients
                 torch.testing.assert_close(mean, value, rtol=0, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}")
-        assert ranks[0][name][2] + ranks[1][name][2] == accepted == stats["calibrated"]
+        assert sum(each[name][2] for each in ranks) == accepted == stats["calibrated"]
         for key, value in stats.items():
             for result in ranks:
                 torch.testing.assert_close(result[name][1][key], value, rtol=0, atol=1e-10, msg=lambda m, k=key: k + m)

@@ -165,6 +165,11 @@ class TrainingCLI(LightningCLI):
                     f"a process that loads data {found[1].strip().rstrip('.')}: usually memory ran out; lower "
                     "data.num_workers, or data.batch_size, and go on with the last checkpoint (--ckpt_path)"
                 ) from error
+            if re.search("Connection (closed|reset) by peer|remote process exited", str(error)):
+                raise UsageError(
+                    "another process of this run has ended, see its message or its log; go on with the last checkpoint "
+                    "(--ckpt_path)"
+                ) from error
             path = self.config_init[subcommand].get("ckpt_path")
             if path and not isinstance(error, (UsageError, OSError)) and loading_failed(error):
                 reason = " ".join(str(error).split())[:200]
