@@ -114,8 +114,10 @@ def test_a_missing_part_at_a_url(tmp_path):
     fsspec.filesystem("memory").put(str(folder), "/incomplete", recursive=True)
     with pytest.raises(DataError, match=r"memory://incomplete/part-00001\.bin: is absent"):
         Pack("memory://incomplete")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"memory://nothing: no finished pack, there is no pack\.json"):
         Pack("memory://nothing")
+    with pytest.raises(DataError, match="nowhere://pack: Protocol not known: nowhere"):
+        Pack("nowhere://pack")
 
 
 def test_only_a_folder_with_pack_json_is_a_pack(tmp_path):

@@ -1,6 +1,7 @@
 """Training from a pack: what an epoch shows, people held out, URLs, an exact resume, and an index of full size."""
 
 import pickle
+import threading
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -12,8 +13,11 @@ import torch
 
 from packing import PLAN, count, make_pack
 from pcfrl_lightning.data import EpochSampler, VoxCeleb
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.loaders import ViewBatches
 from pcfrl_lightning.data.packs import Pack
 from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.packs.storage import Storage
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError
 from tiny import tiny_model, trainer
@@ -94,6 +98,19 @@ def test_a_url_gives_the_batches_of_the_folder(folder, workers):
         assert shown(module(url, item="clip", num_workers=workers)) == expected
 
 
+def test_the_frames_of_a_batch_are_requested_at_the_same_time(folder):
+    class Slow(Storage):
+        together = threading.Barrier(4, timeout=30)
+
+        def read(self, name, start=0, count=None):
+            if name.startswith("part-"):
+                self.together.wait()  # raises unless four requests are under way
+            return super().read(name, start, count)
+
+    faces = FaceSet(PackFrames(Pack(f"file://{folder}", Slow(f"file://{folder}")), "clip"))
+    assert ViewBatches(faces, Whole(), 0).__getitems__([(0, clip) for clip in range(8)])["image"].shape == (8, 3, 8, 8)
+
+
 def test_people_are_held_out_whole(folder):
     data = module(folder, item="clip", val_fraction=0.3)
     train, val = data.splits["train"], data.splits["val"]
@@ -124,6 +141,12 @@ def test_official_test_speakers_form_a_split_of_their_own(folder, tmp_path):
 def test_a_list_of_directories_is_refused(folder, tmp_path):
     with pytest.raises(DataError, match=r"list_file names directories and .* is a pack; leave list_file out"):
         _ = module(folder, list_file=tmp_path / "list.txt").splits
+
+
+def test_an_unfinished_pack_is_refused(folder, tmp_path):
+    (tmp_path / "part-00000.bin.partial").write_bytes(b"")
+    with pytest.raises(DataError, match="a pack that is not finished; prepare it to the end, or merge its shards"):
+        _ = module(tmp_path).splits
 
 
 class Stop(L.Callback):

@@ -114,6 +114,8 @@ class VoxCeleb(FaceData):
         """The items, the person of each (n,), and the folder names of the people."""
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root}: no such folder; {_EXPECTED}")
+        if any(self.root.glob("part-*.bin*")):
+            raise DataError(f"{self.root}: a pack that is not finished; prepare it to the end, or merge its shards")
         videos = _read_directories(Path(self.list_file), self.root) if self.list_file else find_videos(self.root)
         if not videos:
             raise DataError(f"{self.root}: no videos found; {_EXPECTED}")

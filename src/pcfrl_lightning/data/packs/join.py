@@ -49,38 +49,41 @@ def join(folder: str | Path, others: Sequence[str | Path] = (), verify: bool = T
     for other in map(Path, others):
         for number in finished_parts(other):
             _copy_part(other, target, number)
-    sidecars = _sidecars(target)
-    if verify:
-        for number in range(len(sidecars)):
+    names: list[list[str]] = []
+    tables, ends, files, frames, unusable = [], [], {}, 0, 0
+    parts = _complete(target)
+    settings = read_sidecar(target, 0)["settings"]
+    codec_of(settings)
+    for number in range(parts):  # one sidecar at a time: all are several GB of Python objects
+        sidecar = read_sidecar(target, number)
+        _same_settings(target, number, sidecar["settings"], settings)
+        if verify:
             check_part(target, number)
-    names, clips, ends = _tables(sidecars)
+        names += [row[:3] for row in sidecar["clips"]]
+        table, lengths = _numbers(sidecar["clips"])
+        table["part"], table["first"] = number, table["first"] + frames
+        tables.append(table)
+        ends.append(lengths)
+        frames += len(lengths)
+        unusable += len(sidecar["unusable"])
+        files[f"{part_name(number)}.bin"] = [sidecar["bytes"], sidecar["sha256"]]
+    if not names:
+        raise DataError(f"{target}: no clip of its {parts} parts has frames")
     order = sorted(range(len(names)), key=names.__getitem__)
-    names = [names[row] for row in order]
+    names, clips = [names[row] for row in order], np.concatenate(tables)[order]
     for first, second in pairwise(names):
         if first == second:
             raise DataError(f"{target}: the clip {'/'.join(first)} stands in the pack twice")
-    if not names:
-        raise DataError(f"{target}: no clip of the {len(sidecars)} parts has frames")
-    clips = clips[order]
     identities, clips["identity"] = np.unique([name[0] for name in names], return_inverse=True)
     clips["video"] = np.cumsum([0, *(one[:2] != two[:2] for one, two in pairwise(names))])
-    files = {f"{part_name(n)}.bin": [part["bytes"], part["sha256"]] for n, part in enumerate(sidecars)}
     (target / "pack.json").unlink(missing_ok=True)
-    for name, array in (("clips.npy", clips), ("frames.npy", ends)):
+    for name, array in (("clips.npy", clips), ("frames.npy", np.concatenate(ends))):
         np.save(content := BytesIO(), array)
         write_atomically(target / name, content.getbuffer())
         files[name] = list(size_and_sha256(target / name))
     os.sync()  # the copied parts
-    facts = {
-        "format": FORMAT,
-        "settings": sidecars[0]["settings"],
-        "clips": len(clips),
-        "videos": int(clips["video"][-1]) + 1,
-        "frames": len(ends),
-        "unusable": sum(len(part["unusable"]) for part in sidecars),
-        "identities": identities.tolist(),
-        "files": files,
-    }
+    facts = {"format": FORMAT, "settings": settings, "clips": len(clips), "videos": int(clips["video"][-1]) + 1}
+    facts |= {"frames": frames, "unusable": unusable, "identities": identities.tolist(), "files": files}
     write_atomically(target / "pack.json", json.dumps(facts, indent=1).encode())
     return target / "pack.json"
 
@@ -101,26 +104,6 @@ def finished_parts(folder: Path) -> list[int]:
     return sorted(number for match in found if match and is_finished(folder, number := int(match[1])))
 
 
-def _sidecars(folder: Path) -> list[dict[str, Any]]:
-    found = finished_parts(folder)
-    if not found:
-        raise DataError(f"{folder}: no finished part of a pack (part-00000.bin and .json)")
-    sidecars = [read_sidecar(folder, number) for number in found]
-    settings = sidecars[0]["settings"]
-    codec_of(settings)
-    for number, sidecar in zip(found, sidecars, strict=True):
-        if sidecar["settings"] != settings:
-            raise DataError(
-                f"{folder}/{part_name(number)}.bin: has the settings {canonical(sidecar['settings']).decode()}, but "
-                f"{part_name(found[0])}.bin has {canonical(settings).decode()}"
-            )
-    absent = sorted(set(range(settings["parts"])) - set(found))
-    if absent or len(found) > settings["parts"]:
-        which = ", ".join(f"{part_name(number)}" for number in absent[:5])
-        raise DataError(f"{folder}: {len(absent)} of {settings['parts']} parts are not finished, such as {which}")
-    return sidecars
-
-
 def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
     """What the JSON file of a finished part says; raises DataError where it is damaged."""
     path = folder / f"{part_name(number)}.json"
@@ -132,22 +115,34 @@ def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
     return sidecar
 
 
-def _tables(sidecars: Sequence[dict[str, Any]]) -> tuple[list[tuple[str, str, str]], np.ndarray, np.ndarray]:
-    """Names and `CLIP` rows of all clips in the order of the parts, and the ends of all frames."""
-    names: list[tuple[str, str, str]] = []
-    rows: list[np.ndarray] = []
-    ends: list[np.ndarray] = []
-    first = 0
-    for part, sidecar in enumerate(sidecars):
-        table = np.zeros(len(sidecar["clips"]), CLIP)
-        for row, (identity, video, clip, record, data, lengths) in zip(table, sidecar["clips"], strict=True):
-            names.append((identity, video, clip))
-            row["part"], row["record"], row["data"] = part, record, data
-            row["frames"], row["first"] = len(lengths), first
-            ends.append(np.cumsum(lengths, dtype=np.uint32))
-            first += len(lengths)
-        rows.append(table)
-    return names, np.concatenate(rows), np.concatenate(ends) if ends else np.empty(0, np.uint32)
+def _complete(folder: Path) -> int:
+    """Number of parts of a folder that has all of them."""
+    found = finished_parts(folder)
+    if not found:
+        raise DataError(f"{folder}: no finished part of a pack (part-00000.bin and .json)")
+    expected = read_sidecar(folder, found[0])["settings"]["parts"]
+    absent = sorted(set(range(expected)) - set(found))
+    if absent or len(found) > expected:
+        which = f", such as {part_name(absent[0])}" if absent else f", but there are {len(found)}"
+        raise DataError(f"{folder}: {len(absent)} of {expected} parts are not finished{which}")
+    return expected
+
+
+def _same_settings(folder: Path, number: int, found: dict[str, Any], expected: dict[str, Any]) -> None:
+    if found != expected:
+        raise DataError(
+            f"{folder}/{part_name(number)}.bin: has the settings {canonical(found).decode()}, but {part_name(0)}.bin "
+            f"has {canonical(expected).decode()}"
+        )
+
+
+def _numbers(clips: Sequence[Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """`CLIP` rows of the clips of a sidecar, with `first` counted in their part, and the ends of their frames."""
+    table = np.zeros(len(clips), CLIP)
+    table["record"], table["data"] = [row[3] for row in clips], [row[4] for row in clips]
+    table["frames"] = [len(row[5]) for row in clips]
+    table["first"] = np.cumsum(table["frames"]) - table["frames"]
+    return table, np.concatenate([np.cumsum(row[5], dtype=np.uint32) for row in clips] or [np.empty(0, np.uint32)])
 
 
 def _copy_part(source: Path, target: Path, number: int) -> None:

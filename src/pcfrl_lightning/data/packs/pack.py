@@ -109,6 +109,8 @@ class Pack:
         try:
             facts: dict[str, Any] = json.loads(self.storage.read("pack.json"))
             version = facts["format"]
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.root}: no finished pack, there is no pack.json") from None
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.root}/pack.json: damaged ({error}); join the parts again") from None
         if version != FORMAT:

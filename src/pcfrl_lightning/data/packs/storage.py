@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pcfrl_lightning.errors import DataError
+
 
 class Storage:
     """The files of one folder; may be pickled, forked and used by several threads.
@@ -44,7 +46,10 @@ class Storage:
     def _system(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs  # keeps one file system for each process and thread
 
-        return url_to_fs(self.root)
+        try:
+            return url_to_fs(self.root)
+        except (ImportError, ValueError) as error:  # the package of a protocol, or the protocol, is not known
+            raise DataError(f"{self.root}: {error}") from None
 
 
 def is_url(root: str | Path) -> bool:
