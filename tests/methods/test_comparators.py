@@ -5,13 +5,14 @@ import math
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
 from ddp import run_on_ranks
 from host_syncs import HostSyncs
 from pcfrl_lightning import load_encoder
 from pcfrl_lightning.functional import sinkhorn_codes
-from pcfrl_lightning.heads import Eq7, NPAThreshold, TopK
+from pcfrl_lightning.heads import CalibratedContrast, CosineOnly, Eq7, NoCalibration, NPAThreshold, TopK
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods import NNCLR, SNCLR, Method, MoCo, SimSiam, SwAV
 from pcfrl_lightning.networks import FaceBackbone
@@ -134,6 +135,9 @@ def test_losses_equal_those_of_lightly():
     criterion = loss.NegativeCosineSimilarity()
     expected = (criterion(model.predictor(z[0]), z[1]) + criterion(model.predictor(z[1]), z[0])) / 2
     torch.testing.assert_close(model.losses(batch)[0], expected, atol=1e-6, rtol=1e-6)
+    z = [small(SimSiam).eval().network(batch[view]) for view in ("face_1", "face_2")]
+    contrast = CalibratedContrast(NoCalibration(), CosineOnly(), 0.3, "all")
+    torch.testing.assert_close(contrast(*z).loss, loss.NTXentLoss(0.3)(*z), atol=1e-6, rtol=1e-6)  # SimCLR
     model = small(MoCo).eval()
     criterion = loss.NTXentLoss(temperature=0.2, memory_bank_size=(24, 16))
     criterion.memory_bank.bank = model.queue.rows.clone()
@@ -202,6 +206,19 @@ def test_every_weight_is_trained_and_the_checkpoint_gives_method_and_encoder(cls
     torch.testing.assert_close(
         load_encoder(tmp_path / "x.ckpt").features(images), model.eval().network.features(images)
     )
+
+
+@every_method
+def test_a_run_resumed_inside_an_epoch_ends_with_the_same_weights_and_queue(cls, tmp_path):
+    def fit(folder, resumed=None):
+        steps = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+        run = trainer(folder, enable_checkpointing=True, callbacks=[steps], max_epochs=2)
+        model = small(cls)
+        run.fit(model, TinyFaces(12, batch_size=4), ckpt_path=resumed)
+        return model.state_dict()
+
+    whole, resumed = fit(tmp_path / "a"), fit(tmp_path / "b", tmp_path / "a" / "step=4.ckpt")
+    assert [name for name, value in whole.items() if not torch.equal(value, resumed[name])] == []
 
 
 def test_prototypes_are_unit_vectors_that_wait_for_the_first_epoch(tmp_path):
