@@ -96,6 +96,24 @@ def test_lists_with_labels_patterns_and_several_inputs(encoder, faces, folder):
     assert names("faces", "list.csv", "--root", "faces")[-3:] == ["faces/9.png", "list.csv/3.png", "list.csv/11.png"]
 
 
+def test_faces_are_cut_out_by_the_detector(encoder, faces, folder, monkeypatch):
+    class Detector:
+        def setInputSize(self, size):
+            assert size == (40, 40)
+
+        def detect(self, image):
+            return 1, np.array([[4.0, 6.0, 20.0, 20.0, 0.9]], np.float32)
+
+    (folder / "yunet.onnx").write_bytes(b"weights")
+    monkeypatch.setattr("cv2.FaceDetectorYN.create", lambda *_: Detector())
+    crop = ["--crop", "yunet", "--yunet-model", "yunet.onnx"]
+    assert embed.main([encoder, "faces/1.png", *crop, "--feature", "f_s", "--out", "f.npz"]) == 0
+    # the box x 4..23, y 6..25 has side 19, with 0.15 of it on each side 25 px, around (14, 16)
+    cut = np.asarray(Image.open("faces/1.png"))[4:29, 2:27]
+    expected = load_encoder(encoder).embed(cut)["f_s"]
+    np.testing.assert_allclose(np.load("f.npz")["f_s"], expected, atol=1e-5)
+
+
 def test_the_former_command_names_the_new_one(command, folder):
     assert "it is `pcfrl embed` now" in command("predict", "x.ckpt", "faces")
 

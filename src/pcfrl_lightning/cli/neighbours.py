@@ -47,4 +47,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="picture to write: .png, .svg or .pdf")
     parser.add_argument("--count", type=positive, default=8, help="faces per row (default 8)")
     add_job_options(parser)
+    parser.set_defaults(limit=None)
     return parser
