@@ -244,3 +244,6 @@ def test_settings_of_another_version_are_passed_over():
     old = {"class_path": "m.Head", "init_args": {"temperature": 0.07}}
     new = {"class_path": "m.Head", "init_args": {"temperature": 0.1, "calibrated_mean": "pairs"}}
     assert differences("head", old, new) == [("head.temperature", 0.07, 0.1)]
+    default = {"class_path": "AllNegatives", "init_args": {}}
+    assert differences("negatives", None, default) == []  # written out since
+    assert differences("negatives", None, {"class_path": "RandomNegatives", "init_args": {"count": 3}})

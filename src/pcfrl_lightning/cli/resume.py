@@ -123,6 +123,8 @@ def differences(key: str, there: Any, here: Any) -> list[tuple[str, Any, Any]]:
         return []
     if there == here or (key == "checkpoint" and _same_file(there, here)):
         return []
+    if there is None and isinstance(here, dict) and here.get("class_path") and not here.get("init_args"):
+        return []  # an earlier version kept None for a default that is now written out
     return [(key.replace(".init_args", ""), there, here)]
 
 
