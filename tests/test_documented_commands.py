@@ -22,7 +22,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 PAGES += sorted((ROOT / "benchmarks").rglob("README.md"))
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SAVED = sorted((ROOT / "benchmarks" / "results").rglob("*_config.yaml"))
-STANDS_FOR = {"NAME": "fer2013", "...": ""}
+STANDS_FOR = {"NAME": "fer2013", "...": "", "$SLURM_ARRAY_TASK_ID": "1", "$SLURM_ARRAY_TASK_COUNT": "8"}
 """What a reader puts in place of a word of the page."""
 
 

@@ -278,7 +278,8 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
     """Parse, build, and run one training command (default: that of the command line); returns the CLI object."""
     # known by their short names, such as `--data FaceFolder`
     import pcfrl_lightning.callbacks
-    import pcfrl_lightning.data
+    import pcfrl_lightning.data.folders.unlabelled
+    import pcfrl_lightning.data.folders.voxceleb
     import pcfrl_lightning.methods
     import pcfrl_lightning.probes
     import pcfrl_lightning.synthetic.module  # noqa: F401

@@ -1,5 +1,6 @@
 """Which frames of a video are taken, and that no wrong one is."""
 
+import errno
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
@@ -109,9 +110,18 @@ def test_cut_off_anywhere(tmp_path, codec, share):
     assert refused(path)
 
 
-def test_a_file_that_cannot_be_read_is_another_matter(tmp_path):
+def test_a_file_that_cannot_be_read_is_another_matter(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError):
         list(sampled_frames(str(tmp_path / "absent.mp4"), 6))
+    path = write_video(tmp_path / "cut.mp4", 60)
+    path.write_bytes(path.read_bytes()[:3000])
+
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("builtins.open", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        list(sampled_frames(str(path), 6))
 
 
 @pytest.mark.skipif(not VIDEOS.is_dir(), reason="needs ../shared/data/videos")

@@ -45,15 +45,17 @@ def sampled_frames(video: str | BinaryIO, rate: float) -> Iterator[Frame]:
     """
     av = _library()
     try:
-        with av.open(video) as container:
+        with av.open(video, metadata_errors="ignore") as container:
             convert = (
                 av.video.reformatter.VideoReformatter()
             )  # one for all frames: making it takes longer than using it
             for frame, time, number in _on_show(container, rate):
                 image = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
                 yield Frame(_turned(image, frame), time, number)
-    except av.error.FFmpegError as error:
-        if isinstance(error, OSError):  # of the disk or network, not of the file
+    except (av.error.FFmpegError, Unusable) as error:
+        if isinstance(video, str):
+            _read_through(video)
+        if isinstance(error, Unusable):
             raise
         raise Unusable(f"not decodable or cut off ({error.strerror})") from None
 
@@ -114,6 +116,13 @@ def _turned(image: np.ndarray, frame: Any) -> np.ndarray:
         image = image.transpose(1, 0, 2)
     x, y = signs.sum(axis=0)  # direction of the shown axes along those of the picture
     return np.ascontiguousarray(image[:: int(y), :: int(x)])
+
+
+def _read_through(path: str) -> None:
+    """Tells a failing disk or network, which is an OSError, from a file that is damaged."""
+    with open(path, "rb") as file:
+        while file.read(1 << 20):
+            pass
 
 
 def _library() -> Any:
