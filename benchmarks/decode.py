@@ -132,7 +132,12 @@ def main() -> None:
     }
     print(f"whole preparation of a clip: {whole}")
     if options.json:
-        facts = {"benchmark": "decode", "environment": environment(torch.device("cpu")), "decoding": results, "preparation": whole}
+        facts = {
+            "benchmark": "decode",
+            "environment": environment(torch.device("cpu")),
+            "decoding": results,
+            "preparation": whole,
+        }
         options.json.write_text(json.dumps(facts, indent=2) + "\n")
 
 

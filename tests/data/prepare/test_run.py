@@ -3,6 +3,7 @@
 import errno
 import multiprocessing
 import random
+import re
 import shutil
 import time
 from pathlib import Path
@@ -61,8 +62,9 @@ def test_the_pack_holds_the_sampled_frames(source, whole):
     assert list(content(whole)) == ["clips.npy", "frames.npy", "pack.json", *parts]
 
 
-def test_the_bytes_depend_on_the_number_of_processes_as_little_as_on_a_second_run(source, whole, tmp_path):
+def test_the_bytes_depend_on_the_number_of_processes_as_little_as_on_a_second_run(source, whole, tmp_path, capfd):
     assert "11 clips (0 unusable), 71 frames" in prepare(planned(source), tmp_path, 2)
+    assert re.search(r"11 of 11 clips, [\d.]+ clips/s, [\d,]+ frames/s, 0 s left\n", capfd.readouterr().err)
     assert content(tmp_path) == content(whole)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     prepare(planned(source), tmp_path, 0)

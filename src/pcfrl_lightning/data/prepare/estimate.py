@@ -18,9 +18,8 @@ def estimate(plan: Plan, target: Path, workers: int, sample: int = SAMPLE) -> st
     Raises:
         OSError: the sources cannot be read.
     """
-    rows = [number * len(plan.clips) // sample for number in range(min(sample, len(plan.clips)))]
-    if len(plan.clips) <= sample:
-        rows = list(range(len(plan.clips)))
+    count = min(sample, len(plan.clips))
+    rows = [number * len(plan.clips) // count for number in range(count)]
     start = time.perf_counter()
     answers = [plan.encoder(plan.clips[row]) for row in rows]
     seconds = (time.perf_counter() - start) / len(rows)
