@@ -133,6 +133,8 @@ def test_statistics():
         torch.testing.assert_close(output.stats[key], value, msg=lambda m, k=key: f"{k}: {m}")
         assert not output.stats[key].requires_grad
     assert 0 < output.stats["calibrated"] < 12
+    two = CalibratedContrast(TopK(2), Eq7())(first, second).stats
+    assert (two["calibrated"], two["calibrated_share"]) == (24, 1)  # pairs, and the share of anchors that have some
 
 
 CALIBRATORS = [
@@ -267,6 +269,16 @@ def test_mixed_negatives_skip_mixtures_with_a_calibrated_partner():
         total += (torch.stack(exponents).logsumexp(0) - positive).item()
     assert skipped > 0  # mixtures that only their partner takes away
     assert output.loss.item() == pytest.approx(total / 12, abs=1e-10)
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.6])
+def test_mixing_weights_are_beta_distributed_and_drawn_for_each_anchor_and_negative(beta):
+    torch.manual_seed(0)
+    lam, permutation = module_of_negatives._mixing(beta, torch.Size([300, 60]), torch.zeros((), dtype=torch.float64))
+    for spread in (lam.var(), lam.var(dim=0).mean(), lam.var(dim=1).mean()):
+        assert spread.item() == pytest.approx(1 / (4 * (2 * beta + 1)), rel=0.03)
+    assert lam.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert sorted(permutation.tolist()) == list(range(60))
 
 
 def test_a_bank_adds_candidates_neighbours_and_negatives():

@@ -15,6 +15,7 @@ from pcfrl_lightning.functional import sinkhorn_codes
 from pcfrl_lightning.heads import CalibratedContrast, CosineOnly, Eq7, NoCalibration, NPAThreshold, TopK
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods import NNCLR, SNCLR, Method, MoCo, SimSiam, SwAV
+from pcfrl_lightning.methods.snclr import soft_neighbour_loss
 from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from tiny import TinyFaces, trainer
@@ -33,7 +34,8 @@ contrastive = pytest.mark.parametrize("cls", CONTRASTIVE, ids=lambda cls: cls.__
 
 def small(cls: type[Method], **arguments) -> Method:
     torch.manual_seed(0)
-    return cls(backbone=FaceBackbone(0.0625), image_size=32, **(SMALL[cls] | arguments))
+    sizes = next(SMALL[base] for base in cls.__mro__ if base in SMALL)
+    return cls(backbone=FaceBackbone(0.0625), image_size=32, **(sizes | arguments))
 
 
 def views(images: int = 6, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
@@ -86,6 +88,13 @@ def test_snclr_is_the_cross_entropy_with_attention_on_the_neighbours_of_the_key(
             for target, row in zip(targets, groups[i], strict=True):
                 expected -= target * math.log(math.exp(prediction @ row / 0.2) / total) / (2 * len(z))
     assert model.losses(batch)[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_attention_of_snclr_and_every_other_argument_have_a_gradient():
+    generator = torch.Generator().manual_seed(2)
+    shapes = (3, 4), (3, 4), (3, 4), (3, 2, 4)
+    arguments = [torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(lambda *rows: soft_neighbour_loss(*rows, 0.5), arguments)
 
 
 def test_simsiam_is_minus_the_cosine_and_stops_the_gradient_of_the_target():
@@ -171,8 +180,25 @@ def test_the_queue_keeps_the_last_rows_and_begins_again_at_its_start():
         FeatureQueue(0, 2)
 
 
+@contrastive
+def test_the_queue_takes_unit_rows_of_a_training_step_after_the_step_has_used_it(cls):
+    """The keys of the second view; for NNCLR, which has no key network, the projections of the first one."""
+    model, batch = small(cls), views()
+    before = model.queue.rows.clone()
+    model.eval().losses(batch)
+    assert torch.equal(model.queue.rows, before)
+    without = copy.deepcopy(model).train()
+    without.queue.push = lambda features: None
+    network, view = (model.network, "face_1") if cls is NNCLR else (model.momentum_network, "face_2")
+    expected = unit(copy.deepcopy(network).train()(batch[view]).detach())
+    loss, _ = model.train().losses(batch)
+    torch.testing.assert_close(model.queue.rows, torch.cat([expected, before[6:]]))
+    torch.testing.assert_close(loss, without.losses(batch)[0])
+
+
+@pytest.mark.parametrize("accumulated", [1, 2])
 @pytest.mark.parametrize("cls", [MoCo, SNCLR], ids=lambda cls: cls.__name__)
-def test_the_key_network_follows_once_for_each_step_of_the_optimiser(cls, tmp_path):
+def test_the_key_network_follows_once_for_each_step_of_the_optimiser(cls, accumulated, tmp_path):
     model = small(cls, momentum=0.9)
     weights = [[w.clone() for w in model.network.parameters()]]
 
@@ -181,8 +207,8 @@ def test_the_key_network_follows_once_for_each_step_of_the_optimiser(cls, tmp_pa
             weights.append([w.detach().clone() for w in self.network.parameters()])
 
     model.__class__ = Watched
-    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=2)
-    run.fit(model, TinyFaces(images=16, batch_size=4))  # four batches, two steps
+    run = trainer(tmp_path, max_epochs=1, accumulate_grad_batches=accumulated)
+    run.fit(model, TinyFaces(images=8 * accumulated, batch_size=4))  # two steps
     assert run.global_step == 2
     start, _, after_one = weights
     for own, first, second in zip(model.momentum_network.parameters(), start, after_one, strict=True):
@@ -228,6 +254,31 @@ def test_prototypes_are_unit_vectors_that_wait_for_the_first_epoch(tmp_path):
     torch.testing.assert_close(model.directions.detach(), start)
     trainer(tmp_path, max_epochs=2).fit(model, TinyFaces(batch_size=4))
     assert not torch.allclose(model.directions.detach(), start)
+
+
+def test_prototypes_are_unit_vectors_in_every_step(tmp_path):
+    class Watched(SwAV):
+        def losses(self, batch):
+            lengths.append(self.directions.detach().norm(dim=1))
+            return super().losses(batch)
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters(), lr=1.0)
+
+    lengths: list[torch.Tensor] = []
+    model = small(Watched, freeze_epochs=0)
+    trainer(tmp_path, max_epochs=1).fit(model, TinyFaces(images=12, batch_size=4))
+    assert (model.directions.norm(dim=1) - 1).abs().max() > 1e-3  # a step leaves the sphere
+    for length in lengths:
+        torch.testing.assert_close(length, torch.ones(12))
+
+
+def test_the_number_of_used_prototypes_is_the_perplexity_of_the_codes():
+    model, batch = small(SwAV).eval(), views()
+    scores = [unit(model.network(batch[view])) @ model.directions.T for view in model.views]
+    share = torch.cat([sinkhorn_codes(score) for score in scores]).mean(dim=0).tolist()
+    expected = math.exp(-sum(value * math.log(value) for value in share))
+    assert model.losses(batch)[1]["prototypes_used"].item() == pytest.approx(expected, rel=1e-4)
 
 
 @every_method

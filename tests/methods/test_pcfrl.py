@@ -280,6 +280,11 @@ def test_logged_names(tmp_path):
             assert f"train/{head}/{name}_epoch" in logged
     for name in ("loss", "reconstruction", "orthogonality", "alpha_face", "alpha_pose"):
         assert {f"train/{name}_step", f"train/{name}_epoch"} <= set(logged)
+    tasks = [f"{head}/{name}" for head in ("face", "pose") for name in ("loss", "calibrated_loss")]
+    for kind in ("step", "epoch"):  # of the first epoch, whose task weights are 1
+        summands = ["reconstruction", "orthogonality", *tasks]
+        total = sum(logged[f"train/{name}_{kind}"] for name in summands)
+        torch.testing.assert_close(logged[f"train/loss_{kind}"], total, atol=1e-4, rtol=1e-5)
 
 
 def test_noise_is_added_to_both_inputs_of_pdd_and_to_nothing_else():
