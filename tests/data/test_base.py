@@ -116,6 +116,17 @@ def test_plain_indices_are_keys_of_epoch_0():
     assert all(torch.equal(torch.as_tensor(first[name]), torch.as_tensor(second[name])) for name in first)
 
 
+def test_views_of_the_same_images_follow_the_seed():
+    data = make(views=Drawn(16), num_workers=0)
+    first, again, other = (
+        data.on_after_batch_transfer(ViewBatches(data.splits["train"], data.views, seed).__getitems__([3, 4]), 0)
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(first["face_1"], again["face_1"])
+    assert not torch.equal(first["face_1"], other["face_1"])
+    assert first["drawn"] == again["drawn"] != other["drawn"]
+
+
 def test_no_augmentation_repeats_in_another_worker_or_epoch():
     class Same(Noise):
         def build(self):
@@ -153,6 +164,15 @@ def test_ranks_see_different_images_and_equally_many():
     together = [item for part in parts for item in part]
     assert {epoch for epoch, _ in together} == {5}
     assert len(set(together)) == 28
+
+
+def test_the_order_follows_seed_and_epoch():
+    def order(seed: int, epoch: int) -> list[int]:
+        return [index for _, index in EpochSampler(range(30), seed=seed, epoch=epoch)]
+
+    assert order(0, 2) == order(0, 2)
+    assert len({tuple(order(seed, epoch)) for seed in range(2) for epoch in (0, 2)}) == 4
+    assert sorted(order(1, 2)) == list(range(30))
 
 
 def test_image_batches_keep_order_and_rows():

@@ -104,6 +104,14 @@ def test_pose_views_of_a_marked_image_share_the_flip_and_not_the_appearance(mark
     assert different > 50
 
 
+@pytest.mark.parametrize(("flip_p", "expected"), [(0.0, 0), (0.25, 50), (1.0, 200)])
+def test_pose_views_are_mirrored_with_their_probability(marked, flip_p, expected):
+    views = AlbumentationsViews(48, NONE, flip_p=flip_p)
+    poses = [views.sample(marked, rng(seed))["pose_1"] for seed in range(200)]
+    flips = sum(bool(view[:, :14].mean() < view[:, 34:].mean()) for view in poses)
+    assert abs(flips - expected) <= (20 if 0 < flip_p < 1 else 0)
+
+
 @pytest.mark.parametrize(("flip_p", "rotation"), [(0.5, 0.0), (0.0, 0.0), (0.5, 1.0), (0.5, 20.0), (1.0, 20.0)])
 def test_literal_pose_views_always_move_exactly_one_view(colour, flip_p, rotation):
     views = LiteralPoseViews(48, NONE, flip_p=flip_p, rotation=rotation)
@@ -172,6 +180,15 @@ def test_face_crops_are_independent_and_within_the_scale(colour):
             areas.append(height * width / 240**2)
     assert 0.2 < min(areas) < 0.28
     assert 0.43 < max(areas) < 0.51
+
+
+def test_the_ratio_of_a_face_crop_is_its_width_over_its_height():
+    rows, columns = np.mgrid[:240, :240].astype(np.uint8)
+    image = np.stack([rows, columns, 0 * rows], 2)
+    sample = AlbumentationsViews(48, NONE, crop_scale=(0.3, 0.3), crop_ratio=(2.0, 2.0)).sample(image, rng(0))
+    for name in ("face_1", "face_2"):
+        height, width = sample[name][-1, -1, :2].astype(float) - sample[name][0, 0, :2]
+        assert width / height == pytest.approx(2, rel=0.05)
 
 
 def test_face_crops_have_even_areas_log_ratios_and_places():

@@ -67,6 +67,21 @@ def test_voxceleb1_faces_and_names(tmp_path, layout):
     assert data.splits["train"].image(0).max() == 1
 
 
+def test_identities_are_those_of_the_meta_file_in_its_own_order(tmp_path):
+    """The ids are sorted otherwise than the names of the folders."""
+    for person in ("Abe", "Mia", "Zoe"):
+        frame(tmp_path / "unzippedFaces" / person / "1.6" / "vid" / "0001", 1)
+    speakers = {"Zoe": "id10001", "Abe": "id10002", "Mia": "id10003"}
+    meta = tmp_path / "vox1_meta.csv"
+    meta.write_text("".join(f"{speaker}\t{name}\tf\tUSA\tdev\n" for name, speaker in speakers.items()))
+    train = VoxCeleb(tmp_path, meta).splits["train"]
+    found = {
+        train.source.name(row).split("/")[1]: train.class_names["identity"][label]
+        for row, label in enumerate(train.labels["identity"].tolist())
+    }
+    assert found == speakers
+
+
 def test_meta_files_of_both_releases_and_their_copies(tmp_path):
     path = tmp_path / "meta.csv"
     path.write_text(META1)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from packing import PLAN, SETTINGS, count, image, make_pack, part, write
-from pcfrl_lightning.data.packs import Pack, PartWriter, is_pack, join
+from pcfrl_lightning.data.packs import Pack, PartWriter, codec_of, is_pack, join
+from pcfrl_lightning.data.packs.source import PackFrames
 from pcfrl_lightning.errors import DataError
 
 
@@ -29,6 +30,28 @@ def test_every_frame_is_read(tmp_path, codec):
     assert pack.clips["identity"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert pack.clips["video"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
     assert pack.verify() == []
+
+
+def test_clips_in_another_order_are_sorted_and_a_video_belongs_to_one_person(tmp_path):
+    """Two people have a video of the same name, one behind the other in the sorted pack."""
+    names = [("b", "same", "0"), ("a", "z", "1"), ("c", "same", "0"), ("a", "same", "1"), ("a", "z", "0")]
+    codec = codec_of(SETTINGS)
+    for number, clips in enumerate((range(2), range(2, 5))):
+        with PartWriter(tmp_path, number, SETTINGS) as writer:
+            for clip in clips:
+                frames = [codec.encode(image(clip, frame)) for frame in range(count(clip))]
+                writer.add(*names[clip], frames, [0.0] * len(frames), list(range(len(frames))))
+            writer.finish()
+    join(tmp_path)
+    pack = Pack(tmp_path)
+    assert [pack.name(row) for row in range(5)] == ["/".join(name) for name in sorted(names)]
+    for row, name in enumerate(sorted(names)):
+        clip = names.index(name)
+        last = count(clip) - 1
+        assert pack.read(row, last)[0, 0].tolist() == [clip, last, 0]
+        assert pack.identities[pack.clips["identity"][row]] == name[0]
+    assert pack.clips["video"].tolist() == [0, 1, 1, 2, 3]
+    assert PackFrames(pack, "video").people.tolist() == [0, 0, 1, 2]
 
 
 def test_parts_of_several_folders_are_joined_to_the_same_pack(tmp_path):

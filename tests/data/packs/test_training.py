@@ -122,6 +122,8 @@ def test_people_are_held_out_whole(folder):
     assert set(train.class_names["identity"]) == people["train"]
     assert train.labels["identity"].tolist() == [0] * 4 + [1] * 4
     assert all(clip // 4 not in {int(p[2]) for p in people["val"]} for clip, _ in shown(data)[0])
+    seeds = [module(folder, item="clip", val_fraction=0.3, seed=seed).splits["val"] for seed in range(10)]
+    assert {name for val in seeds for name in val.class_names["identity"]} == {"id0", "id1", "id2"}
     with pytest.raises(ValueError, match=r"val_fraction must be in \[0, 1\), got 1"):
         module(folder, val_fraction=1)
     with pytest.raises(ValueError, match="item must be video or clip, got 'frame'"):

@@ -8,6 +8,7 @@ import torch
 import trees
 from pcfrl_lightning.data.cropping.croppers import LandmarkCrop
 from pcfrl_lightning.data.folders.unlabelled import FaceFolder
+from pcfrl_lightning.data.releases import affectnet, bu3dfe, fer2013
 from pcfrl_lightning.data.releases.affectnet import AffectNet7
 from pcfrl_lightning.data.releases.bu3dfe import BU3DFE
 from pcfrl_lightning.data.releases.fer2013 import FER2013
@@ -19,6 +20,26 @@ from pcfrl_lightning.errors import DataError
 
 def names(faces):
     return [faces.source.name(i) for i in range(len(faces))]
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (RAFDB.classes, "surprise fear disgust happiness sadness anger neutral"),
+        (affectnet.CLASSES, "neutral happy sad surprise fear disgust anger"),
+        (fer2013.CLASSES, "angry disgust fear happy sad surprise neutral"),
+        (bu3dfe.CLASSES, "anger disgust fear happiness sadness surprise neutral"),
+    ],
+)
+def test_class_numbers_are_those_of_the_official_descriptions(classes, expected):
+    assert list(classes) == expected.split()
+
+
+def test_compound_class_numbers_are_those_of_the_official_description():
+    pairs = "happily surprised/disgusted, sadly fearful/angry/surprised/disgusted, fearfully angry/surprised, "
+    pairs += "angrily surprised/disgusted, disgustedly surprised"
+    expected = [f"{a} {b}" for a, others in (each.split() for each in pairs.split(", ")) for b in others.split("/")]
+    assert list(RAFDBCompound.classes) == expected
 
 
 @pytest.mark.parametrize("inside", [True, False])
@@ -99,6 +120,7 @@ def test_affectnet_drops_contempt_and_non_faces(tmp_path, make):
     assert (train.labels["expression"].tolist(), names(train)) == expected[:2]
     assert (test.labels["expression"].tolist(), names(test)) == expected[2:]
     assert train.image(0).ndim == 3
+    assert train.class_names["expression"] == test.class_names["expression"] == list(affectnet.CLASSES)
 
 
 def test_affectnet_crops_by_either_kind_of_landmarks(tmp_path):
