@@ -10,6 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_s
 
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import ExpressionProbe
+from pcfrl_lightning.probes.features.loaders import FeatureBatch
 from pcfrl_lightning.probes.results import blocks
 
 CLASSES = ["angry", "happy", "sad"]
@@ -278,6 +279,41 @@ def test_who_chooses_has_not_seen_the_samples_it_chooses_on(run_without_val):
     head, companion = honest.heads.f_s.head.weights[0]
     assert torch.equal(other.heads.f_s.head.weights[0][1], companion)
     assert not torch.equal(other.heads.f_s.head.weights[0][0], head)
+
+
+def test_the_score_is_that_of_the_companion_and_not_of_the_head(run_without_val):
+    probe = run_without_val(lr=1e-1, val_fraction=0.2, input_norm="standardize", epochs=5)
+    choice, heads = probe.plan.choice, probe.heads.f_s
+    features = probe.source.table(choice.faces).gather(choice.rows.flatten())
+    head, companion = heads.head(features)[0].argmax(-1).eq(choice.targets["label"]).float().mean(1)
+    assert head > companion
+    assert heads.choice_scores.item() == pytest.approx(companion.item())
+
+
+@pytest.mark.parametrize("input_norm", ["none", "batchnorm"])
+def test_loss_and_statistics_of_each_head_are_of_its_own_samples(run_without_val, input_norm):
+    probe = run_without_val(val_fraction=0.2, input_norm=input_norm, epochs=1)
+    train, head = probe.plan.train, probe.heads.f_s.head.train()
+    features, labels = probe.source.table(train.faces).gather(train.rows.flatten()), train.targets["label"]
+    loss = probe.training_step(FeatureBatch(features, train.targets, train.members), 0)
+    expected = sum(
+        torch.nn.functional.cross_entropy(head(features[mine])[0, k], labels[mine])
+        for k, mine in enumerate(train.members)
+    )
+    torch.testing.assert_close(loss, expected)
+
+
+def test_features_are_standardised_by_the_training_samples_of_each_head(run_without_val):
+    probe = run_without_val(val_fraction=0.2, input_norm="standardize", epochs=1)
+    train, head = probe.plan.train, probe.heads.f_s.head
+    table = probe.source.table(train.faces)
+    assert len(train.members) == 2
+    for members, mean, variance in zip(train.members, head.mean, head.variance, strict=True):
+        mine = table.gather(train.rows[members].flatten())
+        torch.testing.assert_close(mean, mine.mean(0))
+        torch.testing.assert_close(
+            variance, torch.where(mine.var(0, correction=0) > 1e-5, mine.var(0, correction=0), 1)
+        )
 
 
 def test_the_best_head_is_not_the_companion(run_without_val):

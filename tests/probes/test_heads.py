@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pcfrl_lightning.probes.heads import StackedHead, masked_moments
+from pcfrl_lightning.probes.heads import FeatureHeads, StackedHead, masked_moments
 
 
 def plain(head, candidate, fold, dim, outputs, norm):
@@ -63,6 +63,8 @@ def test_all_candidates_start_alike_with_small_weights():
     assert torch.equal(head.weights[0][0], head.weights[0][1])
     assert 0.009 < float(head.weights[0].detach().std()) < 0.011
     assert not head.biases[0].any()
+    assert torch.equal(head.weights[0], StackedHead(500, 7, candidates=2, folds=2, seed=3).weights[0])
+    assert not torch.equal(head.weights[0], StackedHead(500, 7, candidates=2, folds=2, seed=4).weights[0])
 
 
 def test_masked_moments_against_a_loop():
@@ -88,3 +90,14 @@ def test_copy_head_takes_one_fold():
     assert torch.equal(target.weights[0][1], source.weights[1][1])
     assert torch.equal(target.mean[1], source.mean[1])
     assert torch.equal(target.weights[0][0], before)
+
+
+def test_the_best_epoch_is_the_first_of_equal_ones():
+    heads = FeatureHeads(dim=3, outputs=2, rates=2, heads=2, folds=2, input_norm="none", seed=0)
+    for epoch, scores in enumerate(([[0.5, 0.1], [0.2, 0.4]], [[0.5, 0.3], [0.1, 0.4]], [[0.1, 0.5], [0.1, 0.4]]), 1):
+        torch.nn.init.constant_(heads.head.weights[0], epoch)
+        heads.judge(torch.tensor(scores), epoch)
+    assert heads.best_epochs.tolist() == [1, 3]
+    assert heads.best_candidates.tolist() == [0, 0]
+    assert heads.best.weights[0][0].unique().tolist() == [1]
+    assert heads.best.weights[0][1].unique().tolist() == [3]

@@ -16,6 +16,7 @@ from pcfrl_lightning.probes import LabelProbe, Task
 from pcfrl_lightning.probes.labels import kind_of
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.probes.tasks.classes import Classes
+from pcfrl_lightning.probes.tasks.numbers import Numbers
 
 N, PEOPLE = 120, 12
 
@@ -85,6 +86,14 @@ def test_numbers_are_in_units_of_the_column_whatever_the_unit(run):
     _, other = run("height")  # the same numbers in another unit
     assert other["mae"] * 40 == pytest.approx(years["mae"], rel=0.2)  # signs of small errors differ by rounding
     assert other["r2"] == pytest.approx(years["r2"], abs=0.1)
+
+
+def test_the_metrics_of_numbers_by_hand():
+    """The error of a constant is that of the median, 0; the mean is 3."""
+    outputs, values = torch.tensor([[1.0], [0.0], [7.0]]), torch.tensor([[0.0], [0.0], [9.0]])
+    found = Numbers("age").metrics(outputs, {"values": values})
+    assert (found["mae"], found["mae_constant"]) == (1.0, 3.0)
+    assert found["r2"] == pytest.approx(1 - 5 / 54)
 
 
 def test_several_classes(run):

@@ -19,6 +19,7 @@ from pcfrl_lightning.probes.metrics import (
     normalized_mean_error,
     tar_at_far,
 )
+from pcfrl_lightning.probes.results import average_folds
 
 
 def pairs(n, seed, ties=False):
@@ -156,3 +157,12 @@ def test_which_way_a_named_metric_is_better():
 def test_near_names_are_offered():
     with pytest.raises(ValueError, match=r"model.metric multiclas_f1.*did you mean .*MulticlassF1Score"):
         NamedMetric("multiclas_f1")
+
+
+def test_metrics_of_folds_are_averaged_with_the_standard_deviation_of_these_folds():
+    folds = [{"f1": 0.2, "label_f1": [0.1, 0.3]}, {"f1": 0.4, "label_f1": [0.5, 0.3]}]
+    found = average_folds(folds)
+    assert found["f1"] == pytest.approx(0.3)
+    assert found["f1_std"] == pytest.approx(0.1)
+    assert found["f1_folds"] == [0.2, 0.4]
+    assert found["label_f1"] == pytest.approx([0.3, 0.3])

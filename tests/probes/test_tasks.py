@@ -19,6 +19,8 @@ from pcfrl_lightning.probes import (
 )
 from pcfrl_lightning.probes.features.store import EvaluationImages
 from pcfrl_lightning.probes.plan import Part
+from pcfrl_lightning.probes.tasks.classes import Classes
+from pcfrl_lightning.probes.tasks.pairs import pooled
 from pcfrl_lightning.probes.tasks.several import SeveralClasses, check_exclusive
 
 N = 120
@@ -60,6 +62,15 @@ def test_head_pose_recovers_angles(faces, run):
     assert last["mae_mean"] == pytest.approx(np.mean([last[f"mae_{a}"] for a in ("yaw", "pitch", "roll")]))
     assert set(last) > {"mae_mean_yaw_0_30", "mae_mean_yaw_30_60", "mae_mean_yaw_60_180"}
     assert probe.results["weight_decay"] == 0.01
+
+
+def test_the_learning_rate_of_the_lowest_error_is_chosen(faces, run):
+    values = torch.rand(N, 3, generator=torch.Generator().manual_seed(0))
+    splits = halves(faces, "pose", values * 120 - 60, values)
+    probe = run(HeadPoseProbe, splits, epochs=20, lr=[1e-4, 1.0], val_fraction=0.2)
+    assert probe.results["lr"]["last"] == [1.0]
+    assert probe.results["best_epoch"]["lr"] == [1.0]
+    assert probe.results["best_epoch"]["epochs"][0] > 5
 
 
 def test_head_pose_metrics_by_hand():
@@ -104,6 +115,22 @@ def test_rare_positives_weigh_more():
     found = task.loss(outputs, {"labels": labels})[0, 0]
     weights = torch.where(labels > 0, torch.tensor([7.0, 2 / 6]), torch.ones(2))
     torch.testing.assert_close(found, (weights * 0.6931472).mean(1))
+    members = torch.stack([members[0], torch.arange(8) < 4])  # a second head: one of four, four of four
+    task.prepare(Part(None, torch.arange(8)[:, None], {"labels": labels}, members))
+    both = task.loss(outputs.expand(1, 2, 8, 2), {"labels": labels})[0]
+    torch.testing.assert_close(both[0], found)
+    weights = torch.where(labels > 0, torch.tensor([3.0, 0.0]), torch.ones(2))
+    torch.testing.assert_close(both[1], (weights * 0.6931472).mean(1))
+
+
+def test_class_means_are_over_the_classes_that_occur():
+    """Of four classes one is never met, and one is predicted and never true."""
+    outputs = torch.eye(4)[[0, 0, 1, 2]]
+    found = Classes("x").metrics(outputs, {"label": torch.tensor([0, 0, 1, 1])})
+    assert found["accuracy"] == 0.75
+    assert found["mean_class_accuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert found["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert found["majority_share"] == 0.5
 
 
 def test_labels_other_than_zero_and_one_are_refused(faces, run):
@@ -134,6 +161,9 @@ def test_landmark_error_by_subset(faces):
     assert (found["nme_a"], found["nme_b"]) == (pytest.approx(0.2), pytest.approx(0.3))
     assert "nme_c" not in found
     assert found["failure_rate_10"] == pytest.approx(2 / 3)
+    for move, rate in ((0.045, 0.0), (0.055, 1.0)):  # errors of 0.09 and 0.11
+        moved = points + torch.tensor([0.0, move])
+        assert probe.task.metrics(moved.flatten(1), targets)["failure_rate_10"] == rate
 
 
 LABELLED = {
@@ -262,6 +292,12 @@ def test_head_of_a_fold_never_sees_its_pairs(faces, run, rates, norm):
         assert not torch.equal(mine[0], theirs[0])
     assert torch.equal(honest.heads.pixels.head.mean[2], other.heads.pixels.head.mean[2])
     assert torch.equal(honest.heads.pixels.choice_scores[:, 2], other.heads.pixels.choice_scores[:, 2])
+
+
+def test_a_pair_is_scored_by_the_head_of_its_fold():
+    cosines = torch.arange(15.0).view(3, 5)
+    assert pooled(cosines, torch.tensor([4, 2, 9, 4, 2])).tolist() == [5, 1, 12, 8, 4]
+    assert torch.equal(pooled(cosines[0], torch.tensor([0, 1, 0, 1, 0])), cosines[0])
 
 
 def test_verification_loss_equals_cosine_embedding_loss():
