@@ -28,6 +28,7 @@ CLIPS = 1_128_246  # of VoxCeleb2, dev and test
 CLIPS_A_VIDEO, CLIPS_A_PERSON, CLIPS_A_PART = 7, 184, 1024
 SIDE = 64
 FRAME = 3 * SIDE**2
+NO_SHA256 = "0" * 64  # nothing is verified
 
 
 class Whole(Views):
@@ -68,14 +69,17 @@ def write_index(folder: Path, clips: int) -> int:
     table["video"], table["identity"] = number // CLIPS_A_VIDEO, number // CLIPS_A_PERSON
     table["part"], table["frames"] = number // CLIPS_A_PART, rng.integers(24, 71, clips)
     table["first"] = np.cumsum(table["frames"]) - table["frames"]
-    table["data"] = table["first"] * FRAME
+    table["record"] = table["first"] * FRAME
+    table["data"] = table["record"] + 1
     frames = int(table["frames"].sum())
     ends = (np.arange(frames) - np.repeat(table["first"], table["frames"]) + 1) * FRAME
     np.save(folder / "clips.npy", table)
     np.save(folder / "frames.npy", ends.astype(np.uint32))
-    files = {f"part-{part:05d}.bin": [1, ""] for part in range(int(table["part"][-1]) + 1)}
+    files = {f"part-{part:05d}.bin": [1 << 60, NO_SHA256] for part in range(int(table["part"][-1]) + 1)}
+    files |= {name: [(folder / name).stat().st_size, NO_SHA256] for name in ("clips.npy", "frames.npy")}
     people = [f"id{person:05d}" for person in range(int(table["identity"][-1]) + 1)]
     facts = {"format": FORMAT, "settings": {"codec": "raw", "size": SIDE}, "identities": people, "files": files}
+    facts |= {"clips": clips, "videos": int(table["video"][-1]) + 1, "frames": frames, "unusable": 0}
     (folder / "pack.json").write_text(json.dumps(facts))
     return frames
 

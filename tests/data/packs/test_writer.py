@@ -136,7 +136,7 @@ def test_codecs():
     assert jpeg.encode(noise) == jpeg.encode(noise.copy())
     with pytest.raises(ValueError, match=r"frames must be uint8 \(8, 8, 3\)"):
         raw.encode(noise[:4])
-    with pytest.raises(DataError, match="codec 'png' of a pack must be raw or jpeg"):
+    with pytest.raises(DataError, match="codec must be raw, with a size, or jpeg"):
         codec_of({"codec": "png"})
 
 

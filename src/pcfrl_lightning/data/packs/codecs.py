@@ -8,6 +8,8 @@ import numpy as np
 from pcfrl_lightning.data.images.decode import CorruptImage, decode
 from pcfrl_lightning.errors import DataError
 
+_LARGEST_SIDE = 1 << 13
+
 
 class Raw:
     """Pixels as they are, ``size`` x ``size`` of them."""
@@ -49,9 +51,10 @@ class Jpeg:
 
 def codec_of(settings: Mapping[str, Any]) -> Raw | Jpeg:
     """The codec that the settings of a pack name: `codec` raw with `size`, or jpeg with `quality`."""
-    match settings.get("codec"):
-        case "raw":
-            return Raw(settings["size"])
-        case "jpeg":
-            return Jpeg(settings["quality"])
-    raise DataError(f"codec '{settings.get('codec')}' of a pack must be raw or jpeg")
+    match settings:
+        case {"codec": "raw", "size": int(size)} if 1 <= size <= _LARGEST_SIDE:
+            return Raw(size)
+        case {"codec": "jpeg", "quality": int(quality)} if 1 <= quality <= 100:
+            return Jpeg(quality)
+    found = ", ".join(f"{key} {settings.get(key)!r:.40}" for key in ("codec", "size", "quality"))
+    raise DataError(f"settings of a pack: {found}; codec must be raw, with a size, or jpeg, with a quality to 100")

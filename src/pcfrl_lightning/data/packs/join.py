@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from pcfrl_lightning.data.packs.codecs import codec_of
+from pcfrl_lightning.data.packs.facts import FORMAT, read_sidecar_text
 from pcfrl_lightning.data.packs.records import canonical
 from pcfrl_lightning.data.packs.writer import is_finished, part_name, size_and_sha256, write_atomically
 from pcfrl_lightning.errors import DataError
-
-FORMAT = 1
 
 CLIP = np.dtype(
     [
@@ -107,12 +106,7 @@ def finished_parts(folder: Path) -> list[int]:
 def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
     """What the JSON file of a finished part says; raises DataError where it is damaged."""
     path = folder / f"{part_name(number)}.json"
-    try:
-        sidecar: dict[str, Any] = json.loads(path.read_bytes())
-        _ = sidecar["bytes"], sidecar["sha256"], sidecar["settings"]["parts"], sidecar["clips"], sidecar["unusable"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path}: damaged ({error}); remove it and its .bin and write the part again") from None
-    return sidecar
+    return read_sidecar_text(path.read_bytes(), str(path))
 
 
 def _complete(folder: Path) -> int:
@@ -121,10 +115,12 @@ def _complete(folder: Path) -> int:
     if not found:
         raise DataError(f"{folder}: no finished part of a pack (part-00000.bin and .json)")
     expected = read_sidecar(folder, found[0])["settings"]["parts"]
-    absent = sorted(set(range(expected)) - set(found))
-    if absent or len(found) > expected:
-        which = f", such as {part_name(absent[0])}" if absent else f", but there are {len(found)}"
-        raise DataError(f"{folder}: {len(absent)} of {expected} parts are not finished{which}")
+    first = next((number for number, there in enumerate(found) if number != there), len(found))
+    if first < expected:
+        absent = expected - sum(number < expected for number in found)
+        raise DataError(f"{folder}: {absent} of {expected} parts are not finished, such as {part_name(first)}")
+    if len(found) > expected:
+        raise DataError(f"{folder}: there are {len(found)} parts, but its settings are those of {expected}")
     return expected
 
 

@@ -1,7 +1,6 @@
 """Reading a pack."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,8 @@ import numpy as np
 
 from pcfrl_lightning.data.images.decode import CorruptImage
 from pcfrl_lightning.data.packs.codecs import codec_of
-from pcfrl_lightning.data.packs.join import CLIP, FORMAT
+from pcfrl_lightning.data.packs.facts import check_clips, read_facts
+from pcfrl_lightning.data.packs.join import CLIP
 from pcfrl_lightning.data.packs.records import Record, parse
 from pcfrl_lightning.data.packs.storage import Storage, is_url
 from pcfrl_lightning.data.packs.writer import part_name, write_atomically
@@ -49,6 +49,7 @@ class Pack:
         self.codec = codec_of(self.facts["settings"])
         self.clips = self._table("clips.npy", CLIP)
         self.ends = self._table("frames.npy", np.dtype("<u4"))
+        check_clips(self.clips, len(self.ends), self.facts, f"{self.root}/clips.npy")
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -60,7 +61,10 @@ class Pack:
             raise IndexError(f"frame {frame} of a clip of {row['frames']}")
         last = int(row["first"]) + frame
         start = int(self.ends[last - 1]) if frame else 0
-        data = self._bytes(row, int(row["data"]) + start, int(self.ends[last]) - start)
+        end = int(self.ends[last])
+        if end < start:
+            raise DataError(f"{self.root}/frames.npy: damaged (row {last}); join the parts again")
+        data = self._bytes(row, int(row["data"]) + start, end - start)
         try:
             return self.codec.decode(data)
         except CorruptImage as error:
@@ -97,7 +101,9 @@ class Pack:
         return problems
 
     def _bytes(self, row: np.void, start: int, count: int) -> bytes:
-        data = self.storage.read(f"{part_name(row['part'])}.bin", start, count)
+        name = f"{part_name(row['part'])}.bin"
+        # without memory for what the part does not hold
+        data = self.storage.read(name, start, count) if start + count <= self.facts["files"][name][0] else b""
         if len(data) != count:
             raise DataError(f"{self._path(row)}: ends before byte {start + count}{_FIX}")
         return data
@@ -107,15 +113,10 @@ class Pack:
 
     def _facts(self) -> dict[str, Any]:
         try:
-            facts: dict[str, Any] = json.loads(self.storage.read("pack.json"))
-            version = facts["format"]
+            text = self.storage.read("pack.json")
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.root}: no finished pack, there is no pack.json") from None
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.root}/pack.json: damaged ({error}); join the parts again") from None
-        if version != FORMAT:
-            raise DataError(f"{self.root}/pack.json: format {version}, but this version reads format {FORMAT}")
-        return facts
+        return read_facts(text, f"{self.root}/pack.json")
 
     def _check_sizes(self) -> None:
         found = self.storage.sizes()
@@ -130,10 +131,18 @@ class Pack:
             path = cache_folder() / "packs" / f"{self.facts['files'][name][1]}.npy"
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, self.storage.read(name))
-        table: np.ndarray = np.load(path, mmap_mode="r").view(np.ndarray)  # np.memmap is slow at single rows
-        if table.dtype != dtype:
-            raise DataError(f"{self.root}/{name}: holds {table.dtype}, not {dtype}; join the parts again")
+                content = self.storage.read(name)
+                if (
+                    hashlib.sha256(content).hexdigest() != self.facts["files"][name][1]
+                ):  # or it would be cached for others
+                    raise DataError(f"{self.root}/{name}: has other bytes than were written{_FIX}")
+                write_atomically(path, content)
+        try:
+            table: np.ndarray = np.load(path, mmap_mode="r").view(np.ndarray)  # np.memmap is slow at single rows
+        except Exception as error:  # numpy has many types for what is no array
+            raise DataError(f"{self.root}/{name}: damaged ({error!s:.100}); join the parts again") from None
+        if table.dtype != dtype or table.ndim != 1:
+            raise DataError(f"{self.root}/{name}: holds {table.dtype} {table.shape}, not {dtype}; join the parts again")
         return table
 
     def __getstate__(self) -> dict[str, Any]:

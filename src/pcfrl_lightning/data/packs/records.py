@@ -70,9 +70,16 @@ def parse(data: bytes, whole: bool = True) -> Record | None:
     magic, checksum, size, count, length = HEAD.unpack_from(data)
     table = HEAD.size + length
     first = table + count * FRAME.itemsize
-    if magic != _CLIP or len(data) != (size if whole else first):
+    if magic != _CLIP or first > size or len(data) != (size if whole else first):
         return None
     if whole and zlib.crc32(memoryview(data)[_CHECKED:]) != checksum:
         return None
-    *names, reason = json.loads(data[HEAD.size : table])
-    return Record((names[0], names[1], names[2]), reason, np.frombuffer(data, FRAME, count, table), first)
+    try:
+        identity, video, clip, reason = json.loads(data[HEAD.size : table])
+    except (ValueError, TypeError, RecursionError):  # a checksum does not say who wrote it
+        return None
+    frames = np.frombuffer(data, FRAME, count, table)
+    fits = not whole or first + int(frames["bytes"].sum()) == size
+    if not fits or not all(isinstance(text, str) for text in (identity, video, clip, reason)):
+        return None
+    return Record((identity, video, clip), reason, frames, first)

@@ -15,6 +15,7 @@ from pcfrl_lightning.data.packs.records import FRAME, HEAD, canonical, header, p
 from pcfrl_lightning.errors import DataError
 
 _BLOCK = 1 << 20
+_SHOWN = 500  # bytes of the settings of another writer
 
 
 class PartWriter:
