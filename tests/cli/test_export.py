@@ -113,3 +113,41 @@ def test_what_cannot_be_done_ends_in_one_line(run, folder, command, capsys, argu
     line = code if isinstance(code, str) else capsys.readouterr().err.strip().splitlines()[-1]
     assert line.startswith("pcfrl")
     assert words in line
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+LAUGHS += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
+@pytest.mark.parametrize("value", ["*a8", "{a: *a8}", "2020-01-01", '"x | y\\n\\n# z"', "[1]"])
+def test_a_config_cannot_put_more_than_a_cell_into_the_card(run, folder, value):
+    (folder / run / "config.yaml").write_text(LAUGHS + f"optimizer: {{init_args: {{lr: {value}}}}}\ndata: 7\n")
+    export.main([run, "--out", "x"])
+    card = (folder / "x/README.md").read_text()
+    assert len(card) < 5000
+    assert [line for line in card.splitlines() if line.startswith("| learning")] in (
+        [],
+        ["| learning rate | x / y # z |"],
+    )
+    assert "| epochs done | 20 |" in card
+
+
+@pytest.mark.parametrize(
+    "text", ["a: [", "a: !!python/object/apply:os.system [touch harmed]", "[" * 3000, "a: 1\n---\nb: 2"]
+)
+def test_a_config_that_is_none_is_one_line(run, folder, command, text):
+    (folder / run / "config.yaml").write_text(text)
+    assert "config.yaml: not the config of a run" in command("export", run, "--out", "x")
+    assert not (folder / "harmed").exists()
+
+
+def test_numbers_of_a_checkpoint_that_are_none(run, folder):
+    path = folder / run / "checkpoints/last.ckpt"
+    torch.save(torch.load(path, weights_only=True) | {"epoch": "x", "global_step": [1]}, path)
+    assert export.main([run, "--out", "x"]) == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 300_000, "[1]", '{"rows": 7}', '{"rows": ' + "9" * 9000 + "}", ""])
+def test_results_that_are_none_are_one_line(run, folder, command, text):
+    (folder / "bad.json").write_text(text)
+    assert "bad.json is no results.json" in command("export", run, "--out", "x", "--results", "bad.json")

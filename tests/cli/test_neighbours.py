@@ -63,7 +63,7 @@ def test_the_nearest_are_those_of_a_search_through_all(squares):
 
 def test_nothing_overlaps_on_the_sheet_and_it_says_what_is_where(squares):
     found, _ = nearest(jobs("squares"), jobs("squares/person/07.png", "squares/person/20.png"), 5)
-    figure = neighbour_sheet(found, "a title")
+    figure = neighbour_sheet(found, "a title of $x^{$ faces")
     figure.canvas.draw()
     boxes = [axis.get_window_extent() for axis in figure.axes]
     boxes += [text.get_window_extent() for text in [*figure.texts, *(t for axis in figure.axes for t in axis.texts)]]

@@ -86,6 +86,17 @@ def test_verification_is_kept_and_repairs_are_noticed(make_folder, monkeypatch):
     assert len(without_unreadable(labelled(folder))) == 120
 
 
+@pytest.mark.parametrize("text", ["7", "[120]", '["x"]', "[[1]]", "[" * 300_000])
+def test_a_damaged_outcome_of_a_verification_is_made_again(make_folder, text):
+    folder = make_folder(120)
+    spoil(folder, 5)
+    without_unreadable(labelled(folder))
+    (kept,) = (cache_folder() / "verified").iterdir()
+    kept.write_text(text)
+    assert len(without_unreadable(labelled(folder))) == 119
+    assert kept.read_text() == "[5]\n"
+
+
 def test_names_in_any_encoding_and_with_control_characters(make_folder, tmp_path):
     name = os.fsdecode(b"Mu\xf1oz\x85_1.jpg")
     folder = make_folder(240)

@@ -1,5 +1,6 @@
 """Small files that claim to hold a lot are refused before memory is asked for."""
 
+import gzip
 import io
 import struct
 import tracemalloc
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from pcfrl_lightning.data.folders.table import read_table
 from pcfrl_lightning.data.images.decode import CorruptImage, decode
 from pcfrl_lightning.data.images.rows import read_rows
 from pcfrl_lightning.data.images.zips import ZipSource
@@ -111,6 +113,24 @@ def test_a_text_in_an_archive(tmp_path, zeros):
     zeros(tmp_path / "a.zip", "list.txt")
     with pytest.raises(DataError, match=r"a\.zip: list\.txt unpacks from"):
         list(read_rows(zipfile.Path(tmp_path / "a.zip", "list.txt")))
+
+
+def test_a_packed_text(tmp_path):
+    path = tmp_path / "labels.csv.gz"
+    path.write_bytes(gzip.compress(b"image,label\n") + gzip.compress(bytes(MB), 1) * 300)
+    with pytest.raises(DataError, match=r"labels\.csv\.gz: unpacks from \d+ to more than"):
+        read_table(path)
+
+
+def test_a_column_of_equal_cells(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    import pyarrow
+
+    path = tmp_path / "labels.parquet"
+    column = pyarrow.DictionaryArray.from_arrays(np.zeros(1 << 22, np.int8), ["a.jpg"])
+    parquet.write_table(pyarrow.table({"image": column, "label": column}), path)
+    with pytest.raises(DataError, match=r"labels\.parquet: .*8388608 cells, more than a file of this size has"):
+        read_table(path)
 
 
 @pytest.mark.parametrize("shape", [(1 << 40,), (1 << 28, 4)])

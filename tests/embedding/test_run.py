@@ -1,5 +1,8 @@
 """A run that ends at any moment is continued to the same file."""
 
+import io
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -114,6 +117,36 @@ def test_other_settings_and_other_pictures_are_refused(tmp_path):
         with pytest.raises(DataError, match="a has changed since the run began: picture 47 was a/p47"):
             embed_to_file(job(Means(), changed), out, "npz")
     assert not out.exists()
+
+
+class Harm:
+    def __reduce__(self):
+        return pytest.fail, ("run",)
+
+
+def archive(**arrays):
+    np.savez(content := io.BytesIO(), allow_pickle=True, **arrays)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *(("settings.json", text) for text in (b"", b"[1]", b"7", b"\xff\xfe", b"[" * 300_000)),
+        ("00000000.npz", b""),
+        ("00000000.npz", pickle.dumps(Harm())),
+        ("00000000.npz", archive(place=np.array([Harm()], object))),
+        ("00000000.npz", archive(other=np.zeros(3))),
+    ],
+)
+def test_what_was_left_by_an_interrupted_run_and_is_damaged_is_one_error(tmp_path, name, content):
+    with pytest.raises(SystemExit):
+        embed_to_file(job(Means(6)), tmp_path / "f.npz", "npz")
+    for part in (tmp_path / "f.npz.parts").glob("*.npz"):
+        part.unlink()
+    (tmp_path / "f.npz.parts" / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"{name}: damaged .*; remove .*f\.npz\.parts to begin again"):
+        embed_to_file(job(Means()), tmp_path / "f.npz", "npz")
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path):

@@ -36,7 +36,10 @@ class Parts:
         self.folder, stored = folder, folder / "settings.json"
         folder.mkdir(parents=True, exist_ok=True)
         if stored.is_file():
-            there = json.loads(stored.read_text(encoding="utf-8"))
+            try:
+                there = dict(json.loads(stored.read_text(encoding="utf-8")))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise DataError(f"{stored}: damaged ({error!s:.100}); remove {folder} to begin again") from None
             for key, here in json.loads(json.dumps(settings)).items():
                 if there.get(key) != here:
                     raise DataError(
@@ -132,9 +135,14 @@ FORMATS: dict[str, Callable[[Parts, Path, Mapping[str, Any]], None]] = {"npz": w
 
 
 def _read(path: Path, names: Iterable[str] | None) -> dict[str, np.ndarray]:
-    """Arrays of a part, those of ``names`` that it has, or all."""
-    with np.load(path) as part:
-        return {name: part[name] for name in names or part.files if name in part.files}
+    """Arrays of a part, those of ``names`` that it has, or all.  Raises DataError, with its path, if it is damaged."""
+    try:
+        with np.load(path) as part:
+            if absent := [name for name in _NOT_ROWS if name not in part.files]:
+                raise ValueError(f"no {absent[0]}")
+            return {name: part[name] for name in names or part.files if name in part.files}
+    except Exception as error:  # numpy and zipfile have many types for what is no archive of arrays
+        raise DataError(f"{path}: damaged ({error!s:.100}); remove {path.parent} to begin again") from None
 
 
 def _savez(path: Path, columns: Mapping[str, np.ndarray]) -> None:

@@ -46,7 +46,7 @@ class Summary:
                 named = stored.get("feature", "f_s")  # earlier versions measured one feature and did not repeat it
                 entries = {(row["task"], row["weights"], row.get("feature", named)): row for row in stored["rows"]}
                 measured = [row for row in entries.values() if row["status"] == "measured"]
-            except (ValueError, LookupError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise ValueError(f"{path} is no summary of pcfrl evaluate: remove it, or give another --out") from None
             if measured:  # otherwise no result is lost
                 self._check(stored, measured, tasks)

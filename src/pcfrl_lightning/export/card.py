@@ -10,7 +10,7 @@ import yaml
 
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.export.graphs import Exported
-from pcfrl_lightning.networks.checkpoint import read_checkpoint
+from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.probes.results import blocks
 
@@ -126,13 +126,20 @@ def _recipe(checkpoint: Path | None) -> list[str]:
     if checkpoint is None:
         return []
     content = read_checkpoint(checkpoint)
-    found = {"epochs done": content.get("epoch", -1) + 1, "steps": content.get("global_step")}
+    epoch = content.get("epoch")
+    found = {"epochs done": epoch + 1 if isinstance(epoch, int) else None, "steps": content.get("global_step")}
     file = checkpoint.parent.parent / "config.yaml"
     if file.is_file():
-        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        try:
+            config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            raise DataError(f"{file}: not the config of a run ({one_line(error, 120)}); mend or remove it") from None
         found |= {what: _at(config, path) for what, path in _RECIPE.items()}
-        found["images"] = Path(str(found["images"])).name  # the folders above it are the user's own
-    rows = [f"| {what} | {value} |" for what, value in found.items() if value not in (None, "None")]
+        images = found["images"]
+        found["images"] = Path(images).name if isinstance(images, str) else None  # folders above it are the user's own
+    # nothing else is a cell of the table; aliases of yaml can stand for more text than there is memory
+    told = {what: " ".join(str(value).split()) for what, value in found.items() if isinstance(value, (str, int, float))}
+    rows = [f"| {what} | {value[:200].replace('|', '/')} |" for what, value in told.items() if value != "None"]
     return ["", "| recipe | |", "|---|---|", *rows]
 
 
@@ -149,7 +156,7 @@ def _results(paths: Sequence[Path]) -> str:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             rows += _summary_rows(content["rows"]) if "rows" in content else _result_rows(content)
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise DataError(f"{path} is no results.json of pcfrl test and no summary.json of pcfrl evaluate") from None
     head = ["| task | data | feature | metric | value |", "|---|---|---|---|---|"]
     return "\n".join([*head, *rows, "", "Frozen features, last epoch."]) if rows else ""

@@ -68,8 +68,9 @@ def test_parts_of_several_folders_are_joined_to_the_same_pack(tmp_path):
 
 
 def test_what_cannot_be_joined(tmp_path):
-    with pytest.raises(DataError, match="no finished part"):
-        join(tmp_path)
+    for folder in (tmp_path, tmp_path / "new"):
+        with pytest.raises(DataError, match="no finished part"):
+            join(folder, [tmp_path])
     with PartWriter(tmp_path, 1, SETTINGS) as writer:
         write(writer, part(0))
         writer.finish()

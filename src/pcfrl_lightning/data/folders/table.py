@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pcfrl_lightning.data.images.rows import Row, open_text, read_csv
 from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, ImageSource, is_image_name
+from pcfrl_lightning.data.images.zips import MOST_GROWTH
 from pcfrl_lightning.errors import DataError
 
 Kind = Literal["any", "class", "several"]
@@ -17,6 +18,8 @@ _IMAGE_COLUMNS = ("image", "file", "filename", "path", "name")
 _INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,14})")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PADDED = re.compile(r"0\d+")
+_MOST_CELLS = 1 << 22
+"""Of a small parquet file."""
 _DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 
 
@@ -72,9 +75,13 @@ def _csv(path: Path) -> list[Row]:
 def _parquet(path: Path) -> list[Row]:
     """The names of the columns as row 0, then the rows."""
     try:
-        from pyarrow.parquet import read_table as read
+        from pyarrow.parquet import ParquetFile
 
-        columns: dict[str, list[Any]] = read(path).to_pydict()
+        file = ParquetFile(path)
+        cells_there = file.metadata.num_rows * file.metadata.num_columns
+        if cells_there > max(_MOST_CELLS, MOST_GROWTH * path.stat().st_size):  # equal cells take no room in the file
+            raise ValueError(f"{cells_there} cells, more than a file of this size has")
+        columns: dict[str, list[Any]] = file.read().to_pydict()
     except ImportError:
         raise DataError(f"{path}: reading parquet needs pyarrow (pip install pyarrow); or save it as csv") from None
     except Exception as error:  # pyarrow has many error types; all mean the same here

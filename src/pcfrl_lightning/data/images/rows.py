@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from pcfrl_lightning.data.images.sources import inside
-from pcfrl_lightning.data.images.zips import check_growth
+from pcfrl_lightning.data.images.zips import LARGEST, MOST_GROWTH, check_growth
 from pcfrl_lightning.errors import DataError
 
 TextPath = Path | zipfile.Path
@@ -81,10 +81,13 @@ def open_text(path: TextPath) -> Iterator[TextIO]:
 
     A DataError names the file where what is read is not UTF-8 text, or damaged in its archive.
     """
-    if isinstance(path, zipfile.Path):
-        check_growth(path.root.getinfo(path.at), str(path.root.filename))
-    opened: Any = gzip.open if path.name.lower().endswith(".gz") else type(path).open
+    packed = isinstance(path, Path) and path.name.lower().endswith(".gz")
+    opened: Any = gzip.open if packed else type(path).open
     try:
+        if isinstance(path, zipfile.Path):
+            check_growth(path.root.getinfo(path.at), str(path.root.filename))
+        elif packed:
+            _check_gzip(path)
         with opened(path, "rt" if opened is gzip.open else "r", encoding="utf-8-sig", newline="") as lines:
             yield lines
     except UnicodeDecodeError as error:
@@ -92,6 +95,17 @@ def open_text(path: TextPath) -> Iterator[TextIO]:
         raise DataError(f"{path}: {problem}") from None
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: not readable ({error}); copy or download it again") from None
+
+
+def _check_gzip(path: Path) -> None:
+    """As `check_growth`; how much a file unpacks to is not known before it is unpacked."""
+    size = path.stat().st_size
+    most, found = max(LARGEST, MOST_GROWTH * size), 0
+    with gzip.open(path) as file:
+        while block := file.read(1 << 20):
+            found += len(block)
+            if found > most:
+                raise DataError(f"{path}: unpacks from {size} to more than {most} bytes, which no table does")
 
 
 def read_rows(path: TextPath, separator: str | None = None, columns: int | None = None) -> Iterator[Row]:

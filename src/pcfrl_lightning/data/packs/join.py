@@ -111,7 +111,7 @@ def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
 
 def _complete(folder: Path) -> int:
     """Number of parts of a folder that has all of them."""
-    found = finished_parts(folder)
+    found = finished_parts(folder) if folder.is_dir() else []
     if not found:
         raise DataError(f"{folder}: no finished part of a pack (part-00000.bin and .json)")
     expected = read_sidecar(folder, found[0])["settings"]["parts"]

@@ -125,8 +125,8 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
     """Row -> reason, from the cache (known bad rows are tried again, they may have been repaired) or a full scan."""
     kept = cache_folder() / "verified" / f"{source.fingerprint()}.json"
     try:
-        rows: Iterable[int] = [int(row) for row in json.loads(kept.read_text(encoding="utf-8"))]
-    except (OSError, ValueError):
+        rows: Iterable[int] = [range(len(source))[row] for row in json.loads(kept.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError, IndexError, RecursionError):
         rows = range(len(source))
     found = scan_images(source, list(rows), name)
     try:

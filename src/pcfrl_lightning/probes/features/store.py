@@ -102,7 +102,7 @@ class FeatureFile:
         try:
             note = json.loads(self.note.read_text())
             self.rows = int(note["rows"]) if path.stat().st_size == note["bytes"] else 0
-        except (OSError, ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
             self.rows = 0
 
     def write(self, start: int, values: np.ndarray, total: int) -> None:
