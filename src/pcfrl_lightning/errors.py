@@ -25,7 +25,9 @@ def require(condition: bool, message: str, error: type[Exception] = ValueError) 
     if not condition:
         raise error(message)
 
-        raise ValueError(message)
+
+CTRL_C = 128 + signal.SIGINT
+"""Exit status after Ctrl-C."""
 
 
 class Stopped(SystemExit):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from pcfrl_lightning import load_encoder
 from pcfrl_lightning.cli import embed
+from pcfrl_lightning.embedding.videos import Item
 from tiny import tiny_model
 
 
@@ -58,6 +60,35 @@ def test_parquet_has_the_same_rows_and_the_size_of_the_probes_is_said(encoder, f
     assert table["name"].to_pylist() == arrays["name"].tolist()
     assert np.array_equal(np.array(table["f_p"].to_pylist(), np.float32), arrays["f_p"])
     assert json.loads(table.schema.metadata[b"pcfrl"])["features"] == ["f_p"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_a_camera_is_ended_by_ctrl_c_and_the_file_is_written(encoder, folder, command, monkeypatch, number, status):
+    def camera(*_):
+        for frame in range(100):
+            if frame == 40:
+                os.kill(os.getpid(), number)
+            yield Item("webcam:0", lambda: np.zeros((32, 32, 3), np.uint8), frame / 10, frame)
+
+    monkeypatch.setattr("pcfrl_lightning.embedding.inputs.webcam_items", camera)
+    assert command("embed", encoder, "webcam", "--image-size", "32", "--out", "me.npz") == status
+    assert (folder / "me.npz").exists() == (status == 0)
+    if status == 0:
+        with np.load("me.npz") as data:
+            assert data["frame"].tolist() == list(range(len(data["frame"])))
+            assert 24 <= len(data["frame"]) <= 40
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_says_how_to_go_on(encoder, faces, command, capsys, monkeypatch, number, status):
+    def walk(_):
+        yield "0.png"
+        os.kill(os.getpid(), number)
+        yield "1.png"
+
+    monkeypatch.setattr("pcfrl_lightning.embedding.inputs.walk", walk)
+    assert command("embed", encoder, "faces", "--image-size", "32", "--out", "f.npz") == status
+    assert "; the same command goes on with what is in f.npz.parts" in capsys.readouterr().err
 
 
 def test_what_cannot_be_read_is_left_out_listed_and_in_the_exit_status(encoder, folder, capsys):

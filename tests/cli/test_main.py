@@ -143,6 +143,11 @@ def test_results_that_cannot_be_written_end_in_one_line(command, faces, folder, 
     assert "\n" not in line
 
 
+def test_a_folder_in_place_of_a_file_is_said_before_anything_is_measured(command, folder, capsys):
+    assert command("bench", "step", "--json", ".") == 2
+    assert "--json . is a folder; give the name of a file in it" in capsys.readouterr().err
+
+
 def test_missing_training_data_ends_in_one_line(command, folder):
     line = command("fit", "--config", "configs/pretrain.yaml", "--data.root", "nowhere", "--trainer.accelerator=cpu")
     assert line.startswith("pcfrl: nowhere")

@@ -80,6 +80,14 @@ def test_nothing_overlaps_on_the_sheet_and_it_says_what_is_where(squares):
     assert any(text.get_text().startswith("$F_p$  pose\nmedian ") for text in figure.texts)
 
 
+def test_where_no_picture_can_be_written_is_said_first(folder, command, capsys):
+    (folder / "sheet.png").mkdir()
+    assert command("neighbours", "absent.ckpt", "absent", "--query", "absent.jpg", "--out", "sheet.png") == 2
+    assert "--out sheet.png is a folder" in capsys.readouterr().err
+    (folder / "file").touch()
+    assert "file" in command("neighbours", "absent.ckpt", "absent", "--query", "absent.jpg", "--out", "file/sheet.png")
+
+
 def test_the_command_writes_a_picture(faces, folder, capsys):
     model = tiny_model()
     torch.save({"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, "x.ckpt")

@@ -13,6 +13,7 @@ from rich.console import Console
 import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.releases.registry import DATA_SETS
+from pcfrl_lightning.errors import Stopped
 from pcfrl_lightning.evaluate import run as run_module
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
@@ -263,17 +264,20 @@ def test_a_failure_leaves_no_older_results(checkpoint, releases, tmp_path, capsy
     capsys.readouterr()
 
 
-def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    ("stop", "expected"), [(KeyboardInterrupt(), 130), (SystemExit(1), 130), (Stopped(15, "here"), 143)]
+)
+def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path, capsys, monkeypatch, stop, expected):
     measure = run_module.run_task
 
     def interrupted(task, *rest):
         if task.name == "lfw":
-            raise KeyboardInterrupt
+            raise stop
         return measure(task, *rest)
 
     monkeypatch.setattr(run_module, "run_task", interrupted)
     status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "lfw")
-    assert status == 130
+    assert status == expected
     assert [(row["task"], row["status"]) for row in summary["rows"]] == [("rafdb", "measured")]
     assert "interrupted after 1 results; the same command goes on" in capsys.readouterr().out
 

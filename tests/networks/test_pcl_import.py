@@ -122,6 +122,8 @@ def test_all_problems_in_one_message(pcl_state):
 
 
 def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(ValueError, match="is a folder"):
+        import_pcl(tmp_path / "absent.pth", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"nosuch\.pth"):
         import_pcl(tmp_path / "nosuch.pth", tmp_path / "x.ckpt")
     (tmp_path / "text.pth").write_text("hello")

@@ -22,6 +22,8 @@ def main(arguments: list[str]) -> None:
         torch.set_num_threads(options.threads)
     if options.json is not None:  # a folder that cannot be created is reported before measuring
         options.json.parent.mkdir(parents=True, exist_ok=True)
+        if options.json.is_dir():
+            parser.error(f"--json {options.json} is a folder; give the name of a file in it")
     silence_advertisement()
     facts = environment(options.device)
     asked = {key: value for key, value in vars(options).items() if key not in ("json", "what", "device")}

@@ -12,6 +12,7 @@ from pcfrl_lightning.data.cropping.croppers import YuNetCrop
 from pcfrl_lightning.embedding.inputs import open_input
 from pcfrl_lightning.embedding.parts import FORMATS
 from pcfrl_lightning.embedding.run import Job, Report, embed_to_file
+from pcfrl_lightning.errors import Stopped
 from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
@@ -41,9 +42,10 @@ def main(arguments: Sequence[str]) -> int:
     job = make_job(parser, options, options.inputs)
     try:
         report = embed_to_file(job, options.out, form)
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on with what is in {options.out}.parts", file=sys.stderr)
-        return 130
+    except Stopped as stop:
+        if not job.live:
+            stop.text += f"; the same command goes on with what is in {options.out}.parts"
+        raise
     _show(report, options.out)
     return 1 if report.unreadable else 0
 

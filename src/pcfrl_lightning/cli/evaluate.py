@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from pcfrl_lightning.cli.messages import OneLineArguments, add_source_options
+from pcfrl_lightning.errors import CTRL_C, Stopped
 
 if TYPE_CHECKING:
     from pcfrl_lightning.data.cropping.croppers import Cropper
@@ -57,10 +58,10 @@ def main(arguments: Sequence[str]) -> int:
             for row in run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim")):
                 rows.append(row)
                 summary.add(row)
-        except (KeyboardInterrupt, SystemExit):  # Lightning turns the one into the other
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns the one into the other
             where = f"the same command goes on with the features in {settings.out}"
             console.print(f"interrupted after {len(rows)} results; {where}")
-            return 130
+            return int(stop.code or CTRL_C) if isinstance(stop, Stopped) else CTRL_C
     features = ", ".join(dict.fromkeys(row.feature for row in rows))
     title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"
     console.print(results_table(rows, title))

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out.suffix.lower() not in (".png", ".svg", ".pdf"):
         parser.error(f"--out {options.out}: give a name that ends in .png, .svg or .pdf")
+    if options.out.is_dir():
+        parser.error(f"--out {options.out} is a folder; give the name of a file in it")
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before faces are looked at
     job = make_job(parser, options, options.faces)
     queries = replace(job, inputs={text: open_input(text, options.fps) for text in options.query})
     found, unreadable = nearest(job, queries, options.count)

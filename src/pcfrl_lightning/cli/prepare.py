@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.errors import Stopped
+
+_LARGEST_SIDE = 4096
 
 _PREPARE = """Take frames of videos, resize them and pack them into few files, from which
 `pcfrl fit --data VoxCeleb --data.root DST` trains. Kill it whenever you like: the same command goes on where it was and
@@ -41,7 +44,7 @@ def add_commands(actions: Any) -> None:
     add = maker.add_argument
     add("sources", nargs="+", type=Path, metavar="SRC", help="folders, videos, zip archives or parts of one")
     add("target", type=Path, metavar="DST", help="folder of the pack, or of one shard")
-    add("--size", type=positive, default=64, help="side of a frame in pixels (default 64)")
+    add("--size", type=_side, default=64, help="side of a frame in pixels (default 64)")
     add("--fps", type=_rate, default=6.0, help="frames a second of videos (default 6)")
     add("--quality", type=_quality, default=95, help="of JPEG, 1 to 100; 0: raw pixels (default 95)")
     add("--crop-faces", type=Path, metavar="YUNET.onnx", help="cut out faces, for videos that are not crops")
@@ -70,8 +73,8 @@ def prepare_voxceleb(options: argparse.Namespace) -> int:
         return 0
     try:
         print(prepare(plan, options.target, options.workers, options.unusable))
-    except KeyboardInterrupt:
-        print("what is finished stays; the same command goes on", file=sys.stderr)
+    except Stopped as stop:
+        stop.text += "; the same command goes on"
         raise
     return 0
 
@@ -94,6 +97,13 @@ def _shard(text: str) -> tuple[int, int]:
     if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/8 or 8/8, got {text!r}")
     return int(number), int(count)
+
+
+def _side(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= _LARGEST_SIDE:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {_LARGEST_SIDE}, got {text}")
+    return value
 
 
 def _rate(text: str) -> float:

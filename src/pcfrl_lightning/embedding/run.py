@@ -20,7 +20,7 @@ from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.embedding.inputs import Input
 from pcfrl_lightning.embedding.parts import Parts
 from pcfrl_lightning.embedding.videos import Item
-from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.errors import CTRL_C, DataError, Stopped, UsageError
 
 _PART = 512  # pictures: what a kill may cost
 _LIVE_BATCH = 8
@@ -133,8 +133,8 @@ def _fill(parts: Parts, job: Job, total: int | None) -> None:
                 if len(pending) * size >= _PART:
                     parts.add(_joined(pending))
                     pending = []
-        except KeyboardInterrupt:
-            if not job.live:
+        except (KeyboardInterrupt, Stopped) as stop:  # Ctrl-C is the end of a camera
+            if not job.live or (isinstance(stop, Stopped) and stop.code != CTRL_C):
                 raise
         if pending:
             parts.add(_joined(pending))

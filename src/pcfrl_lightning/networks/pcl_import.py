@@ -9,6 +9,7 @@ import lightning
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_weights
 from pcfrl_lightning.networks.network import PCFRLNetwork
 from pcfrl_lightning.networks.rebuild import PREFIX
@@ -85,9 +86,10 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
 
     Raises:
         FileNotFoundError: ``source`` does not exist.
-        ValueError: ``source`` is not such a file, or its keys or shapes do not fit.
+        ValueError: ``source`` is not such a file, or its keys or shapes do not fit; or ``target`` is a folder.
     """
     source, target = Path(source), Path(target)
+    require(not target.is_dir(), f"{target} is a folder; give the name of a file in it")
     state = load_weights(source)
     try:
         network = from_pcl(state)
