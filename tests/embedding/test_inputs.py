@@ -70,6 +70,13 @@ def test_frames_of_a_video_with_their_times(root, fps, frames):
     np.testing.assert_allclose([item.read().mean() for item in items], 8 * np.array(frames), atol=3)
 
 
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    video(tmp_path / "m.avi")
+    (tmp_path / "m.avi").rename("10:30.avi")
+    assert next(open_input("10:30.avi").items(0)).read().shape[2] == 3
+
+
 def test_videos_that_cannot_be_read_or_end_early_are_one_item_that_cannot(root):
     whole = (root / "b/m.avi").read_bytes()
     (root / "b/bad.mp4").write_bytes(b"no video")

@@ -1,6 +1,7 @@
 """Frames of videos and webcams with their times, decoded one after another."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,7 +38,8 @@ def video_items(name: str, path: Path, fps: float | None, start: int = 0) -> Ite
     """
     import cv2
 
-    capture: Any = cv2.VideoCapture(str(path))
+    # a path that is absolute is no address such as 10:30.mp4
+    capture: Any = cv2.VideoCapture(os.path.abspath(path))
     due, number, taken = _due(fps), 0, 0
     try:
         while capture.isOpened() and capture.grab():
@@ -58,7 +60,7 @@ def video_count(path: Path, fps: float | None) -> int:
     """How many frames `video_items` gives, by what the container says; 1 where it says nothing."""
     import cv2
 
-    capture: Any = cv2.VideoCapture(str(path))
+    capture: Any = cv2.VideoCapture(os.path.abspath(path))
     frames, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), capture.get(cv2.CAP_PROP_FPS)
     capture.release()
     return max(1, math.ceil(frames * (min(1.0, fps / rate) if fps and rate > 0 else 1.0)))

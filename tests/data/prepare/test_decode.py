@@ -137,3 +137,23 @@ def test_real_clips_give_the_frames_that_opencv_gives():
             if number in frames:
                 difference = np.abs(cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(int) - frames[number])
                 assert difference.mean() < 1
+
+
+LIST = b"ffconcat version 1.0\nfile 'other.mp4'\n"
+ADDRESSES = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 45678 RTP/AVP 31\n"
+PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nother.mp4\n#EXT-X-ENDLIST\n"
+
+
+@pytest.mark.parametrize("content", [LIST, ADDRESSES, PLAYLIST], ids=["list", "addresses", "playlist"])
+def test_a_file_that_names_others_opens_none(tmp_path, content):
+    write_video(tmp_path / "other.mp4")
+    (tmp_path / "a.mp4").write_bytes(content)
+    for video in (str(tmp_path / "a.mp4"), BytesIO(content)):
+        with pytest.raises(Unusable, match="not decodable"):
+            list(sampled_frames(video, 6))
+
+
+def test_a_name_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    write_video(tmp_path / "a.mp4").rename(tmp_path / "10:30.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(sampled_frames("10:30.mp4", 6))) > 0

@@ -1,6 +1,7 @@
 """Frames of a video as JPEG files, extracted once."""
 
 import logging
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,7 +63,7 @@ def _stamp_of(folder: Path) -> str | None:
 def _write_frames(video: Path, folder: Path) -> int:
     import cv2
 
-    capture: Any = cv2.VideoCapture(str(video))
+    capture: Any = cv2.VideoCapture(os.path.abspath(video))
     if not capture.isOpened():
         raise DataError(f"{video}: cannot be opened as a video; copy it again or install a codec for it")
     count, promised = 0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -25,17 +25,14 @@ def read_facts(text: bytes, where: str) -> dict[str, Any]:
         DataError: it is damaged or of another version; begins with ``where``.
     """
     facts = _read_json(text, where, "join the parts again")
-    version = facts.get("format")
-    if version != FORMAT:
-        raise DataError(f"{where}: format {version!r:.20}, but this version reads format {FORMAT}")
-    settings, files, people = (facts.get(key) for key in ("settings", "files", "identities"))
-    wrong = [key for key in _COUNTS if not _is_count(facts.get(key))]
-    wrong += [] if isinstance(settings, dict) else ["settings"]
-    wrong += (
-        [] if isinstance(people, list) and people and all(isinstance(name, str) for name in people) else ["identities"]
-    )
-    wrong += [] if _are_files(files) else ["files"]
-    if wrong:
+    version, people = facts.get("format"), facts.get("identities")
+    if isinstance(version, int) and version != FORMAT:
+        raise DataError(f"{where}: format {version!s:.20}, but this version reads format {FORMAT}")
+    fits = {"format": version == FORMAT} | {key: _is_count(facts.get(key)) for key in _COUNTS}
+    fits["settings"] = isinstance(facts.get("settings"), dict)
+    fits["identities"] = isinstance(people, list) and all(isinstance(name, str) for name in people)
+    fits["files"] = _are_files(facts.get("files"))
+    if wrong := [key for key, fit in fits.items() if not fit]:
         raise DataError(f"{where}: damaged ({', '.join(wrong)}); join the parts again")
     return facts
 

@@ -1,6 +1,7 @@
 """Frames of a video by PyAV, which brings its own FFmpeg."""
 
 import math
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, BinaryIO, NamedTuple
@@ -13,6 +14,9 @@ _TOLERANCE = 0.002
 """Seconds by which a time stamp may be rounded: containers that count milliseconds."""
 _MOST_PIXELS = 1 << 26
 """Of a frame; a few bytes can claim a size that takes gigabytes."""
+_ALLOWED = {"format_whitelist": "mov,matroska,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg", "protocol_whitelist": "file"}
+"""Containers of pictures. FFmpeg goes by the content of a file, which may also be a list of other files or of addresses
+that it would then open."""
 _CUT = 1.0
 """Seconds that a stream may be shorter than its container says, as where the sound is longer."""
 
@@ -45,7 +49,9 @@ def sampled_frames(video: str | BinaryIO, rate: float) -> Iterator[Frame]:
     """
     av = _library()
     try:
-        with av.open(video, metadata_errors="ignore") as container:
+        # a path that is absolute is no address such as 10:30.mp4
+        source = os.path.abspath(video) if isinstance(video, str) else video
+        with av.open(source, metadata_errors="ignore", options=dict(_ALLOWED)) as container:
             convert = (
                 av.video.reformatter.VideoReformatter()
             )  # one for all frames: making it takes longer than using it
