@@ -18,7 +18,7 @@ from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from tiny import TinyFaces, tiny_model, trainer
 
 KILLS = int(os.environ.get("PCFRL_KILLS", "3"))
-EPOCHS = 3 if KILLS < 10 else 12
+EPOCHS = 3 if KILLS < 10 else 6
 
 
 def fit(folder: Path) -> None:
@@ -48,6 +48,7 @@ def moment(folder: Path) -> str:
     return f"after the checkpoint of step {torch.load(folder / 'last.ckpt', weights_only=True)['global_step']}"
 
 
+@pytest.mark.timeout(120 * max(KILLS, 3))
 @pytest.mark.filterwarnings("ignore")
 def test_killed_and_continued(tmp_path):
     before = time.monotonic()
