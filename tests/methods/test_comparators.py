@@ -47,8 +47,11 @@ def unit(rows: torch.Tensor) -> torch.Tensor:
     return nn.functional.normalize(rows, dim=-1)
 
 
+# in training mode: without batch statistics, an untrained network maps all images nearly to one point
+
+
 def test_moco_is_the_cross_entropy_of_key_against_queue():
-    model, batch = small(MoCo).eval(), views()
+    model, batch = small(MoCo), views()
     query, key = unit(model.network(batch["face_1"])).detach(), unit(model.momentum_network(batch["face_2"]))
     expected = 0.0
     for q, k in zip(query, key, strict=True):
@@ -58,7 +61,7 @@ def test_moco_is_the_cross_entropy_of_key_against_queue():
 
 
 def test_nnclr_is_the_cross_entropy_of_neighbours_against_predictions():
-    model, batch = small(NNCLR).eval(), views()
+    model, batch = small(NNCLR), views()
     z = [unit(model.network(batch[view])).detach() for view in model.views]
     p = [unit(model.predictor(model.network(batch[view]))).detach() for view in model.views]
     expected = 0.0
@@ -72,7 +75,7 @@ def test_nnclr_is_the_cross_entropy_of_neighbours_against_predictions():
 
 
 def test_snclr_is_the_cross_entropy_with_attention_on_the_neighbours_of_the_key():
-    model, batch = small(SNCLR).eval(), views()
+    model, batch = small(SNCLR), views()
     projections = [model.network(batch[view]).detach() for view in model.views]
     keys = [unit(model.momentum_network(batch[view])) for view in model.views]
     expected = 0.0
@@ -184,6 +187,9 @@ def test_the_queue_keeps_the_last_rows_and_begins_again_at_its_start():
 def test_the_queue_takes_unit_rows_of_a_training_step_after_the_step_has_used_it(cls):
     """The keys of the second view; for NNCLR, which has no key network, the projections of the first one."""
     model, batch = small(cls), views()
+    for name, weight in model.named_parameters():
+        if name.startswith("momentum_network"):
+            weight.add_(0.1 * torch.randn_like(weight))
     before = model.queue.rows.clone()
     model.eval().losses(batch)
     assert torch.equal(model.queue.rows, before)
@@ -203,6 +209,9 @@ def test_the_key_network_follows_once_for_each_step_of_the_optimiser(cls, accumu
     weights = [[w.clone() for w in model.network.parameters()]]
 
     class Watched(cls):
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), lr=0.1)  # a step that no tolerance hides
+
         def on_before_zero_grad(self, optimizer):
             weights.append([w.detach().clone() for w in self.network.parameters()])
 
