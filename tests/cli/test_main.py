@@ -180,6 +180,14 @@ def test_summary_keeps_a_plain_message_and_joins_nested_keys():
     assert summary(nested) == "a: Option 'z' is not accepted by C"
 
 
+def test_a_misspelt_key_of_a_nested_class_is_one_line(command, capsys):
+    assert command("fit", "--config", "pcfrl:pretrain", "--model.contrast.calibrater.start_epoch", "1") == 2
+    line = capsys.readouterr().err.strip()
+    start = "pcfrl: model.contrast: Option 'calibrater.start_epoch' is not accepted by CalibratedContrast"
+    assert line.startswith(f"{start}; did you mean calibrator")
+    assert "\n" not in line
+
+
 def test_checkpoint_errors_name_the_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.ckpt does not exist"):
         read_checkpoint(tmp_path / "none.ckpt")

@@ -82,6 +82,9 @@ def summary(message: str, keys: Iterable[str] = ()) -> str:
         reason = f"Option '{option[1]}' is not accepted" + (f" by {path.rpartition('.')[2]}" if path else "")
         reason += near(option[1], _parameters(owner) if owner else ())
     elif option := re.search(r"(?:nrecognized arguments: --|does not accept (?:option|nested key) ')([\w.]+)", message):
+        if owner:  # the message tells of every type that was tried
+            known = near(option[1].split(".")[0], _parameters(owner))
+            return f"{key}: Option '{option[1]}' is not accepted by {owner.__name__}{known}"
         parent, _, last = option[1].rpartition(".")
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]
         first = near(option[1].split(".")[0], {key.split(".")[0] for key in keys}, "--")
