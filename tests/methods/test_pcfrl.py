@@ -317,6 +317,11 @@ def test_negative_noise_is_named():
         PCFRL(input_noise=-1)
 
 
+def test_a_beta_of_zero_is_named():
+    with pytest.raises(ValueError, match="pose_beta must be > 0, got 0"):
+        PCFRL(pose_beta=0)
+
+
 def test_dwa_weights_are_those_of_the_epoch_means(tmp_path):
     """The weights after training equal the pure function on the logged epoch means."""
     model = tiny_model(cls=Recording)

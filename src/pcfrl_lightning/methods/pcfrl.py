@@ -85,7 +85,7 @@ class PCFRL(Method):
         require(input_noise >= 0, f"input_noise must be at least 0, got {input_noise}")
         self.network = PCFRLNetwork(backbone, image_size, projection_dim)
         if contrast is None:
-            contrast, pose_beta = default_contrast(), pose_beta or 0.2
+            contrast, pose_beta = default_contrast(), 0.2 if pose_beta is None else pose_beta
         self.face_contrast = face_contrast or deepcopy(contrast)
         self.pose_contrast = pose_contrast or with_beta(contrast, pose_beta)
         of_face = self.face_contrast.negatives
