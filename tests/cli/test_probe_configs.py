@@ -108,7 +108,7 @@ def test_a_fit_that_cannot_begin_leaves_an_earlier_run_alone(pcfrl, folder, fitt
 
 def test_a_refused_resume_leaves_the_run_alone(pcfrl, folder, fitted):
     before = files_of(folder / "runs/probe/rafdb")
-    with pytest.raises(UsageError, match="images aligned, not original"):
+    with pytest.raises(UsageError, match="is the end of a run, 1 of 1 epochs are done"):
         pcfrl("fit", *fitted, "--data.images=original", "--ckpt_path", "runs/probe/rafdb/checkpoints/last.ckpt")
     assert files_of(folder / "runs/probe/rafdb") == before
 

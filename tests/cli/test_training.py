@@ -48,7 +48,7 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
         assert name in header
 
 
-@pytest.mark.parametrize("layers", [["simclr"], ["simclr", "simclr_npa"], ["moco"], ["swav"]])
+@pytest.mark.parametrize("layers", [["simclr", "simclr_npa"], ["moco"], ["swav"]])
 def test_another_method_layers_over_the_pretraining(pcfrl, faces, folder, layers):
     """What PCFRL alone takes is left out; callbacks that draw its reconstructions do nothing."""
     configs = [argument for name in layers for argument in ("--config", f"configs/method/{name}.yaml")]
@@ -56,9 +56,8 @@ def test_another_method_layers_over_the_pretraining(pcfrl, faces, folder, layers
     cli = pcfrl(*PRETRAIN, *configs, "--data.root", faces, *small)
     assert type(cli.model).__name__.lower() == layers[0]
     assert type(cli.model.network.backbone).__name__ == "TorchvisionBackbone"
-    if layers[0] == "simclr":
-        expected = "DelayedStart" if len(layers) == 2 else "NoCalibration"
-        assert type(cli.model.contrast.calibrator).__name__ == expected
+    if "simclr_npa" in layers:
+        assert type(cli.model.contrast.calibrator).__name__ == "DelayedStart"
     checkpoint = folder / "runs/pretrain/version_0/checkpoints/last.ckpt"
     assert load_encoder(checkpoint).features(torch.zeros(1, 3, 32, 32))["f_s"].shape == (1, 512)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as nf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from pcfrl_lightning.callbacks.classifiers import ridge_predict
+from pcfrl_lightning.callbacks.online_monitor import ridge_predict
 from pcfrl_lightning.methods import NNCLR, SNCLR, Method, MoCo, SimSiam, SwAV
 from pcfrl_lightning.synthetic import SyntheticFaces
 from tiny import trainer
