@@ -146,7 +146,8 @@ def test_faces_are_cut_out_by_the_detector(encoder, faces, folder, monkeypatch):
 
 
 def test_the_former_command_names_the_new_one(command, folder):
-    assert "it is `pcfrl embed` now" in command("predict", "x.ckpt", "faces")
+    line = command("predict", "x.ckpt", "faces")
+    assert line == "pcfrl: `predict` is `embed` now: pcfrl embed X.ckpt FACES --out F.npz"
 
 
 @pytest.mark.parametrize(

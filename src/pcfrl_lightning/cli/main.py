@@ -60,8 +60,9 @@ def main() -> None:
     else:
         from pcfrl_lightning.cli.messages import near
 
-        now = "; it is `pcfrl embed` now" if arguments[0] == "predict" else ""
-        hint = now or near(arguments[0], [*TRAINING, *TOOLS])
+        if arguments[0] == "predict":
+            sys.exit("pcfrl: `predict` is `embed` now: pcfrl embed X.ckpt FACES --out F.npz")
+        hint = near(arguments[0], [*TRAINING, *TOOLS])
         sys.exit(f"pcfrl: unknown command {arguments[0]!r}{hint}\n\n{usage()}")
 
 
