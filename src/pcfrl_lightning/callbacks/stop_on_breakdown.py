@@ -127,16 +127,18 @@ def last_good(trainer: L.Trainer) -> str:
     found = _newest(trainer)
     if not found:
         return "there is no checkpoint yet"
-    kept = found[-1].with_name(KEPT)
-    return f"the last good checkpoint is {kept if kept.is_file() else found[-1]}"
+    kept = found[0].with_name(KEPT)
+    return f"the last good checkpoint is {kept if kept.is_file() else found[0]}"
 
 
 def _newest(trainer: L.Trainer) -> list[Path]:
-    """Checkpoints that the run has written, the newest last."""
-    names = {getattr(callback, "last_model_path", "") for callback in trainer.checkpoint_callbacks}
-    names |= {getattr(callback, "best_model_path", "") for callback in trainer.checkpoint_callbacks}
-    paths = [Path(name) for name in names if name and Path(name).is_file()]
-    return sorted(paths, key=lambda path: path.stat().st_mtime)[-1:]
+    """The checkpoint that the run wrote last, if there is one, by its step: the clock of the disk may jump."""
+    saved: list[tuple[int, Path]] = []
+    for callback in trainer.checkpoint_callbacks:
+        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        if path and Path(path).is_file():
+            saved.append((getattr(callback, "_last_global_step_saved", 0), Path(path)))
+    return [max(saved)[1]] if saved else []
 
 
 def _every(trainer: L.Trainer) -> int:
