@@ -31,6 +31,16 @@ def run_directory(trainer: L.Trainer) -> Path:
     return Path(logger.save_dir) / str(logger.name) / version
 
 
+def newest_checkpoint(trainer: L.Trainer) -> Path | None:
+    """The checkpoint that the run wrote last, by its step, as the clock of the disk may jump."""
+    saved: list[tuple[int, Path]] = []
+    for callback in trainer.checkpoint_callbacks:
+        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
+        if path and Path(path).is_file():
+            saved.append((getattr(callback, "_last_global_step_saved", 0), Path(path)))
+    return max(saved, key=lambda each: each[0])[1] if saved else None
+
+
 @contextmanager
 def claimed(trainer: L.Trainer) -> Iterator[None]:
     """While it lasts, the run folder of a CSV or TensorBoard logger belongs to this run; others name one per run.

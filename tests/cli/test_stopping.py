@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from pcfrl_lightning.cli import checkpoint_io
+from pcfrl_lightning import files
 from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.resume import check_unfinished, check_version
 from pcfrl_lightning.cli.stopping import StopAndSave, resuming
@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, call):
         monkeypatch.setattr(Path, "with_name", lambda self, name: part)
         monkeypatch.setattr(Path, "unlink", lambda self, **_: None)
     else:
-        monkeypatch.setattr(checkpoint_io.os, call, full)
+        monkeypatch.setattr(files.os, call, full)
     with pytest.raises(UsageError, match=r"last\.ckpt cannot be written: No space left on device; the one b"):
         io.save_checkpoint({"a": torch.zeros(1000)}, path)
     assert path.read_bytes() == old

@@ -3,7 +3,6 @@
 import os
 from collections import deque
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.errors import UsageError, require
-from pcfrl_lightning.run_directory import run_directory
+from pcfrl_lightning.run_directory import newest_checkpoint, run_directory
 
 KEPT = "last_good.ckpt"
 
@@ -114,7 +113,8 @@ class StopOnBreakdown(L.Callback):
         return f", on {', '.join(names[:3])} and {len(names[3:])} more images, see {path}"
 
     def _keep(self, trainer: L.Trainer, keep: bool) -> None:
-        for path in _newest(trainer) if trainer.is_global_zero else []:
+        path = newest_checkpoint(trainer)
+        if path and trainer.is_global_zero:
             kept = path.with_name(KEPT)
             with suppress(OSError):  # file systems without links
                 kept.unlink(missing_ok=True)
@@ -124,21 +124,11 @@ class StopOnBreakdown(L.Callback):
 
 def last_good(trainer: L.Trainer) -> str:
     """Where to go on from."""
-    found = _newest(trainer)
-    if not found:
+    path = newest_checkpoint(trainer)
+    if path is None:
         return "there is no checkpoint yet"
-    kept = found[0].with_name(KEPT)
-    return f"the last good checkpoint is {kept if kept.is_file() else found[0]}"
-
-
-def _newest(trainer: L.Trainer) -> list[Path]:
-    """The checkpoint that the run wrote last, if there is one, by its step: the clock of the disk may jump."""
-    saved: list[tuple[int, Path]] = []
-    for callback in trainer.checkpoint_callbacks:
-        path = getattr(callback, "last_model_path", "") or getattr(callback, "best_model_path", "")
-        if path and Path(path).is_file():
-            saved.append((getattr(callback, "_last_global_step_saved", 0), Path(path)))
-    return [max(saved)[1]] if saved else []
+    kept = path.with_name(KEPT)
+    return f"the last good checkpoint is {kept if kept.is_file() else path}"
 
 
 def _every(trainer: L.Trainer) -> int:

@@ -1,7 +1,5 @@
 """How checkpoints are written: whole or not at all."""
 
-import os
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.files import replacing
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -31,36 +30,11 @@ class WholeCheckpoints(TorchCheckpointIO):
         content = BytesIO()
         torch.save(checkpoint, content)
         try:
-            write_whole(Path(path), content.getbuffer())
+            with replacing(Path(path)) as part:
+                part.write_bytes(content.getbuffer())
         except OSError as error:
             state = "the one before is untouched" if Path(path).exists() else "nothing is left of it"
             raise UsageError(
                 f"{path} cannot be written: {error.strerror or error}; {state}. Make room, then go on with the last "
                 "checkpoint (--ckpt_path)"
             ) from error
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file in one step: after a crash or an error it is the old one or the new one, and nothing is left over.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise
-    with suppress(OSError):  # some file systems cannot do it for a folder
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -5,7 +5,6 @@ import re
 import shlex
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -25,7 +24,7 @@ from pcfrl_lightning.cli.resume import check_checkpoint, checkpoint_file, loadin
 from pcfrl_lightning.cli.run_files import SaveConfig, separate_logs
 from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
 from pcfrl_lightning.errors import Stopped, UsageError
-from pcfrl_lightning.run_directory import claimed, run_directory
+from pcfrl_lightning.run_directory import claimed, newest_checkpoint, run_directory
 from pcfrl_lightning.schedule import scheduled
 
 # Warnings of Lightning about intended things: the optimizer comes from the yaml, pretraining has no
@@ -188,12 +187,10 @@ class TrainingCLI(LightningCLI):
         """Name the checkpoint, the folder and the next command."""
         if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        names = {getattr(callback, "best_model_path", "") for callback in self.trainer.checkpoint_callbacks}
-        names |= {getattr(callback, "last_model_path", "") for callback in self.trainer.checkpoint_callbacks}
-        written = sorted((path for name in names if name and (path := Path(name)).is_file()), key=os.path.getmtime)
+        written = newest_checkpoint(self.trainer)
         folder = run_directory(self.trainer)
         if written:
-            last = os.path.relpath(written[-1])
+            last = os.path.relpath(written)
             print(f"checkpoint: {last}")
         print(f"log:        {os.path.relpath(folder)}")
         if written and is_overridden("test_step", self.model):

@@ -1,7 +1,6 @@
 """Rows of features on disk: parts that appear whole or not at all, and one file made of them."""
 
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.lib.format import header_data_from_array_1_0, write_array_header_1_0
 
 from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.files import replacing
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a time in the file would make equal results unequal
 _STATE = ("place", "last", "seen")
@@ -47,13 +47,15 @@ class Parts:
                         "remove it, or give another --out"
                     )
         else:
-            _replace(stored, lambda path: path.write_text(json.dumps(settings), encoding="utf-8"))
+            with replacing(stored) as part:
+                part.write_text(json.dumps(settings), encoding="utf-8")
         self._paths = sorted(folder.glob("*.npz"))
 
     def add(self, columns: Mapping[str, Any]) -> None:
         """Write one part; see the class for what it holds beside its columns."""
         path = self.folder / f"{len(self._paths):08d}.npz"
-        _replace(path, lambda part: _savez(part, columns))
+        with replacing(path) as part:
+            _savez(part, columns)
         self._paths.append(path)
 
     def state(self) -> dict[str, Any]:
@@ -83,7 +85,8 @@ class Parts:
                 f"{out} takes {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB: make room and repeat the "
                 f"command; the features are kept in {self.folder}"
             )
-        _replace(out, lambda path: FORMATS[form](self, path, about))
+        with replacing(out) as part:
+            FORMATS[form](self, part, about)
 
 
 def write_npz(parts: Parts, path: Path, about: Mapping[str, Any]) -> None:
@@ -148,12 +151,3 @@ def _read(path: Path, names: Iterable[str] | None) -> dict[str, np.ndarray]:
 def _savez(path: Path, columns: Mapping[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **columns)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file that appears complete, also after a loss of power."""
-    part = path.with_name(f"{path.name}.part")
-    write(part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)

@@ -9,7 +9,7 @@ from pcfrl_lightning.heads.calibrators import (
     NPAThreshold,
     TopK,
 )
-from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput, RowContrast
+from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput, RowContrast, other_images
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
     Context,
@@ -54,4 +54,5 @@ __all__ = [
     "RandomNegatives",
     "RowContrast",
     "TopK",
+    "other_images",
 ]

@@ -198,6 +198,16 @@ class CalibratedContrast(RowContrast):
         return Context(rows, features.norm(dim=1), index, anchors, anchors @ rows.T, mirrored)
 
 
+def other_images(own: Tensor) -> Tensor:
+    """Candidates among one row of each image of all ranks, in rank order: (n, N) bool, False for an image's own row.
+
+    Args:
+        own: the n rows of this rank.
+    """
+    number = rank() * len(own) + torch.arange(len(own), device=own.device)
+    return torch.arange(world_size() * len(own), device=own.device) != number.unsqueeze(1)
+
+
 @torch.no_grad()
 def _statistics(
     similarity: Tensor, positive: Tensor, remaining: Tensor, calibration: F.Calibration

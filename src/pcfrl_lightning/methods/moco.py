@@ -1,18 +1,18 @@
 """MoCo v2, plain and with calibrated pairs."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.heads import Calibrator, CosineOnly, NoCalibration, PairTerm, RowContrast
 from pcfrl_lightning.heads.queue import FeatureQueue
-from pcfrl_lightning.methods.base import Method, channels_last
-from pcfrl_lightning.methods.momentum import MomentumCopy
+from pcfrl_lightning.methods.base import channels_last
+from pcfrl_lightning.methods.momentum import MomentumCopy, MomentumMethod
 from pcfrl_lightning.networks.projection import ProjectionNetwork
 
 
-class MoCo(Method):
+class MoCo(MomentumMethod):
     """Momentum contrast with a queue (He et al. 2020, version 2 of Chen et al. 2020).
 
     The first view of an image is the query, the second one its key, from a network that follows the trained one; the
@@ -55,11 +55,6 @@ class MoCo(Method):
         self.queue = FeatureQueue(queue_size, projection_dim)
         self.contrast = RowContrast(calibrator or NoCalibration(), pair_term or CosineOnly(), temperature)
         self.keep_arguments(self.network, self.momentum_network, self.contrast)
-
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The key network follows, once for each step of the optimiser."""
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self.momentum_network.follow(self.network)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """InfoNCE with the queue as negatives, and Eq. 7 where pairs are calibrated."""

@@ -1,9 +1,12 @@
-"""A network whose weights follow those of another one."""
+"""Methods with a network whose weights follow those of the trained one."""
 
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from pcfrl_lightning.methods.base import Method
 
 
 class MomentumCopy(nn.Module):
@@ -32,3 +35,18 @@ class MomentumCopy(nn.Module):
         """What the network gives, detached."""
         features: Tensor = self.network(images)
         return features
+
+
+class MomentumMethod(Method):
+    """A method with a key network.
+
+    Attributes:
+        momentum_network: the key network.
+    """
+
+    momentum_network: MomentumCopy
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """The key network follows, once for each step of the optimiser."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.momentum_network.follow(self.network)

@@ -2,11 +2,18 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.distributed import all_gather, rank
-from pcfrl_lightning.heads import Calibrator, ContrastOutput, CosineOnly, NoCalibration, PairTerm, RowContrast
+from pcfrl_lightning.distributed import all_gather
+from pcfrl_lightning.heads import (
+    Calibrator,
+    ContrastOutput,
+    CosineOnly,
+    NoCalibration,
+    PairTerm,
+    RowContrast,
+    other_images,
+)
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods.base import Method, channels_last
 from pcfrl_lightning.networks.projection import ProjectionNetwork, mlp
@@ -70,8 +77,6 @@ class NNCLR(Method):
 
     def directed(self, neighbours: Tensor, predictions: Tensor) -> ContrastOutput:
         """The neighbours (n, d) of this rank against the predictions of all ranks."""
-        rows = all_gather(predictions)
-        own = rank() * len(neighbours) + torch.arange(len(neighbours), device=rows.device)
-        others = torch.arange(len(rows), device=rows.device) != own.unsqueeze(1)
+        rows, others = all_gather(predictions), other_images(predictions)
         output: ContrastOutput = self.contrast(neighbours, predictions, rows, others)
         return output

@@ -1,20 +1,20 @@
 """SNCLR, plain and with calibrated pairs."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
-from pcfrl_lightning.distributed import all_gather, rank
-from pcfrl_lightning.heads import Calibrator, CosineOnly, NoCalibration, PairTerm, RowContrast
+from pcfrl_lightning.distributed import all_gather
+from pcfrl_lightning.heads import Calibrator, CosineOnly, NoCalibration, PairTerm, RowContrast, other_images
 from pcfrl_lightning.heads.queue import FeatureQueue
-from pcfrl_lightning.methods.base import Method, channels_last
-from pcfrl_lightning.methods.momentum import MomentumCopy
+from pcfrl_lightning.methods.base import channels_last
+from pcfrl_lightning.methods.momentum import MomentumCopy, MomentumMethod
 from pcfrl_lightning.networks.projection import ProjectionNetwork, mlp
 
 
-class SNCLR(Method):
+class SNCLR(MomentumMethod):
     """Neighbours in a queue are positives to the degree that the image attends to them (Ge et al. 2023).
 
     As in the public code: the rows of the softmax are the key of every image, from a network that follows the trained
@@ -70,11 +70,6 @@ class SNCLR(Method):
         self.contrast = RowContrast(calibrator or NoCalibration(), pair_term or CosineOnly(), temperature)
         self.keep_arguments(self.network, self.momentum_network, self.contrast)
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """The key network follows, once for each step of the optimiser."""
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self.momentum_network.follow(self.network)
-
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross entropy with soft neighbours in both directions, and Eq. 7 where pairs are calibrated."""
         z = [self.network(channels_last(batch[view])) for view in self.views]
@@ -82,10 +77,7 @@ class SNCLR(Method):
         terms, stats = [], {}
         for own, key in zip(z, reversed(keys), strict=True):
             prediction, near = self.predictor(own), self.queue.nearest(key, self.neighbours)
-            rows = all_gather(key)
-            columns = rank() * len(own) + torch.arange(len(own), device=own.device)
-            others = torch.arange(len(rows), device=own.device) != columns.unsqueeze(1)
-            output = self.contrast(prediction, key, rows, others)
+            output = self.contrast(prediction, key, all_gather(key), other_images(key))
             soft = soft_neighbour_loss(prediction, own, key, near, self.contrast.temperature)
             terms.append(soft + output.calibrated_loss)
             stats = output.named("face/") | {"face/loss": soft.detach()}

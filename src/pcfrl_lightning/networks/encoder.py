@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import require
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.networks.checkpoint import one_line
 from pcfrl_lightning.networks.pictures import Pictures, square_batches
 from pcfrl_lightning.networks.rebuild import build, describe, find_class, rebuild
@@ -131,14 +131,12 @@ class Encoder(nn.Module, ABC):
         from safetensors.torch import save_file
 
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         config = json.dumps(self.config, indent=2) + "\n"
         # clones, because weights that share memory are refused
         state = {key: value.detach().cpu().contiguous().clone() for key, value in self.state_dict().items()}
-        save_file(state, folder / f"{WEIGHTS}.part", metadata={"format": "pt"})
-        (folder / f"{CONFIG}.part").write_text(config, encoding="utf-8")
-        for name in (WEIGHTS, CONFIG):
-            os.replace(folder / f"{name}.part", folder / name)
+        with replacing(folder / WEIGHTS) as weights, replacing(folder / CONFIG) as description:
+            save_file(state, weights, metadata={"format": "pt"})
+            description.write_text(config, encoding="utf-8")
         return folder
 
 

@@ -1,6 +1,5 @@
 """Reading checkpoints of the public PCL code (DreamMr/PCL) into this package's layout."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.errors import require
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_weights
 from pcfrl_lightning.networks.network import PCFRLNetwork
 from pcfrl_lightning.networks.rebuild import PREFIX
@@ -103,7 +103,5 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
         "epoch": 0,
         "global_step": 0,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".part")
-    torch.save(checkpoint, partial)
-    os.replace(partial, target)
+    with replacing(target) as part:
+        torch.save(checkpoint, part)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.plan import Part, Plan
@@ -108,11 +109,9 @@ def blocks(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def write_results(path: Path, results: dict[str, Any]) -> Path:
     """Write results.json in one move, so that nobody meets half a file; values that are not finite become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
     finite = json.loads(json.dumps(results), parse_constant=lambda name: None)
-    part.write_text(json.dumps(finite, indent=2) + "\n")
-    os.replace(part, path)
+    with replacing(path, shared=True) as part:
+        part.write_text(json.dumps(finite, indent=2) + "\n")
     return path
 
 

@@ -17,6 +17,7 @@ from pcfrl_lightning.data.packs.facts import FORMAT, read_sidecar_text
 from pcfrl_lightning.data.packs.records import canonical
 from pcfrl_lightning.data.packs.writer import is_finished, part_name, size_and_sha256, write_atomically
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.files import replacing
 
 CLIP = np.dtype(
     [
@@ -144,13 +145,11 @@ def _numbers(clips: Sequence[Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:
 def _copy_part(source: Path, target: Path, number: int) -> None:
     if source.resolve() == target.resolve():
         return
-    target.mkdir(parents=True, exist_ok=True)
     if is_finished(target, number):
         if read_sidecar(source, number) != read_sidecar(target, number):
             raise DataError(f"{part_name(number)} of {source} differs from that of {target}; remove one of them")
         return
     for suffix in (".json", ".bin"):
         path = target / f"{part_name(number)}{suffix}"
-        new = path.with_name(f"{path.name}.new")
-        shutil.copyfile((source / path.name), new)
-        new.replace(path)
+        with replacing(path) as part:
+            shutil.copyfile(source / path.name, part)

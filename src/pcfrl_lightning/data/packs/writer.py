@@ -13,6 +13,7 @@ import numpy as np
 
 from pcfrl_lightning.data.packs.records import FRAME, HEAD, canonical, header, parse, record, record_size
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.files import replacing, sync_folder
 
 _BLOCK = 1 << 20
 _SHOWN = 500  # bytes of the settings of another writer
@@ -169,26 +170,9 @@ def size_and_sha256(path: Path) -> tuple[int, str]:
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
-    """Write a file in one step: after any interruption the old or the new content is there, on the disk."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.new")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Bring the names of the files of a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Write a small file in one step; several processes may do it at the same time."""
+    with replacing(path, shared=True) as part:
+        part.write_bytes(data)
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def prepare(plan: Plan, target: Path, workers: int, limit: float = 0.01) -> str:
             return f"shard {plan.shard[0]} of {plan.shard[1]} is complete: {what}; pcfrl data merge joins the shards"
         if before.waiting or not is_pack(target):
             join(target, verify=False)
-        for rest in target.glob("*.new"):  # of a process that was killed while it wrote a list
+        for rest in target.glob("*.part"):  # of a process that was killed while it wrote a list
             rest.unlink()
     return what
 

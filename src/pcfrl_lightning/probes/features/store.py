@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.loaders import fit_square, start_worker
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
 
 CODE_VERSION = 2
@@ -114,9 +114,9 @@ class FeatureFile:
         array[start : start + len(values)] = values
         array.flush()
         self.rows = start + len(values)
-        part = self.note.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"key": self.key, "rows": self.rows, "bytes": self.path.stat().st_size}, indent=1))
-        os.replace(part, self.note)
+        note = {"key": self.key, "rows": self.rows, "bytes": self.path.stat().st_size}
+        with replacing(self.note, shared=True) as part:
+            part.write_text(json.dumps(note, indent=1))
 
 
 def cached_features(
