@@ -13,6 +13,7 @@ from pathlib import Path
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +116,8 @@ class UnreadableLog:
 
 def write_names(path: Path, lines: Iterable[str]) -> None:
     """Write lines that hold names of files, in any encoding, in one step: no other process sees half of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
-    part.replace(path)
+    with replacing(path, shared=True) as part:
+        part.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", errors="surrogateescape")
 
 
 def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
