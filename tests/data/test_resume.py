@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
 
 from pcfrl_lightning.callbacks import Throughput
+from pcfrl_lightning.errors import UsageError
 from tiny import TinyFaces, tiny_model, trainer
 
 
@@ -32,14 +33,16 @@ class Faces(TinyFaces):
         return super().on_after_batch_transfer(batch, dataloader_idx)
 
 
-def fit(folder: Path, resumed: Path | None = None, workers: int = 0, **options) -> Watch:
-    """Train on 5 batches an epoch and process; a checkpoint after every step (`step=3`) and epoch (`end=0`)."""
+def fit(
+    folder: Path, resumed: Path | None = None, workers: int = 0, batch_size: int = 4, seed: int = 0, **options
+) -> Watch:
+    """Train on 20 images an epoch and process; a checkpoint after every step (`step=3`) and epoch (`end=0`)."""
     watch = Watch()
     steps = ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
     ends = ModelCheckpoint(folder, "end={epoch}", every_n_epochs=1, save_top_k=-1, auto_insert_metric_name=False)
     callbacks = [watch, steps, ends, Throughput()]
     run = trainer(folder, enable_checkpointing=True, callbacks=callbacks, **{"max_epochs": 2, **options})
-    data = Faces(20 * run.num_devices, batch_size=4, num_workers=workers)
+    data = Faces(20 * run.num_devices, batch_size=batch_size, num_workers=workers, seed=seed)
     run.fit(tiny_model(), data, ckpt_path=resumed)
     run.save_checkpoint(folder / "final.ckpt")
     return watch
@@ -72,6 +75,18 @@ def test_a_resumed_run_continues_at_the_next_batch(whole, tmp_path, name, traine
     assert_same(folder, tmp_path)
     saved = torch.load(tmp_path / "final.ckpt", weights_only=True)
     assert saved["callbacks"]["Throughput"] == {"images_seen": 40}
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"batch_size": 5}, "images per step of all processes 4 there and 5"), ({"seed": 1}, "seed 0")],
+)
+def test_inside_an_epoch_another_order_is_refused_and_from_its_end_it_is_not(whole, tmp_path, changed, told):
+    folder, _ = whole
+    with pytest.raises(UsageError, match=told):
+        fit(tmp_path / "inside", folder / "step=3.ckpt", **changed)
+    resumed = fit(tmp_path / "end", folder / "end=0.ckpt", **changed)
+    assert sum(map(len, resumed.batches)) == 2 * 20  # (epoch, index) of every image
 
 
 def test_after_the_last_batch_of_an_epoch_its_end_comes_first_and_the_next_resume_is_exact(whole, tmp_path):

@@ -85,6 +85,7 @@ class FaceData(L.LightningDataModule, ABC):
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
         self._watch = FailureWatch()
+        self._interrupted: dict[str, Any] = {}
 
     @classmethod
     def load_from_checkpoint(cls, *args: Any, **kwargs: Any) -> NoReturn:
@@ -160,6 +161,8 @@ class FaceData(L.LightningDataModule, ABC):
             return self._loader("train")
         faces = self._split("train")
         epoch, done = resume_point(self.trainer) if self.trainer else (0, 0)
+        if done:
+            self._check_same_order()
         sampler = EpochSampler(faces, self._replicas(), self._rank(), self.seed, epoch, done * self.batch_size)
         batches = ViewBatches(faces, self.views, self.seed)
         return self._data_loader(batches, sampler=sampler, drop_last=True)
@@ -199,6 +202,32 @@ class FaceData(L.LightningDataModule, ABC):
         self._watch.stop()
         if stage == "fit" and self._replaced is not None:
             self._replaced.summarise("replaced by others in training")
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the order of training images and its cut into steps depend on, for the checkpoint."""
+        images = len(self._split("train")) if self.views is not None else 0
+        return {
+            "images per step of all processes": self.batch_size * self._replicas(),
+            "images": images,
+            "seed": self.seed,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._interrupted = state_dict
+
+    def _check_same_order(self) -> None:
+        """Refuse to go on inside an epoch in another order: some of its images would be seen twice, others never."""
+        here = self.state_dict()
+        differing = [
+            f"{key} {there!s:.20} there and {here[key]} here"
+            for key, there in self._interrupted.items()
+            if key in here and there != here[key]
+        ]
+        if differing:
+            raise UsageError(
+                f"the checkpoint was written inside an epoch with other data settings: {'; '.join(differing)}. Give "
+                "those of its run (data.batch_size, processes, data.seed, images), or go on from the end of an epoch"
+            )
 
     def _split(self, split: str) -> FaceSet:
         if split not in self.splits:

@@ -109,7 +109,7 @@ def test_a_truncated_or_damaged_pack_is_one_error_that_names_the_part(tmp_path):
     jpeg = Pack(make_pack(tmp_path / "jpeg", codec="jpeg", quality=95))
     path = tmp_path / "jpeg" / "part-00001.bin"
     path.write_bytes(bytes(len(path.read_bytes())))
-    with pytest.raises(DataError, match=r"part-00001\.bin: (damaged at byte|frame 0 of .* is damaged)"):
+    with pytest.raises(DataError, match=r"part-00001\.bin: damaged at byte"):
         jpeg.read(11, 0)
     (tmp_path / "pack.json").write_text("{}")
     with pytest.raises(DataError, match=r"pack\.json: damaged"):

@@ -56,6 +56,21 @@ def module(root: object, **options: object) -> VoxCeleb:
     return VoxCeleb(root, **{"views": Whole(), "image_size": 8, "batch_size": 2, "num_workers": 0, **options})
 
 
+def test_a_frame_that_is_no_image_is_replaced_and_counted(tmp_path):
+    folder = make_pack(tmp_path / "pack", codec="jpeg", quality=95)
+    part, pack = folder / "part-00001.bin", Pack(folder)
+    first, data = int(pack.clips[7]["first"]), int(pack.clips[7]["data"])
+    end = data + int(pack.ends[first + count(7) - 1])
+    whole = part.read_bytes()
+    part.write_bytes(whole[:data] + bytes(end - data) + whole[end:])  # all frames of one clip
+    batches = ViewBatches(FaceSet(PackFrames(pack), {}, name="pack/train"), Whole(), seed=0)
+    batch = batches.__getitems__([(0, row) for row in (6, 7, 9)])
+    assert torch.allclose(batch["image"][:, 0, 0, 0].float(), torch.tensor([6.0, 8.0, 9.0]), atol=2)
+    ((name, reason),) = batch["unreadable"]
+    assert name.startswith("id1/video1/00001.mp4 frame ")
+    assert "part-00001.bin" in reason
+
+
 def test_an_epoch_shows_a_random_frame_of_every_clip(folder):
     epochs = shown(module(folder, item="clip"), 40)
     for epoch in epochs:

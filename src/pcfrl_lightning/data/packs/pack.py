@@ -55,7 +55,12 @@ class Pack:
         return len(self.clips)
 
     def read(self, clip: int, frame: int) -> np.ndarray:
-        """A frame of a clip as uint8 RGB (H, W, 3), by one read; raises DataError, with the part, if it is damaged."""
+        """A frame of a clip as uint8 RGB (H, W, 3), by one read.
+
+        Raises:
+            CorruptImage: its bytes are no image; names the clip, the frame and the part.
+            DataError: a table or the part does not hold it.
+        """
         row = self.clips[clip]
         if not 0 <= frame < row["frames"]:
             raise IndexError(f"frame {frame} of a clip of {row['frames']}")
@@ -68,9 +73,7 @@ class Pack:
         try:
             return self.codec.decode(data)
         except CorruptImage as error:
-            raise DataError(
-                f"{self._path(row)}: frame {frame} of {self.name(clip)} is damaged ({error.reason}){_FIX}"
-            ) from None
+            raise CorruptImage(f"{self.name(clip)} frame {frame}", f"{error.reason}, in {self._path(row)}") from None
 
     def record(self, clip: int) -> Record:
         """Names of a clip, and times and numbers of its frames."""

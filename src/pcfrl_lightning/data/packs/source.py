@@ -11,8 +11,8 @@ from pcfrl_lightning.data.packs.pack import Pack
 class PackFrames(ImageSource):
     """The clips or videos of a pack; `draw` takes a random frame, of a random clip where an item is a video.
 
-    `read` takes the middle frame of the first clip.  Frames are checked by `Pack.verify`, not at the start of a run; a
-    damaged one ends the run with a DataError.
+    `read` takes the middle frame of the first clip.  Frames are checked by `Pack.verify`, not at the start of a run;
+    one that is no image is replaced and counted, as a damaged image file is.
 
     Args:
         pack: the frames.
