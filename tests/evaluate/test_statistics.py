@@ -16,7 +16,7 @@ def test_interval_is_that_of_a_t_test_of_one_sample(count, confidence):
     found = estimate(values, confidence)
     expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
-    assert (found.count, found.mean, found.deviation) == pytest.approx((count, values.mean(), values.std(ddof=1)))
+    assert (found.n, found.mean, found.deviation) == pytest.approx((count, values.mean(), values.std(ddof=1)))
 
 
 def test_interval_by_hand():
@@ -28,7 +28,7 @@ def test_interval_by_hand():
 
 @pytest.mark.parametrize("count", [2, 3, 8])
 def test_paired_difference_is_that_of_a_paired_t_test(count):
-    one, two = np.random.default_rng(count).normal(0, 1, (2, count)) + [[3], [2]]
+    one, two = np.random.default_rng(count).normal([[3], [2]], 1, (2, count))
     found = paired_difference(dict(enumerate(one)), dict(enumerate(two)))
     expected = stats.ttest_rel(one, two).confidence_interval(0.95)
     assert found.mean == pytest.approx((one - two).mean())
@@ -44,10 +44,10 @@ def test_pairing_removes_what_the_seeds_share():
 
 def test_only_seeds_of_both_are_compared_and_little_is_said_of_few():
     found = paired_difference({0: 1.0, 1: 5.0, 7: 9.0}, {1: 3.0, 2: 0.0})
-    assert (found.count, found.mean) == (1, 2.0)
+    assert (found.n, found.mean) == (1, 2.0)
     assert all(map(math.isnan, (found.deviation, found.low, found.high)))
     nothing = paired_difference({0: 1.0}, {1: 1.0})
-    assert nothing.count == 0
+    assert nothing.n == 0
     assert math.isnan(nothing.mean)
 
 

@@ -12,13 +12,13 @@ class Estimate(NamedTuple):
     """A mean and how sure it is.
 
     Attributes:
-        count: number of values n.
+        n: number of values.
         mean: nan for no values.
         deviation: sample standard deviation, divided by n - 1; nan for fewer than two values.
         low, high: ends of the confidence interval of the mean; nan for fewer than two values.
     """
 
-    count: int
+    n: int
     mean: float
     deviation: float
     low: float
