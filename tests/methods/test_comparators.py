@@ -12,7 +12,16 @@ from ddp import run_on_ranks
 from host_syncs import HostSyncs
 from pcfrl_lightning import load_encoder
 from pcfrl_lightning.functional import sinkhorn_codes
-from pcfrl_lightning.heads import CalibratedContrast, CosineOnly, Eq7, NoCalibration, NPAThreshold, TopK
+from pcfrl_lightning.heads import (
+    CalibratedContrast,
+    ContrastOutput,
+    CosineOnly,
+    Eq7,
+    NoCalibration,
+    NPAThreshold,
+    TopK,
+    named_of_both,
+)
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods import NNCLR, SNCLR, Method, MoCo, SimSiam, SwAV
 from pcfrl_lightning.methods.snclr import soft_neighbour_loss
@@ -163,11 +172,40 @@ def test_calibrated_pairs_add_their_loss(cls):
     plain, calibrated = small(cls), small(cls, calibrator=TopK(), pair_term=Eq7(2.0))
     batch = views()
     loss, stats = calibrated.eval().losses(batch)
-    assert stats["face/calibrated"] == 6
+    assert stats["face/calibrated"] == (6 if cls is MoCo else 12)  # one partner of each query, or of each view
     without, _ = plain.eval().losses(batch)
     assert abs(loss - without) > 1e-3
     loss.backward()
     assert all(weight.grad is not None for weight in calibrated.network.parameters())
+
+
+@pytest.mark.parametrize("cls", [NNCLR, SNCLR], ids=lambda cls: cls.__name__)
+def test_the_statistics_are_of_both_directions(cls):
+    """Two views exchanged exchange the directions: nothing in the log may change but by rounding."""
+    model, batch = small(cls, calibrator=TopK()).eval(), views()
+    _, stats = model.losses(batch)
+    _, exchanged = model.losses({"face_1": batch["face_2"], "face_2": batch["face_1"]})
+    assert stats.keys() == exchanged.keys()
+    for name, value in stats.items():
+        torch.testing.assert_close(exchanged[name], value, msg=lambda text, name=name: f"{name}: {text}")
+
+
+def test_counts_of_two_directions_are_added_and_the_largest_alignment_is_kept():
+    shared = dict.fromkeys(("calibrated_share", "positive_cosine"), torch.tensor(0.5))
+    outputs = [
+        ContrastOutput(
+            torch.tensor(loss), torch.tensor(0.0), shared | {"calibrated": count, "alignment_max": best}, None, None
+        )
+        for loss, count, best in (
+            (1.0, torch.tensor(2.0), torch.tensor(0.9)),
+            (3.0, torch.tensor(5.0), torch.tensor(0.7)),
+        )
+    ]
+    values = {name: value.item() for name, value in named_of_both(*outputs, "face/").items()}
+    assert values["face/loss"] == 2.0
+    assert values["face/calibrated"] == 7.0
+    assert values["face/alignment_max"] == pytest.approx(0.9)
+    assert values["face/calibrated_share"] == 0.5
 
 
 def test_the_queue_keeps_the_last_rows_and_begins_again_at_its_start():

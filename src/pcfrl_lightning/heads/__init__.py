@@ -9,7 +9,13 @@ from pcfrl_lightning.heads.calibrators import (
     NPAThreshold,
     TopK,
 )
-from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput, RowContrast, other_images
+from pcfrl_lightning.heads.contrast import (
+    CalibratedContrast,
+    ContrastOutput,
+    RowContrast,
+    named_of_both,
+    other_images,
+)
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
     Context,
@@ -54,5 +60,6 @@ __all__ = [
     "RandomNegatives",
     "RowContrast",
     "TopK",
+    "named_of_both",
     "other_images",
 ]

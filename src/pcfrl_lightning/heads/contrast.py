@@ -36,6 +36,16 @@ class ContrastOutput(NamedTuple):
         return {f"{prefix}{name}": value.detach() for name, value in values.items()}
 
 
+def named_of_both(first: ContrastOutput, second: ContrastOutput, prefix: str = "") -> dict[str, Tensor]:
+    """Losses and statistics of a contrast in two directions: calibrated pairs are added, the largest alignment is that
+    of both, everything else is the mean."""
+    one, two = first.named(), second.named()
+    values = {name: (one[name] + two[name]) / 2 for name in one}
+    values["calibrated"] = one["calibrated"] + two["calibrated"]
+    values["alignment_max"] = torch.maximum(one["alignment_max"], two["alignment_max"])
+    return {f"{prefix}{name}": value for name, value in values.items()}
+
+
 class RowContrast(nn.Module):
     """Contrastive loss of Eq. 6 of anchors with one positive each, and of Eq. 7 with calibrated partners among rows.
 

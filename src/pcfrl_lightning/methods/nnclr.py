@@ -12,6 +12,7 @@ from pcfrl_lightning.heads import (
     NoCalibration,
     PairTerm,
     RowContrast,
+    named_of_both,
     other_images,
 )
 from pcfrl_lightning.heads.queue import FeatureQueue
@@ -73,7 +74,7 @@ class NNCLR(Method):
         if self.training:
             self.queue.push(z[0])
         loss = (first.loss + first.calibrated_loss + second.loss + second.calibrated_loss) / 2
-        return loss, first.named("face/")
+        return loss, named_of_both(first, second, "face/")
 
     def directed(self, neighbours: Tensor, predictions: Tensor) -> ContrastOutput:
         """The neighbours (n, d) of this rank against the predictions of all ranks."""

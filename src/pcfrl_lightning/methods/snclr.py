@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather
-from pcfrl_lightning.heads import Calibrator, CosineOnly, NoCalibration, PairTerm, RowContrast, other_images
+from pcfrl_lightning.heads import (
+    Calibrator,
+    CosineOnly,
+    NoCalibration,
+    PairTerm,
+    RowContrast,
+    named_of_both,
+    other_images,
+)
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods.base import channels_last
 from pcfrl_lightning.methods.momentum import MomentumCopy, MomentumMethod
@@ -74,16 +82,16 @@ class SNCLR(MomentumMethod):
         """Cross entropy with soft neighbours in both directions, and Eq. 7 where pairs are calibrated."""
         z = [self.network(channels_last(batch[view])) for view in self.views]
         keys = [self.momentum_network(channels_last(batch[view])) for view in self.views]
-        terms, stats = [], {}
+        soft, outputs = [], []
         for own, key in zip(z, reversed(keys), strict=True):
             prediction, near = self.predictor(own), self.queue.nearest(key, self.neighbours)
-            output = self.contrast(prediction, key, all_gather(key), other_images(key))
-            soft = soft_neighbour_loss(prediction, own, key, near, self.contrast.temperature)
-            terms.append(soft + output.calibrated_loss)
-            stats = output.named("face/") | {"face/loss": soft.detach()}
+            outputs.append(self.contrast(prediction, key, all_gather(key), other_images(key)))
+            soft.append(soft_neighbour_loss(prediction, own, key, near, self.contrast.temperature))
         if self.training:
             self.queue.push(keys[1])
-        return torch.stack(terms).mean(), stats
+        loss, (first, second) = torch.stack(soft).mean(), outputs
+        stats = named_of_both(first, second, "face/") | {"face/loss": loss.detach()}
+        return loss + (first.calibrated_loss + second.calibrated_loss) / 2, stats
 
 
 @F.full_precision
