@@ -4,11 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help setup demo test lint types unit clean
+.PHONY: help setup demo test docs lint types unit clean
 
 help:
 	@echo "make demo   pretrain and probe on synthetic faces; prints a table and writes runs/demo/report.html"
 	@echo "make test   lint, types and tests"
+	@echo "make docs   the documentation as pages in site/; warnings are errors"
 	@echo "make clean  remove the environment and caches (runs/ stays)"
 
 setup: $(VENV)/.installed
@@ -22,6 +23,9 @@ demo: setup
 	$(BIN)/pcfrl demo
 
 test: lint types unit
+
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: setup
 	$(BIN)/ruff check .

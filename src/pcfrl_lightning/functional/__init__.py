@@ -1,4 +1,4 @@
-"""The equations as pure functions of tensors; see :mod:`pcfrl_lightning.heads` for the injectable objects."""
+"""The equations as pure functions of tensors; see ``pcfrl_lightning.heads`` for the injectable objects."""
 
 from pcfrl_lightning.functional.alignment import (
     Neighborhood,

@@ -64,7 +64,7 @@ def alignment_scores(anchors: Tensor, context: Tensor, similarity: Tensor, weigh
         anchors: (m, d) unit rows, e.g. the views on this rank.
         context: (M, d) unit rows of the global batch, the anchors included.
         similarity: (m, M) ``anchors @ context.T``, which the caller has anyway.
-        weight: a, from :func:`neighborhood_weight`.
+        weight: a, from ``neighborhood_weight``.
 
     Returns:
         (m, M). The entry of an anchor with itself follows the same expression and has no meaning.

@@ -16,7 +16,7 @@ def log_negatives(similarity: Tensor, negatives: Tensor, temperature: float = 0.
     """``log sum_{k in N(i)} exp(cos(i, k) / tau)`` for each anchor, from cosines (m, M) and N (m, M) bool -> (m,).
 
     An anchor without negatives gives -inf (the log of an empty sum) and a zero gradient;
-    :func:`contrastive_term` turns it into a zero loss.
+    ``contrastive_term`` turns it into a zero loss.
     """
     return (similarity / temperature).masked_fill(~negatives, -torch.inf).logsumexp(dim=1)
 
@@ -27,7 +27,7 @@ def contrastive_term(positive: Tensor, log_negative: Tensor, denominator: Denomi
 
     Args:
         positive: logits of the positive pairs, cosine / tau, any shape.
-        log_negative: result of :func:`log_negatives`, broadcastable to ``positive``.
+        log_negative: result of ``log_negatives``, broadcastable to ``positive``.
         denominator: ``negatives`` as Eq. 6 is printed (the loss can be negative), ``all`` adds the positive (SimCLR).
 
     Raises:

@@ -45,7 +45,7 @@ def dwa_weights(
     """Weights of K tasks: ``K exp(r_k / temperature) / sum_j exp(r_j / temperature)``, (K,), summing to K.
 
     A task whose loss falls more slowly (higher ratio) gets more weight. For the first two epochs, which have no two
-    predecessors, the caller uses 1. Arguments and errors as of :func:`dwa_ratios`, and ``temperature`` > 0.
+    predecessors, the caller uses 1. Arguments and errors as of ``dwa_ratios``, and ``temperature`` > 0.
 
     Example:
         >>> dwa_weights(torch.tensor([4.6, 4.7]), torch.tensor([5.2, 4.9]))  # face, pose

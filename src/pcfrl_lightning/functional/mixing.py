@@ -38,7 +38,7 @@ def mixed_similarity(
         similarity: (m, M) cosines of the anchors with all views.
         gram: (M, M) cosines of all views with each other.
         norms: (M,) lengths of the features before normalisation: the mixing happens before it.
-        columns: (m, K) long, the negatives of each anchor, from :func:`candidate_columns`.
+        columns: (m, K) long, the negatives of each anchor, from ``candidate_columns``.
         lam: (m, K) mixing weights in [0, 1]; 1 gives ``similarity`` at ``columns``.
         permutation: (K,) long, negative j is mixed with negative permutation[j]; one for all anchors.
     """

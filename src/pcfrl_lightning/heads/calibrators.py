@@ -13,7 +13,7 @@ from pcfrl_lightning.errors import require
 class Calibrator(nn.Module, ABC):
     """Scores pairs of views, and chooses for each anchor the views of other images that become positives.
 
-    :meth:`score` is the only score of a head: the choice is made with its values, and every pair term weights a
+    ``score`` is the only score of a head: the choice is made with its values, and every pair term weights a
     calibrated pair by it, with its gradient.
     """
 
@@ -38,7 +38,7 @@ class Calibrator(nn.Module, ABC):
         """Choose pairs.
 
         Args:
-            score: (m, M) from :meth:`score`, without gradient.
+            score: (m, M) from ``score``, without gradient.
             candidates: (m, M) bool, True for the views of other images.
         """
 
@@ -98,8 +98,8 @@ class TopK(_Alignment):
 
     Args:
         k: pairs per anchor, >= 1.
-        alpha: as in :class:`NPAThreshold`.
-        neighborhood: as in :class:`NPAThreshold`.
+        alpha: as in ``NPAThreshold``.
+        neighborhood: as in ``NPAThreshold``.
     """
 
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
@@ -124,8 +124,8 @@ class AdaptiveThreshold(_Alignment):
     Args:
         statistic: ``mean`` of the row maxima, or a ``quantile``.
         quantile: in [0, 1], used by ``statistic: quantile``: about 1 - quantile of the anchors get a partner.
-        alpha: as in :class:`NPAThreshold`.
-        neighborhood: as in :class:`NPAThreshold`.
+        alpha: as in ``NPAThreshold``.
+        neighborhood: as in ``NPAThreshold``.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class RowContrast(nn.Module):
     """Contrastive loss of Eq. 6 of anchors with one positive each, and of Eq. 7 with calibrated partners among rows.
 
     The rows are whatever a method contrasts with: a queue, the keys of a batch. It has no parameters, and the arguments
-    of :class:`CalibratedContrast`.
+    of ``CalibratedContrast``.
     """
 
     def __init__(
@@ -174,7 +174,7 @@ class CalibratedContrast(RowContrast):
         Args:
             first: (n, d) one view of each image of this rank, as the projector gave it (not normalised).
             second: (n, d) the other view.
-            mirrored: (n, K, d) mirrored views of each image, for :class:`MirroredNegatives`.
+            mirrored: (n, K, d) mirrored views of each image, for ``MirroredNegatives``.
             bank: (B, d) further views, of other images, without gradient; the same on every rank.
         """
         context = self._gather(first, second, mirrored, bank)

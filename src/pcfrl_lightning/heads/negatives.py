@@ -105,7 +105,7 @@ class MirroredNegatives(_Mixing):
     but regroups the K views over the images of a batch; here they stay with their image.
 
     Args:
-        beta: as in :class:`MixedNegatives`.
+        beta: as in ``MixedNegatives``.
     """
 
     needs_mirrored = True

@@ -36,11 +36,11 @@ _BROKEN = "broken"  # share of steps whose loss was not finite
 
 
 class Method(L.LightningModule, ABC):
-    """A self-supervised method: a subclass builds ``network``, implements :meth:`losses`, and ends its ``__init__``
-    with :meth:`keep_arguments`.
+    """A self-supervised method: a subclass builds ``network``, implements ``losses``, and ends its ``__init__``
+    with ``keep_arguments``.
 
     The rest is here: Adam with a cosine schedule, batch statistics over ranks, memory format, compilation, the end of a
-    diverged run, logging, and checkpoints from which :meth:`load_from_checkpoint` rebuilds the method.
+    diverged run, logging, and checkpoints from which ``load_from_checkpoint`` rebuilds the method.
 
     - The random numbers of a step are a function of (seed, epoch, batch, rank): ranks draw different ones, and a run
       that is resumed inside an epoch draws those of the uninterrupted run.

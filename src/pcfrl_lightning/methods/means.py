@@ -9,7 +9,7 @@ class EpochMeans(Metric):
     """Running means of a vector of step values, summed over ranks by torchmetrics when they are computed.
 
     The sums stay on the device; nothing is read before the epoch ends. They are no buffers, which DDP would overwrite
-    with those of rank 0; :class:`~pcfrl_lightning.methods.base.Method` puts their global values into checkpoints.
+    with those of rank 0; ``pcfrl_lightning.methods.base.Method`` puts their global values into checkpoints.
     """
 
     full_state_update = False
@@ -36,7 +36,7 @@ class EpochMeans(Metric):
             return {"total": self.total.cpu(), "steps": self.steps.cpu()}
 
     def restore(self, sums: dict[str, Tensor], holder: bool) -> None:
-        """Continue from :meth:`global_sums`; one rank, the ``holder``, keeps the sums, the others begin at zero."""
+        """Continue from ``global_sums``; one rank, the ``holder``, keeps the sums, the others begin at zero."""
         for name, value in sums.items():
             setattr(self, name, (value if holder else torch.zeros_like(value)).to(self.device))
         self._update_count = 1  # an epoch that was saved after its last step has sums, but no update in this process

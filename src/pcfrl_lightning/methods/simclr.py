@@ -15,7 +15,7 @@ from pcfrl_lightning.networks.projection import ProjectionNetwork
 class SimCLRNetwork(ProjectionNetwork):
     """The network of SimCLR: a projector of two linear layers as wide as the backbone.
 
-    Args: see :class:`~pcfrl_lightning.networks.projection.ProjectionNetwork`.
+    Args: see ``pcfrl_lightning.networks.projection.ProjectionNetwork``.
     """
 
     def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 128) -> None:
@@ -35,7 +35,7 @@ class SimCLR(Method):
         negatives: what fills the denominator; default: all views of other images.
         temperature: tau > 0.
         denominator: ``all`` (SimCLR: the positive too) or ``negatives``.
-        calibrated_mean: see :class:`~pcfrl_lightning.heads.CalibratedContrast`.
+        calibrated_mean: see ``pcfrl_lightning.heads.CalibratedContrast``.
         image_size: side of the square views in pixels.
         projection_dim: length of z.
         compile_network: compile the network with ``torch.compile``.

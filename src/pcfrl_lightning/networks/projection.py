@@ -40,7 +40,7 @@ class ProjectionNetwork(Encoder):
         projection_dim: length of z.
         hidden_dim: width of the hidden layers of the projector; default: that of the backbone.
         layers: number of linear layers of the projector.
-        batch_norm: batch normalisation in the projector, see :func:`mlp`.
+        batch_norm: batch normalisation in the projector, see ``mlp``.
     """
 
     feature_names = ("f_s",)

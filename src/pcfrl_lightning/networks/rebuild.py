@@ -52,7 +52,7 @@ def describe(value: Any) -> Any:
 
 
 def build(spec: Any, trust: str | Iterable[str] = ()) -> Any:
-    """Inverse of :func:`describe` for a description that comes from a file.
+    """Inverse of ``describe`` for a description that comes from a file.
 
     Nothing that the file names is called unless `find_class` accepts it, arguments of arguments included. A class with
     a class method ``from_description(**init_args)`` is made by that: it must give the same module without reading or

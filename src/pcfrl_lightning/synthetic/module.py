@@ -38,15 +38,19 @@ class SyntheticFaces(FaceData):
 
     Args:
         root: not used; a data set that is rendered has no folder.
-        image_size, kwargs: see `FaceData`; `seed` does not change the faces.
-        train_size, val_size, test_size: number of images of each split.
-        identities, val_identities, test_identities: number of people; in the test split at least 2 for each of the 10
-            folds.
+        image_size: side of the images that training sees, in pixels.
+        train_size: number of training images.
+        val_size: number of validation images.
+        test_size: number of test images.
+        identities: number of people in the training images.
+        val_identities: number of people in the validation images, other people.
+        test_identities: number of people in the test images, other people; at least 2 for each of the 10 folds.
         pairs_per_fold: verification pairs in each fold, half of them of one person; even.
         pose_range: largest absolute yaw, pitch and roll in degrees.
         population: seed of the population; another one gives other people and pictures.
         render_size: side of the rendered images in pixels, 32 to 256; None for `image_size`.
         cache: keep the rendered images on disk; False renders each image whenever it is read.
+        kwargs: see `FaceData`; `seed` does not change the faces.
 
     Raises:
         ValueError: an argument out of range; names it.

@@ -57,7 +57,10 @@ class VoxCeleb(FaceData):
         val_fraction: share of the training items put aside as split `val`, in [0, 1): whole identities, drawn with
             `seed`.
         views: default `AlbumentationsViews`.
-        image_size, batch_size, num_workers, seed: see `FaceData`.
+        image_size: see `FaceData`, as the following.
+        batch_size: images per process.
+        num_workers: see `FaceData`.
+        seed: see `FaceData`.
     """
 
     name = "voxceleb"
