@@ -1,0 +1,32 @@
+"""The common look of plots."""
+
+from PIL import Image
+
+from pcfrl_lightning.figures import style
+
+
+def test_both_files_are_written_and_reproducible(tmp_path):
+    for folder in ("a", "b"):
+        axes = style.plot("step", "loss", "falls")
+        axes.plot([1, 2, 3], [3.0, 2.0, 1.0])
+        style.save(style.figure_of(axes), tmp_path / folder / "loss.v1.png")
+    png, svg = (tmp_path / "a" / f"loss.v1.{suffix}" for suffix in ("png", "svg"))
+    assert Image.open(png).size == (828, 558)
+    assert svg.read_text().lstrip().startswith("<?xml")
+    assert [path.read_bytes() for path in (png, svg)] == [
+        (tmp_path / "b" / path.name).read_bytes() for path in (png, svg)
+    ]
+
+
+def test_colours_of_the_branches_differ_in_grey():
+    def lightness(colour: str) -> float:
+        red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+        return 0.299 * red + 0.587 * green + 0.114 * blue
+
+    assert abs(lightness(style.POSE) - lightness(style.FACE)) > 50
+
+
+def test_panels_beside_each_other():
+    axes = style.plots(2, rows=2, sharey=True)
+    assert len(axes) == 4
+    assert tuple(style.figure_of(axes[0]).get_size_inches()) == (9.2, 6.2)
