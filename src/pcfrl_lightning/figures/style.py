@@ -24,7 +24,7 @@ HEAT = "cividis"
 PANEL = (4.6, 3.1)
 """Inches of one panel: a plot of this size is readable on a telephone."""
 
-_LOOK: dict[str, Any] = {
+_LOOK: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "axes.titlesize": 11,
@@ -47,7 +47,7 @@ _LOOK: dict[str, Any] = {
     "lines.linewidth": 1.8,
     "lines.markersize": 5,
 }
-_SAVED = {"svg.hashsalt": "pcfrl", "svg.fonttype": "path"}
+_SAVED: Any = {"svg.hashsalt": "pcfrl", "svg.fonttype": "path"}
 
 
 def plot(x: str = "", y: str = "", title: str = "", size: tuple[float, float] = PANEL, grid: bool = True) -> Axes:
