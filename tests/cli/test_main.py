@@ -1,5 +1,6 @@
 import re
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 import trees
 from pcfrl_lightning import load_encoder
-from pcfrl_lightning.cli.main import main, run_or_explain
+from pcfrl_lightning.cli.main import COMMANDS, main, run_or_explain
 from pcfrl_lightning.cli.messages import summary
 from pcfrl_lightning.cli.resume import differences
 from pcfrl_lightning.cli.training import expand_aliases
@@ -16,14 +17,26 @@ from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from tiny import tiny_model
 
 
-def test_usage_lists_every_command(monkeypatch, capsys):
+def test_usage_lists_every_command_below_what_it_is_for(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["pcfrl", "--help"])
     main()
     printed = capsys.readouterr().out
-    for name in ("fit", "validate", "test", "embed", "evaluate", "data", "import-pcl", "bench", "demo"):
-        assert f"\n  {name} " in printed
+    blocks = [block.splitlines() for block in printed.split("\n\n")]
+    listed = {lines[0].rstrip(":"): [line.split()[0] for line in lines[1:]] for lines in blocks if lines[1:]}
+    for heading, group in COMMANDS.items():
+        assert listed[heading] == list(group)
+    assert {"fit", "validate", "test", "embed", "evaluate", "data", "import-pcl", "bench", "demo", "doctor"} <= {
+        name for group in COMMANDS.values() for name in group
+    }
     assert "pcfrl:method/pcl" in printed
     assert "exit status: 0 done, 1 " in printed
+    assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_help_loads_no_heavy_library():
+    heavy = {"torch", "lightning", "numpy", "jsonargparse", "cv2"}
+    code = f"import sys; from pcfrl_lightning.cli.main import main; main(); assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code, "--help"], check=True, capture_output=True)
 
 
 def test_unknown_command_is_named(command):

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -11,33 +12,55 @@ from types import FrameType
 from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import DataError, Stopped, UsageError
 
-TRAINING = {
-    "fit": "train a model (pretraining or a probe)",
-    "validate": "evaluate a trained probe on the validation split (config: one of configs/probe)",
-    "test": "evaluate a trained probe on the test split and write results.json (config: one of configs/probe)",
+LIGHTNING = "pcfrl_lightning.cli.training"
+COMMANDS = {
+    "train": {
+        "fit": (LIGHTNING, "train a model: pretraining, or a probe with a config of configs/probe"),
+        "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report; no data needed"),
+    },
+    "evaluate": {
+        "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
+        "validate": (LIGHTNING, "score a trained probe on its validation split"),
+        "test": (LIGHTNING, "score a trained probe on its test split and write results.json"),
+    },
+    "use a model": {
+        "embed": ("pcfrl_lightning.cli.embed", "write features of images and videos to a file"),
+        "neighbours": ("pcfrl_lightning.cli.neighbours", "draw a sheet of the nearest faces by each feature"),
+        "export": ("pcfrl_lightning.cli.export", "safetensors, ONNX, TorchScript or torch.export, with a model card"),
+        "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
+    },
+    "data": {
+        "data": ("pcfrl_lightning.cli.data", "check a data set, make packs: pcfrl data check NAME ROOT"),
+    },
+    "measure and repair": {
+        "bench": ("pcfrl_lightning.cli.bench", "measure a training step: pcfrl bench step"),
+        "doctor": ("pcfrl_lightning.cli.doctor", "what is installed and what works here; paste it into a bug report"),
+    },
 }
-TOOLS = {
-    "embed": ("pcfrl_lightning.cli.embed", "write features of images and videos: pcfrl embed X.ckpt FACES --out F.npz"),
-    "neighbours": ("pcfrl_lightning.cli.neighbours", "a sheet of the nearest faces by each feature"),
-    "export": ("pcfrl_lightning.cli.export", "safetensors, ONNX, TorchScript or torch.export, with a model card"),
-    "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
-    "data": ("pcfrl_lightning.cli.data", "check a data set on disk: pcfrl data check NAME ROOT"),
-    "import-pcl": ("pcfrl_lightning.cli.import_pcl", "convert a public PCL checkpoint"),
-    "bench": ("pcfrl_lightning.cli.bench", "measure a training step: pcfrl bench step"),
-    "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report"),
-}
+"""Module and help line of every command, by what it is for."""
+
+TOOLS = {name: entry for group in COMMANDS.values() for name, entry in group.items() if entry[0] != LIGHTNING}
+TRAINING = {name: text for group in COMMANDS.values() for name, (home, text) in group.items() if home == LIGHTNING}
 STATUS = "exit status: 0 done, 1 not possible or something failed, 2 wrong option or value, 130 Ctrl-C, 143 SIGTERM"
 
 
 def usage() -> str:
-    """Help text listing every command."""
+    """Help text listing every command below what it is for."""
     from pcfrl_lightning.cli.configs import shipped
 
-    rows = [*TRAINING.items(), *((name, text) for name, (_, text) in TOOLS.items())]
-    commands = "\n".join(f"  {name:<11} {text}" for name, text in rows)
-    configs = "configs: --config FILE, or one of the package: " + " ".join(f"pcfrl:{name}" for name in shipped())
+    width = max(len(name) for group in COMMANDS.values() for name in group)
+    groups = (
+        "\n".join([f"{heading}:", *(f"  {name:<{width}} {text}" for name, (_, text) in group.items())])
+        for heading, group in COMMANDS.items()
+    )
+    configs = textwrap.fill(
+        "configs: --config FILE, or one of the package: " + " ".join(f"pcfrl:{name}" for name in shipped()),
+        width=100,
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+    )
     end = f"`pcfrl COMMAND --help` tells more; version {__version__}"
-    return f"usage: pcfrl COMMAND ...\n\n{commands}\n\n{configs}\n\n{STATUS}\n{end}"
+    return "\n\n".join(["usage: pcfrl COMMAND ...", *groups, configs, f"{STATUS}\n{end}"])
 
 
 def main() -> None:

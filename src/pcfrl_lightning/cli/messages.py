@@ -13,6 +13,7 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning_utilities.core.inheritance import get_all_subclasses
 
+from pcfrl_lightning.cli.arguments import OneLineArguments as OneLineArguments  # where commands look for it
 from pcfrl_lightning.errors import near
 
 _HINTS = {
@@ -39,15 +40,6 @@ class OneLineParser(LightningArgumentParser):
             super().error(message, ex)
         line = summary(message, set(_keys(self)))
         print(f"pcfrl: {line} (see `{self.prog.replace(' [options]', '')} --help`)", file=sys.stderr)
-        sys.exit(2)
-
-
-class OneLineArguments(argparse.ArgumentParser):
-    """The same for the commands that have no configuration."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message on standard error and leave with status 2."""
-        print(f"{self.prog}: {message} (see `{self.prog} --help`)", file=sys.stderr)
         sys.exit(2)
 
 
