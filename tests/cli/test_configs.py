@@ -10,6 +10,7 @@ import pytest
 
 from pcfrl_lightning.cli.configs import config_path, shipped, with_config_paths
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.networks.stored import WEIGHTS
 
 ROOT = Path(__file__).parents[2]
 NAMES = {path.relative_to(ROOT / "configs").as_posix() for path in (ROOT / "configs").rglob("*.yaml")}
@@ -52,7 +53,7 @@ def test_a_wrong_path_is_answered_with_the_nearest_config(tmp_path, monkeypatch,
     assert config_path("pcfrl:pretrain.yml") == config_path("pcfrl:pretrain")
 
 
-def test_the_wheel_holds_the_configs(tmp_path):
+def test_the_wheel_holds_the_configs_and_the_weights(tmp_path):
     """Built as pip does it, without a network."""
     copy = tmp_path / "source"
     copy.mkdir()
@@ -68,3 +69,7 @@ def test_the_wheel_holds_the_configs(tmp_path):
     )
     names = zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist()
     assert {name for name in names if name.endswith(".yaml")} == {f"pcfrl_lightning/configs/{name}" for name in NAMES}
+    there = ROOT / "src/pcfrl_lightning/pretrained"
+    weights = {path.relative_to(there.parent).as_posix() for path in there.rglob("*") if path.is_file()}
+    assert f"pretrained/synthetic/{WEIGHTS}" in weights
+    assert {f"pcfrl_lightning/{name}" for name in weights} <= set(names)

@@ -1,6 +1,7 @@
 """`pcfrl export`: a folder that every command reads, with a card that says what the encoder is."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ def run(folder):
     model, run = tiny_model(), folder / "runs/pretrain/version_0"
     (run / "checkpoints").mkdir(parents=True)
     content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
-    torch.save(content | {"epoch": 19, "global_step": 4480}, run / "checkpoints/last.ckpt")
+    # as written when the training ends: `epoch` is one more than after the last epoch
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 20}}}}
+    torch.save(content | {"epoch": 20, "global_step": 4480, "loops": loops}, run / "checkpoints/last.ckpt")
     config = {"data": {"class_path": "FaceFolder", "init_args": {"root": "/home/someone/FACES", "batch_size": 128}}}
     (run / "config.yaml").write_text(yaml.safe_dump(config | {"trainer": {"max_epochs": 20}, "seed_everything": 7}))
     return str(run)
@@ -74,6 +77,37 @@ def test_the_folder_is_read_back_and_the_card_tells_recipe_and_results(run, fold
     assert "0.5680" not in card
     assert "someone" not in card
     assert "wrote exported: load_encoder('exported') reads it" in capsys.readouterr().out
+
+
+def test_half_precision_halves_the_file_and_is_what_graphs_are_made_of(run, folder, capsys):
+    for out, more in (("whole", []), ("halved", ["--half", "--format", "torchscript", "--name", "my faces"])):
+        assert export.main([run, "--out", out, *more]) == 0
+    whole, halved = (folder / out / "model.safetensors" for out in ("whole", "halved"))
+    assert 0.5 * whole.stat().st_size < halved.stat().st_size < 0.6 * whole.stat().st_size
+    assert {path.stat().st_mode & 0o777 for path in halved.parent.iterdir()} == {0o666 & ~umask()}
+    encoder, images = load_encoder(halved.parent), torch.rand(2, 3, 100, 100)
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+    expected = load_encoder(whole.parent).features(images)["f_s"]
+    assert torch.allclose(encoder.features(images)["f_s"], expected, atol=1e-2 * float(expected.abs().max()))
+    script = torch.jit.load(halved.parent / "model.torchscript.pt")
+    assert torch.allclose(script(images)[0], encoder.features(images)["f_s"], atol=1e-5)
+    assert "\n# my faces\n" in (halved.parent / "README.md").read_text()
+
+
+def test_a_weight_that_half_precision_cannot_hold_is_named(run, folder, command):
+    path = folder / run / "checkpoints/last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["network.face_subnet.0.0.weight"][0] = 1e5
+    torch.save(content, path)
+    line = command("export", run, "--half", "--out", "x")
+    assert line == "pcfrl: face_subnet.0.0.weight has values that are too large for torch.float16"
+    assert not (folder / "x/model.safetensors").exists()
+
+
+def umask():
+    before = os.umask(0)
+    os.umask(before)
+    return before
 
 
 def test_what_is_not_known_is_said(run, folder):
@@ -143,7 +177,7 @@ def test_a_config_that_is_none_is_one_line(run, folder, command, text):
 
 def test_numbers_of_a_checkpoint_that_are_none(run, folder):
     path = folder / run / "checkpoints/last.ckpt"
-    torch.save(torch.load(path, weights_only=True) | {"epoch": "x", "global_step": [1]}, path)
+    torch.save(torch.load(path, weights_only=True) | {"loops": "x", "global_step": [1]}, path)
     assert export.main([run, "--out", "x"]) == 0
 
 

@@ -1,5 +1,7 @@
 """`Encoder.embed` and `swap_pose`: pictures of any size and kind to features and to other pictures."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -110,11 +112,25 @@ def test_the_folder_of_a_run_stands_for_its_last_checkpoint(model, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"neither the config\.json of an exported encoder nor"):
         load_encoder(tmp_path)
     (run / "checkpoints").mkdir(parents=True)
-    for name in ("last.ckpt", "epoch=3.ckpt"):
-        torch.save(
-            {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}, run / "checkpoints" / name
-        )
-    assert checkpoint_of(run) == run / "checkpoints/last.ckpt"
-    assert checkpoint_of(run / "checkpoints") == run / "checkpoints/last.ckpt"
+    content = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams)}
+
+    def write(name, step, age):
+        path = run / "checkpoints" / name
+        torch.save(content | {"global_step": step}, path)
+        os.utime(path, (1e9 - age, 1e9 - age))
+        return path
+
+    last, named = write("last.ckpt", 40, age=9), write("epoch=3-step=40.ckpt", 40, age=0)
+    assert checkpoint_of(run) == checkpoint_of(run / "checkpoints") == last
+    later = write("epoch=4-step=50.ckpt", 50, age=99)  # a clock that was set back, or a copy
+    assert checkpoint_of(run) == later
+    resumed = write("last-v1.ckpt", 60, age=99)
+    assert checkpoint_of(run) == resumed
+    (run / "checkpoints/last-v2.ckpt").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"last-v2\.ckpt is damaged"):  # older weights are not taken silently
+        checkpoint_of(run)
+    for path in (last, later, resumed, run / "checkpoints/last-v2.ckpt"):
+        path.unlink()
+    assert checkpoint_of(run) == named
     pictures = torch.rand(2, 3, 40, 40)
     assert np.array_equal(load_encoder(run).embed(pictures)["f_s"], model.network.embed(pictures)["f_s"])

@@ -19,8 +19,9 @@ from pcfrl_lightning.probes.features.extract import EncoderFeatures
 from pcfrl_lightning.probes.results import command, hardware, versions
 
 EPILOG = """CKPT: the folder or a checkpoint of a run, a file of `import-pcl`, an exported folder, hf:OWNER/NAME,
-timm:NAME or torchvision:NAME. INPUT, one or several: a folder (images and videos below it, sorted), a zip, a list of
-paths (.txt, .csv), an image, a video, a pattern ('photos/*.jpg'), webcam or webcam:1 (until Ctrl-C or --limit).
+timm:NAME, torchvision:NAME, or weights of this package: pretrained:synthetic. INPUT, one or several: a folder (images
+and videos below it, sorted), a zip, a list of paths (.txt, .csv), an image, a video, a pattern ('photos/*.jpg'), webcam
+or webcam:1 (until Ctrl-C or --limit).
 
 FILE holds for each image or frame name, index (its place in the input), frame and time in seconds (of videos, else -1
 and NaN), and each feature, float32 of length D; about.json (npz) or the metadata (parquet) say what was computed from

@@ -121,7 +121,7 @@ def _parser() -> OneLineArguments:
         epilog=EPILOG.format(folders=folders),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    source = "checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:NAME or torchvision:NAME"
+    source = "checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:, torchvision: or pretrained:NAME"
     parser.add_argument("sources", nargs="+", metavar="ENCODER", help=source)
     add_source_options(parser)
     parser.add_argument("--data-root", required=True, metavar="ROOT", help="folder of the data sets")

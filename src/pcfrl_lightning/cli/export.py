@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from pcfrl_lightning.cli.bench import positive
 from pcfrl_lightning.cli.embed import chosen_features
 from pcfrl_lightning.cli.messages import OneLineArguments, add_source_options
@@ -27,7 +29,9 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--out {options.out} is a file; give a folder")
     encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
     names = chosen_features(parser, encoder, options.feature)
-    encoder.save(options.out)
+    encoder.save(options.out, torch.float16 if options.half else None)
+    if options.half:  # graphs are of the weights that were written
+        encoder = load_encoder(options.out, trust=options.trust)
     graphs = []
     for kind in dict.fromkeys(options.format):
         if kind in GRAPHS:
@@ -37,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"wrote {made.path}: {', '.join(names)}, {sizes}, off by {made.difference:.1e} at most")
     weights = locate(options.encoder)
     card = model_card(
-        source_name(options.encoder),
+        options.name or source_name(options.encoder),
         encoder,
         graphs,
         weights if weights.suffix == ".ckpt" else None,
@@ -63,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--feature", nargs="+", metavar="NAME", help="outputs of the graphs (default: all)")
     parser.add_argument("--size", type=positive, help="side of the example that the graph is made with, px")
     parser.add_argument("--pixels", choices=("float32", "uint8"), default="float32", help="input (default float32)")
+    parser.add_argument("--half", action="store_true", help="weights in float16, half the size; read as float32")
+    parser.add_argument("--name", metavar="TEXT", help="for the card: its title (default: by CKPT)")
     parser.add_argument("--data", default="", metavar="TEXT", help="for the card: what it was trained on")
     parser.add_argument(
         "--results", type=Path, nargs="+", default=[], metavar="FILE", help="results.json, summary.json"

@@ -9,7 +9,7 @@ import lightning as L
 from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.methods.base import CHECKPOINT_FORMAT
-from pcfrl_lightning.networks.checkpoint import file_sha256, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import file_sha256, latest, read_checkpoint
 from pcfrl_lightning.run_directory import run_directory
 
 FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}
@@ -36,7 +36,7 @@ def checkpoint_file(given: str, trainer: L.Trainer) -> Path:
     if not found:
         places = ", ".join(sorted({str(folder) for folder in folders})) or "a run without checkpoints"
         raise UsageError(f"--ckpt_path {given}: there is no {pattern} in {places}; give the path of the file")
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return latest(found)
 
 
 def check_checkpoint(

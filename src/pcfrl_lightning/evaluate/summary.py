@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.evaluate.run import Row, Settings
+from pcfrl_lightning.networks import shipped
 from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.networks.encoder import LIBRARIES
 from pcfrl_lightning.networks.stored import locate
@@ -98,7 +99,7 @@ def source_name(source: str) -> str:
         ('pretrain-version_3-last', 'timm-resnet18.a1_in1k')
     """
     library, colon, model = source.partition(":")
-    if library in LIBRARIES and colon:
+    if colon and library in (*LIBRARIES, shipped.PREFIX.rstrip(":")):
         return f"{library}-{model.replace('/', '-')}"
     path = Path(source)
     folders = [part for part in path.resolve().parts[1:-1] if part not in ("checkpoints", "runs")]

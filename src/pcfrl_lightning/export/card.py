@@ -107,7 +107,7 @@ def model_card(
         image_size=encoder.image_size,
         embed_size=encoder.embed_size,
         graphs="\n".join(map(_graph, graphs)) or "There is no graph for other programs here (`pcfrl export --format`).",
-        training="\n".join(filter(None, [data, *_recipe(checkpoint)])) or "Not stated.",
+        training="\n".join([*([data] if data else []), *_recipe(checkpoint)]) or "Not stated.",
         results=_results(results) or "None given.",
     )
 
@@ -126,8 +126,9 @@ def _recipe(checkpoint: Path | None) -> list[str]:
     if checkpoint is None:
         return []
     content = read_checkpoint(checkpoint)
-    epoch = content.get("epoch")
-    found = {"epochs done": epoch + 1 if isinstance(epoch, int) else None, "steps": content.get("global_step")}
+    # not `epoch`, which is one more in what is written when the training ends
+    epochs = _at(content, "loops.fit_loop.epoch_progress.current.processed")
+    found = {"epochs done": epochs, "steps": content.get("global_step")}
     file = checkpoint.parent.parent / "config.yaml"
     if file.is_file():
         try:

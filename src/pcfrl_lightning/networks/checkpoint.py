@@ -3,7 +3,7 @@
 import hashlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -86,6 +86,23 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"checkpoint {path}: {error}") from None
     return checkpoint
+
+
+def latest(paths: Iterable[Path]) -> Path:
+    """The checkpoint of the latest step; of several with the same step one that is called ``last`` goes first.
+
+    Times of files say nothing about that: clocks jump, and copies are new. A name that tells the step is believed;
+    other files are read where there is a choice, with the errors of `read_checkpoint`.
+    """
+    files = sorted(paths)
+
+    def step(path: Path) -> int:
+        if told := re.search(r"step=(\d+)", path.stem):
+            return int(told[1])
+        found = read_checkpoint(path).get("global_step")
+        return found if isinstance(found, int) else -1
+
+    return files[0] if len(files) == 1 else max(files, key=lambda path: (step(path), path.stem.startswith("last")))
 
 
 def check_memory(state: Mapping[str, Tensor], path: Path) -> None:

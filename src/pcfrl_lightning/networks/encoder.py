@@ -123,19 +123,31 @@ class Encoder(nn.Module, ABC):
             "pixels": "RGB, float in [0, 1] or uint8",
         }
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
         """Write ``model.safetensors`` and ``config.json``; `load_encoder` of the folder gives the same features.
 
         Each file appears complete or not at all.
+
+        Args:
+            folder: is made.
+            dtype: of the floating-point weights in the file, such as float16 for half its size; default: as they are.
+                They are read back as float32.
+
+        Raises:
+            ValueError: a weight is too large for ``dtype``; names it.
         """
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         folder = Path(folder)
         config = json.dumps(self.config, indent=2) + "\n"
         # clones, because weights that share memory are refused
         state = {key: value.detach().cpu().contiguous().clone() for key, value in self.state_dict().items()}
+        for key, value in state.items() if dtype else ():
+            if value.is_floating_point():
+                state[key] = value.to(dtype)
+                require(bool(state[key].isfinite().all()), f"{key} has values that are too large for {dtype}")
         with replacing(folder / WEIGHTS) as weights, replacing(folder / CONFIG) as description:
-            save_file(state, weights, metadata={"format": "pt"})
+            weights.write_bytes(save(state, metadata={"format": "pt"}))  # save_file would make it private to its owner
             description.write_text(config, encoding="utf-8")
         return folder
 
@@ -146,7 +158,7 @@ def load_encoder(source: str | Path, *, trust: str | Iterable[str] = (), weights
     Args:
         source: a checkpoint of ``pcfrl fit`` or ``pcfrl import-pcl``, or the folder of a run; a folder written by
             `Encoder.save` or ``pcfrl export``, or the ``.safetensors`` in it; ``hf:OWNER/NAME`` for such a folder on
-            the Hugging Face hub; ``timm:NAME`` or ``torchvision:NAME``.
+            the Hugging Face hub, ``pretrained:NAME`` for one in this package; ``timm:NAME`` or ``torchvision:NAME``.
         trust: packages of your own whose classes the file may name (``my_package``).
         weights: state dict (``.safetensors``, ``.pth``) for ``timm:`` and ``torchvision:``; without it their own
             weights are downloaded.
@@ -154,7 +166,7 @@ def load_encoder(source: str | Path, *, trust: str | Iterable[str] = (), weights
     Raises:
         FileNotFoundError: there is no such file.
         DataError: the file is damaged, names a class that is not trusted, or does not hold what it describes.
-        ValueError: the library does not know the name, or the download failed.
+        ValueError: the library or this package does not know the name, or the download failed.
     """
     library, name = _library(source)
     if library is not None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from pcfrl_lightning.errors import DataError, require
-from pcfrl_lightning.networks import hub
-from pcfrl_lightning.networks.checkpoint import load_weights, one_line, read_checkpoint, strip_wrappers
+from pcfrl_lightning.networks import hub, shipped
+from pcfrl_lightning.networks.checkpoint import latest, load_weights, one_line, read_checkpoint, strip_wrappers
 from pcfrl_lightning.networks.rebuild import PREFIX
 
 FORMAT = 1
@@ -49,9 +49,11 @@ def locate(source: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: a folder without any.
-        ValueError: a download failed.
+        ValueError: a download failed, or no such weights are in the package.
     """
-    path = hub.pull(source) if isinstance(source, str) and source.startswith(hub.PREFIX) else Path(source)
+    places = {hub.PREFIX: hub.pull, shipped.PREFIX: shipped.folder_of}
+    named = (place(source) for prefix, place in places.items() if isinstance(source, str) and source.startswith(prefix))
+    path = next(named, Path(source))
     if not path.is_dir():
         return path
     return path / WEIGHTS if any((path / name).exists() for name in (CONFIG, WEIGHTS)) else checkpoint_of(path)
@@ -60,14 +62,13 @@ def locate(source: str | Path) -> Path:
 def checkpoint_of(run: Path) -> Path:
     """The last checkpoint of a run's folder, in the folder itself or in its ``checkpoints``; else FileNotFoundError."""
     files = [path for folder in (run, run / "checkpoints") for path in folder.glob("*.ckpt")]
-    found = sorted(files, key=lambda path: (path.stem == "last", path.stat().st_mtime_ns))
     require(
-        bool(found),
+        bool(files),
         f"{run} holds neither the {CONFIG} of an exported encoder nor checkpoints of a run; give the folder of one "
         "run (runs/pretrain/version_0), or a .ckpt file",
         FileNotFoundError,
     )
-    return found[-1]
+    return latest(files)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from pcfrl_lightning.data.packs import Pack, PartWriter
 from pcfrl_lightning.data.prepare import Encoder, Plan, estimate, merge, prepare
+from pcfrl_lightning.data.prepare.progress import bytes_text
 from pcfrl_lightning.data.prepare.sources import find_clips
 from pcfrl_lightning.errors import DataError
 from videos import PacedEncoder, number_of, picture, write_sound, write_video
@@ -242,5 +243,7 @@ def test_estimate(source, tmp_path):
     assert "11 clips of 3 identities, 6 of them in shard 1 of 2" in text
     assert "4 clips tried" in text
     assert "on 16 such cores" in text
-    assert f"free in {tmp_path}" in text
+    assert re.search(rf"size: [\d.]+ KB; [\d.,]+ GB are free in {tmp_path}$", text, re.M)  # not 0.0 GB
+    told = {0: "0 bytes", 999: "999 bytes", 45_000: "45 KB", 3.25e9: "3.2 GB", 1.2e13: "12,000 GB", 5e7: "50 MB"}
+    assert {count: bytes_text(count) for count in told} == told
     assert not (tmp_path / "absent").exists()

@@ -4,7 +4,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pcfrl_lightning.data.prepare.progress import duration
+from pcfrl_lightning.data.prepare.progress import bytes_text, duration
 from pcfrl_lightning.data.prepare.run import Plan
 
 SAMPLE = 32
@@ -35,7 +35,7 @@ def estimate(plan: Plan, target: Path, workers: int, sample: int = SAMPLE) -> st
         f"{size / max(frames, 1e-9):,.0f} bytes a frame",
         f"time: {duration(plan.mine * seconds / max(workers, 1))} here (--workers {workers}), "
         f"{duration(plan.mine * seconds / 16)} on 16 such cores",
-        f"size: {total / 1e9:,.1f} GB; {shutil.disk_usage(there).free / 1e9:,.1f} GB are free in {there}",
+        f"size: {bytes_text(total)}; {bytes_text(shutil.disk_usage(there).free)} are free in {there}",
     ]
     bad = [(plan.clips[row].place, answer.reason) for row, answer in zip(rows, answers, strict=True) if answer.reason]
     if bad:

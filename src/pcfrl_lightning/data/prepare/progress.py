@@ -72,3 +72,16 @@ def duration(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}" if unit == "min" else f"{seconds / length:.1f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def bytes_text(count: float) -> str:
+    """A size to read: `820 bytes`, `45 KB`, `12 MB` or `1,204 GB`.
+
+    Example:
+        >>> bytes_text(45_000), bytes_text(3.25e9), bytes_text(1.2e13)
+        ('45 KB', '3.2 GB', '12,000 GB')
+    """
+    for unit, one in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= one:
+            return f"{count / one:,.0f} {unit}" if count >= 10 * one else f"{count / one:.1f} {unit}"
+    return f"{count:.0f} bytes"
