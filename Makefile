@@ -4,12 +4,13 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export NO_ALBUMENTATIONS_UPDATE := 1
 
-.PHONY: help setup demo test docs lint types unit clean
+.PHONY: help setup demo test docs lint types unit notebooks clean
 
 help:
 	@echo "make demo   pretrain and probe on synthetic faces; prints a table and writes runs/demo/report.html"
 	@echo "make test   lint, types and tests"
 	@echo "make docs   the documentation as pages in site/; warnings are errors"
+	@echo "make notebooks  run the notebooks, two at a time; their outputs are not kept"
 	@echo "make clean  remove the environment and caches (runs/ stays)"
 
 setup: $(VENV)/.installed
@@ -36,6 +37,10 @@ types: setup
 
 unit: setup
 	$(BIN)/python -m pytest -n 2
+
+# one thread each, because two run at a time; the notebooks call pcfrl, so it has to be on the path
+notebooks: setup
+	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n 2 --timeout=180 notebooks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache

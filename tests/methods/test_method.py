@@ -4,6 +4,7 @@ import csv
 import math
 import re
 import warnings
+from functools import partial
 
 import lightning as L
 import pytest
@@ -116,6 +117,20 @@ def test_the_optimiser_is_adam_with_cosine_annealing_by_epoch(tmp_path):
     assert optimizer.defaults["betas"] == (0.9, 0.999)
     expected = [5e-5 * (1 + math.cos(math.pi * epoch / 4)) for epoch in range(4)]
     assert rates == pytest.approx([rate for rate in expected for _ in range(2)])
+
+
+def test_another_optimiser_is_set_in_one_line_and_gets_the_same_schedule(tmp_path):
+    model = tiny_model()
+    model.optimizer = partial(torch.optim.SGD, lr=0.5, momentum=0.9)
+    run = trainer(tmp_path, max_epochs=2)
+    run.fit(model, TinyFaces(images=8, batch_size=4))
+    (optimizer,) = run.optimizers
+    assert type(optimizer) is torch.optim.SGD
+    assert optimizer.defaults["momentum"] == 0.9
+    assert run.lr_scheduler_configs[0].scheduler.base_lrs == [0.5]
+    assert {id(weight) for group in optimizer.param_groups for weight in group["params"]} == {
+        id(weight) for weight in model.parameters()
+    }
 
 
 def test_statistics_of_steps_are_logged_now_and_then_and_means_at_the_end(tmp_path):

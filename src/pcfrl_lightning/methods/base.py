@@ -2,7 +2,8 @@
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,6 +53,9 @@ class Method(L.LightningModule, ABC):
         network: the encoder and what the method puts on top of it.
         views: names of the views that a batch must hold, each float (N, 3, S, S) in [0, 1].
         calibrators: names of the contrasts in the statistics, and the key of the calibrator of each.
+        optimizer: makes the optimiser from the parameters; default Adam, lr 1e-4, betas (0.9, 0.999) (paper 4.1). Set
+            it before `fit` for another one: ``model.optimizer = partial(torch.optim.AdamW, lr=1e-3)``. That of a config
+            replaces it.
     """
 
     network: Encoder
@@ -61,6 +65,7 @@ class Method(L.LightningModule, ABC):
     def __init__(self, compile_network: bool = False) -> None:
         super().__init__()
         self.compile_network = compile_network
+        self.optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = partial(torch.optim.Adam, lr=1e-4)
         self.step_means = EpochMeans()
         self._names: list[str] = []
         self._seed = torch.initial_seed()
@@ -181,8 +186,8 @@ class Method(L.LightningModule, ABC):
         return {"index": batch["index"].cpu()} | {name: value.cpu() for name, value in features.items()}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Adam, lr 1e-4, betas (0.9, 0.999), cosine annealing over the run (paper 4.1); a yaml may inject others."""
-        return scheduled(self, torch.optim.Adam(self.parameters(), lr=1e-4))
+        """What `optimizer` makes, with cosine annealing over the run (paper 4.1); a yaml may inject others."""
+        return scheduled(self, self.optimizer(self.parameters()))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what describes the encoder, the seed and the sums of the epoch so far; called on all ranks."""
