@@ -10,7 +10,7 @@ help:
 	@echo "make demo   pretrain and probe on synthetic faces; prints a table and writes runs/demo/report.html"
 	@echo "make test   lint, types and tests"
 	@echo "make docs   the documentation as pages in site/; warnings are errors"
-	@echo "make notebooks  run the notebooks, two at a time; their outputs are not kept"
+	@echo "make notebooks   run the notebooks, two at a time; their outputs are not kept"
 	@echo "make clean  remove the environment and caches (runs/ stays)"
 
 setup: $(VENV)/.installed
