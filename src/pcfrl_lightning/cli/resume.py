@@ -1,4 +1,4 @@
-"""``--ckpt_path``: the file is there, and of the model and the schedule that the command describes."""
+"""``--ckpt_path``: the file is there, and of the model and the schedule that the command describes; ``--init_from``."""
 
 import traceback
 from pathlib import Path
@@ -74,6 +74,19 @@ def check_checkpoint(
     if isinstance(checkpoint["lr_schedulers"], list):
         check_same_schedule(checkpoint["lr_schedulers"], end, path)
     check_unfinished(checkpoint["loops"], epochs, path)
+
+
+def begin_with(model: L.LightningModule, source: str) -> None:
+    """Give the weights of an encoder to the network of a method."""
+    from pcfrl_lightning.networks.encoder import load_encoder
+
+    network = getattr(model, "network", None)
+    if network is None:
+        raise UsageError(f"{type(model).__name__} has no encoder to begin with: leave --init_from out")
+    try:
+        network.load_state_dict(load_encoder(source).state_dict())
+    except RuntimeError as error:
+        raise UsageError(f"--init_from {source} is of another network: {' '.join(str(error).split())[:200]}") from error
 
 
 def check_version(state: Any, path: str) -> None:

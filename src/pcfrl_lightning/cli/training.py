@@ -17,10 +17,11 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from pcfrl_lightning.callbacks.time_estimate import TimeEstimate
 from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.configs import with_config_paths
 from pcfrl_lightning.cli.messages import OneLineParser, silence_advertisement, summary
-from pcfrl_lightning.cli.resume import check_checkpoint, checkpoint_file, loading_failed
+from pcfrl_lightning.cli.resume import begin_with, check_checkpoint, checkpoint_file, loading_failed
 from pcfrl_lightning.cli.run_files import SaveConfig, separate_logs
 from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
 from pcfrl_lightning.errors import Stopped, UsageError
@@ -127,7 +128,7 @@ class TrainingCLI(LightningCLI):
         check_processes(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
-        trainer.callbacks.append(StopAndSave())  # type: ignore[attr-defined]
+        trainer.callbacks += [StopAndSave(), TimeEstimate()]  # type: ignore[attr-defined]
         if bar := trainer.progress_bar_callback:
             shown = bar.get_metrics
             bar.get_metrics = lambda *args: {k: v for k, v in shown(*args).items() if k != "v_num"}  # type: ignore[method-assign]
@@ -247,19 +248,6 @@ def refusing_key(config: Namespace) -> str:
             except (ValueError, TypeError):
                 return key.replace(".init_args", "")
     return ""
-
-
-def begin_with(model: L.LightningModule, source: str) -> None:
-    """Give the weights of an encoder to the network of a method."""
-    from pcfrl_lightning.networks.encoder import load_encoder
-
-    network = getattr(model, "network", None)
-    if network is None:
-        raise UsageError(f"{type(model).__name__} has no encoder to begin with: leave --init_from out")
-    try:
-        network.load_state_dict(load_encoder(source).state_dict())
-    except RuntimeError as error:
-        raise UsageError(f"--init_from {source} is of another network: {' '.join(str(error).split())[:200]}") from error
 
 
 def expand_aliases(arguments: list[str]) -> list[str]:
