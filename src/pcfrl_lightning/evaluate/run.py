@@ -1,26 +1,18 @@
 """Run probes for an encoder over a table of tasks; an absent data set is a row of its own."""
 
-import contextlib
-import logging
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import lightning as L
-from lightning.pytorch.callbacks import ProgressBar
 
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.probes.results import blocks
-
-EPOCHS = 300
-"""Of every linear probe (method section 9)."""
+from pcfrl_lightning.probes.run import EPOCHS, measure
 
 RESULT_FILES = ("results.json", "report.txt", "traceback.txt")
 
@@ -88,21 +80,12 @@ class Row:
         return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
 
 
-class ExtractionOnly(ProgressBar):
-    """Shows the progress of feature extraction, which looks for a progress bar, and is silent in training."""
-
-    def disable(self) -> None: ...
-
-    def enable(self) -> None: ...
-
-
 def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -> dict[str, Any]:
     """Fit (where there is something to fit) and test one probe; its report goes to ``report.txt`` beside the results.
 
     ``data`` can be shared by several calls.  Returns the content of results.json.
     """
     folder = settings.out / task.name / weights
-    folder.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"lr": list(task.lr)} if task.lr else {}
     probe = task.probe(
         checkpoint=settings.checkpoint,
@@ -115,24 +98,7 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
         seed=settings.seed,
         **options,
     )
-    with (folder / "report.txt").open("w") as report, _quiet():
-        trainer = L.Trainer(
-            max_epochs=settings.epochs,
-            accelerator=settings.accelerator,
-            devices=1,
-            default_root_dir=folder,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            callbacks=[ExtractionOnly()] if settings.progress else [],
-            enable_progress_bar=settings.progress,
-        )
-        with contextlib.redirect_stdout(report):
-            if probe.task.trained:
-                L.seed_everything(settings.seed, verbose=False)
-                trainer.fit(probe, datamodule=data)
-            trainer.test(probe, datamodule=data, verbose=False)
-    return probe.results
+    return measure(probe, data, settings.epochs, folder, settings.accelerator, settings.progress)
 
 
 def silent(_: object) -> None:
@@ -208,17 +174,3 @@ def _reason(error: Exception, folder: Path) -> str:
     place = folder / "traceback.txt"
     place.write_text("".join(traceback.format_exception(error)))
     return f"{shown} (see {place})"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's remarks about hardware and workers do not belong into a table of fifteen probes."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -13,6 +13,7 @@ from pcfrl_lightning.probes.published import (
     PoseClassProbe,
     VerificationProbe,
 )
+from pcfrl_lightning.probes.run import measure
 from pcfrl_lightning.probes.tasks.base import Task
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Probe",
     "Task",
     "VerificationProbe",
+    "measure",
 ]

@@ -1,0 +1,44 @@
+"""`measure`: a probe in one call."""
+
+import json
+import logging
+
+import pytest
+import torch
+
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.probes import LabelProbe, measure
+
+
+@pytest.fixture
+def data(tiny_data, faces):
+    splits = {name: faces(name, {"mood": torch.arange(24) % 2}, seed) for seed, name in enumerate(("train", "test"))}
+    return tiny_data(splits)
+
+
+def test_a_probe_is_fitted_and_tested_and_says_nothing(data, tmp_path, capfd):
+    level = logging.getLogger("lightning.pytorch").level
+    probe = LabelProbe("mood", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
+    results = measure(probe, data, epochs=3, folder=tmp_path / "out", accelerator="cpu")
+    assert results["epochs"] == 3
+    assert 0 <= results["metrics"]["last"]["accuracy"] <= 1
+    assert json.loads((tmp_path / "out/results.json").read_text())["metrics"] == results["metrics"]
+    assert "accuracy" in (tmp_path / "out/report.txt").read_text()
+    assert capfd.readouterr().out == ""
+    assert logging.getLogger("lightning.pytorch").level == level
+
+
+def test_the_seed_of_the_probe_decides(data, tmp_path):
+    def weights(seed):
+        probe = LabelProbe("mood", baseline="pixels", image_size=16, seed=seed, cache_dir=str(tmp_path / "features"))
+        measure(probe, data, epochs=2, folder=tmp_path / str(seed), accelerator="cpu")
+        return torch.cat([weight.flatten() for weight in probe.heads.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_what_is_wrong_with_the_data_is_an_error_here_too(data, tmp_path):
+    probe = LabelProbe("age", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
+    with pytest.raises(DataError, match="age"):
+        measure(probe, data, epochs=1, folder=tmp_path, accelerator="cpu")
