@@ -16,7 +16,8 @@ def data(tiny_data, faces):
     return tiny_data(splits)
 
 
-def test_a_probe_is_fitted_and_tested_and_says_nothing(data, tmp_path, capfd):
+def test_a_probe_is_fitted_and_tested_and_says_nothing(data, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # in a notebook rich would pass standard output by
     level = logging.getLogger("lightning.pytorch").level
     probe = LabelProbe("mood", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
     results = measure(probe, data, epochs=3, folder=tmp_path / "out", accelerator="cpu")
@@ -42,3 +43,11 @@ def test_what_is_wrong_with_the_data_is_an_error_here_too(data, tmp_path):
     probe = LabelProbe("age", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
     with pytest.raises(DataError, match="age"):
         measure(probe, data, epochs=1, folder=tmp_path, accelerator="cpu")
+
+
+def test_what_has_no_head_is_only_tested(tiny_data, faces, tmp_path):
+    data = tiny_data({"test": faces("test", {"person": torch.arange(60) % 20})})
+    probe = LabelProbe("person", "pairs", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
+    results = measure(probe, data, folder=tmp_path, accelerator="cpu")
+    assert results["protocol"] == "training-free"
+    assert 0 < results["metrics"]["last"]["accuracy"] < 1

@@ -133,7 +133,7 @@ def print_report(results: dict[str, Any], path: Path) -> None:
     for name, value in columns[0].items():
         if isinstance(value, float):
             table.add_row(name, *(f"{column[name]:.4f}" for column in columns))
-    console = Console()
+    console = Console(force_jupyter=False)  # text in a notebook, too, so that it can be redirected
     console.print(table)
     console.print(f"results: {path}", soft_wrap=True, highlight=False)
 

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
+from pcfrl_lightning.probes.labels import KINDS, LabelProbe
 from pcfrl_lightning.probes.probe import Probe
 
 EPOCHS = 300
@@ -60,11 +61,18 @@ def measure(
             enable_progress_bar=progress,
         )
         with contextlib.redirect_stdout(report):
-            if probe.task.trained:
+            if _has_head(probe):
                 L.seed_everything(probe.source.seed, verbose=False)
                 trainer.fit(probe, datamodule=data)
             trainer.test(probe, datamodule=data, verbose=False)
     return probe.results
+
+
+def _has_head(probe: Probe) -> bool:
+    """Whether there is something to fit; the task of a `LabelProbe` may be known only when the data is."""
+    if isinstance(probe, LabelProbe) and probe.kind is not None:
+        return probe.kind == "auto" or KINDS[probe.kind].trained
+    return probe.task.trained
 
 
 @contextlib.contextmanager
