@@ -15,6 +15,7 @@ from pcfrl_lightning.data import FaceData
 from pcfrl_lightning.data.views.appearance import Appearance, gaussian_blur, sobel_magnitude, sobel_uint8
 from pcfrl_lightning.data.views.base import VIEW_NAMES, Views
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews, LiteralPoseViews
+from pcfrl_lightning.data.views.mirrored import MirroredViews
 from pcfrl_lightning.data.views.pcl import PCLViews
 
 NONE = Appearance(jitter_p=0, gray_p=0, blur_p=0, sobel_p=0)
@@ -496,9 +497,27 @@ def test_pcl_views_never_share_a_pixel_and_carry_mirrored_negatives():
     assert len(places) == 12  # every quadrant, and with each of the others
 
 
+def test_mirrored_views_mirror_the_face_views_alone_and_the_negatives_against_the_pose_views():
+    image = np.stack([np.tile(np.arange(64, dtype=np.uint8) * 3, (64, 1))] * 3, 2)
+    views = MirroredViews(64, pose_negatives=2, face_flip_p=0.5, appearance=NONE, crop_scale=(1, 1), crop_ratio=(1, 1))
+    seen = set()
+    for seed in range(60):
+        sample = views.sample(image, rng(seed))
+        flipped = {name: sample[name][0, 0, 0] > sample[name][0, -1, 0] for name in ("face_1", "face_2", "pose_1")}
+        np.testing.assert_array_equal(sample["source"], image)
+        np.testing.assert_array_equal(sample["pose_2"], sample["pose_1"])
+        for negative in sample["pose_negatives"]:
+            np.testing.assert_array_equal(negative, sample["pose_1"][:, ::-1])
+        seen.add(tuple(flipped.values()))
+    assert len(seen) == 8  # each is drawn for itself
+    assert "pose_negatives" not in MirroredViews(64, pose_negatives=0).sample(image, rng())
+
+
 @pytest.mark.parametrize(
     ("make", "key"),
     [
+        (lambda: MirroredViews(pose_negatives=-1), "pose_negatives"),
+        (lambda: MirroredViews(face_flip_p=2.0), "face_flip_p"),
         (lambda: AlbumentationsViews(0), "image_size"),
         (lambda: AlbumentationsViews(crop_scale=(0.5, 1.5)), "crop_scale"),
         (lambda: AlbumentationsViews(crop_ratio=(2.0, 1.0)), "crop_ratio"),

@@ -16,6 +16,7 @@ from pcfrl_lightning.heads import (
     CosineThreshold,
     Eq7,
     ExponentWeight,
+    JoinedNegatives,
     LossWeight,
     NoCalibration,
     NPAThreshold,
@@ -32,6 +33,7 @@ HEADS = {
     "cosine": CalibratedContrast(CosineThreshold(0.4), Eq7()),
     "top-2": CalibratedContrast(TopK(2), Eq7()),
     "bank": CalibratedContrast(NPAThreshold(3.0), Eq7()),
+    "joined": CalibratedContrast(NPAThreshold(3.0), Eq7(), negatives=JoinedNegatives()),
     "none": CalibratedContrast(NoCalibration(), Eq7()),
     "adaptive-mean": CalibratedContrast(AdaptiveThreshold("mean"), Eq7()),
     "adaptive-quantile": CalibratedContrast(AdaptiveThreshold("quantile", 0.7), Eq7()),
@@ -41,20 +43,24 @@ HEADS = {
 BANK = torch.randn(5, 6, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
 
 
+MIRRORED = torch.randn(16, 2, 6, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+
 def views(images):
     generator = torch.Generator().manual_seed(5)
     first = torch.randn(images, 6, generator=generator, dtype=torch.float64)
     return first, first + 0.5 * torch.randn(images, 6, generator=generator, dtype=torch.float64)
 
 
-def step(first, second):
+def step(first, second, mirrored):
     """Losses, statistics and parameter gradients of every head, on one shared linear layer."""
     results = {}
     for name, head in HEADS.items():
         torch.manual_seed(0)
         layer = nn.Linear(6, 4).double()
         bank = layer(BANK) if name == "bank" else None
-        output = head(layer(first), layer(second), bank=bank)
+        negatives = layer(mirrored) if head.negatives.needs_mirrored else None
+        output = head(layer(first), layer(second), negatives, bank)
         values = []
         for loss in (output.loss, output.calibrated_loss):
             grads = torch.autograd.grad(loss, list(layer.parameters()), retain_graph=True)
@@ -64,13 +70,12 @@ def step(first, second):
 
 
 def step_on_rank(rank, ranks, images):
-    first, second = (x.chunk(ranks)[rank] for x in views(images))
-    return step(first, second)
+    return step(*(x.chunk(ranks)[rank] for x in (*views(images), MIRRORED[:images])))
 
 
 @pytest.mark.parametrize(("images", "processes"), [(6, 2), (16, 2), (16, 4)])
 def test_ranks_equal_one_process(images, processes):
-    single = step(*views(images))
+    single = step(*views(images), MIRRORED[:images])
     ranks = run_on_ranks(step_on_rank, images, ranks=processes)
     for name, (expected, stats, accepted) in single.items():
         for i, loss in enumerate(expected):

@@ -15,6 +15,7 @@ from pcfrl_lightning.heads import (
     DelayedStart,
     Eq7,
     ExponentWeight,
+    JoinedNegatives,
     LossWeight,
     MirroredNegatives,
     MixedNegatives,
@@ -328,6 +329,34 @@ def test_mirrored_negatives_are_blends_of_the_own_images_mirror_views(denominato
     assert head(first, second, mirrored).loss.item() == pytest.approx(total / 6, abs=1e-10)
 
 
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+def test_joined_negatives_stand_in_one_denominator(denominator):
+    """Against a loop over the views of other images, the anchor's calibrated partner left out, and over the blends."""
+    (first, second), temperature = views(4, 5), 0.3
+    mirrored = torch.randn(4, 3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    head = CalibratedContrast(NPAThreshold(1.2), Eq7(), temperature, denominator, JoinedNegatives())
+    torch.manual_seed(7)
+    output = head(first, second, mirrored)
+    torch.manual_seed(7)
+    lam, permutation = module_of_negatives._mixing(1.6, mirrored.shape[:2], mirrored)
+    everything, total = torch.cat([first, second]), 0.0
+    partner, accepted, *_ = output.calibration
+    assert 0 < accepted.sum() < 8
+    for i, anchor in enumerate(everything):
+        positive = (torch.cosine_similarity(anchor, everything[(i + 4) % 8], dim=0) / temperature).exp()
+        left_out = partner[i, 0].item() if accepted[i, 0] else -1
+        exponents = [positive] if denominator == "all" else []
+        for k, other in enumerate(everything):
+            if k % 4 != i % 4 and k != left_out:
+                exponents.append((torch.cosine_similarity(anchor, other, dim=0) / temperature).exp())
+        for k in range(3):
+            weight = lam[i % 4, k]
+            blend = weight * mirrored[i % 4, k] + (1 - weight) * mirrored[i % 4, permutation[k]]
+            exponents.append((torch.cosine_similarity(anchor, blend, dim=0) / temperature).exp())
+        total += -(positive / sum(exponents)).log().item()
+    assert output.loss.item() == pytest.approx(total / 8, abs=1e-10)
+
+
 def test_mirrored_negatives_give_the_loss_of_the_public_code(golden, monkeypatch):
     values = np.load(golden / "pcl_losses.npz")
     mixing = torch.from_numpy(values["pose_mix_lambda"]).float(), torch.from_numpy(values["pose_mix_perm"])
@@ -339,7 +368,7 @@ def test_mirrored_negatives_give_the_loss_of_the_public_code(golden, monkeypatch
 
 
 def test_mirrored_negatives_need_mirrored_views():
-    with pytest.raises(ValueError, match=r"needs mirrored views in the batch: set data.views to PCLViews"):
+    with pytest.raises(ValueError, match=r"needs mirrored views in the batch: set data.views to PCLViews or Mirrored"):
         CalibratedContrast(NoCalibration(), Eq7(), negatives=MirroredNegatives())(*views(3, 4))
 
 

@@ -24,6 +24,7 @@ from pcfrl_lightning.heads import (
     CosineThreshold,
     Eq7,
     ExponentWeight,
+    JoinedNegatives,
     LossWeight,
     MirroredNegatives,
     MixedNegatives,
@@ -47,6 +48,7 @@ HEADS: list[tuple[Calibrator, PairTerm, Negatives]] = [
     (CosineThreshold(0.1), CosineOnly(), RandomNegatives(3)),
     (NoCalibration(), Eq7(), MixedNegatives()),
     (NoCalibration(), Eq7(), MirroredNegatives()),
+    (AdaptiveThreshold("mean"), LossWeight(), JoinedNegatives()),
 ]
 
 

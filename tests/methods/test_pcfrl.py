@@ -88,7 +88,10 @@ def test_mirrored_views_are_the_negatives_of_the_pose_contrast():
 
 
 def test_mirrored_negatives_without_mirrored_views():
-    with pytest.raises(UsageError, match=r"pose_contrast.negatives MirroredNegatives needs data.views PCLViews"):
+    with pytest.raises(
+        UsageError,
+        match=r"pose_contrast.negatives MirroredNegatives needs data.views that mirror",
+    ):
         with_mirrored_negatives().parts(random_batch())
     with pytest.raises(ValueError, match=r"face_contrast.negatives cannot be MirroredNegatives"):
         tiny_model(face_contrast=CalibratedContrast(NoCalibration(), Eq7(), negatives=MirroredNegatives()))

@@ -16,6 +16,7 @@ _NAMES = {
     "data.views.appearance": "Appearance",
     "data.views.base": "Views",
     "data.views.cpu": "AlbumentationsViews LiteralPoseViews",
+    "data.views.mirrored": "MirroredViews",
     "data.views.pcl": "PCLViews",
     "synthetic.module": "SyntheticFaces",
 }

@@ -19,6 +19,7 @@ from pcfrl_lightning.heads.contrast import (
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
     Context,
+    JoinedNegatives,
     MirroredNegatives,
     MixedNegatives,
     Negatives,
@@ -50,6 +51,7 @@ __all__ = [
     "DelayedStart",
     "Eq7",
     "ExponentWeight",
+    "JoinedNegatives",
     "LossWeight",
     "MirroredNegatives",
     "MixedNegatives",

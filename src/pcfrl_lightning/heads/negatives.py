@@ -101,8 +101,8 @@ class MirroredNegatives(_Mixing):
     """Mixed mirrored views of the anchor's own image, for the pose branch of the public PCL code: a mirror image shows
     another pose of the same face.  Views of other images are no negatives.
 
-    Needs a data module with ``views: PCLViews``, whose ``pose_negatives`` is K, at least 1.  The public code means this
-    but regroups the K views over the images of a batch; here they stay with their image.
+    Needs a data module with ``views: PCLViews`` or ``MirroredViews``, whose ``pose_negatives`` is K, at least 1.  The
+    public code means this but regroups the K views over the images of a batch; here they stay with their image.
 
     Args:
         beta: as in ``MixedNegatives``.
@@ -112,10 +112,34 @@ class MirroredNegatives(_Mixing):
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         if context.mirrored is None:
-            raise ValueError("MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews")
+            raise ValueError(
+                "MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews or MirroredViews"
+            )
         lam, permutation = _mixing(self.beta, context.mirrored.shape[:2], context.mirrored)
         mixed = F.mixed_group_similarity(context.anchors, context.mirrored, lam, permutation)
         return F.log_negatives(mixed, torch.ones_like(mixed, dtype=torch.bool), temperature)
+
+
+class JoinedNegatives(Negatives):
+    """Two kinds of negatives in one denominator: ``log(sum over the one + sum over the other)``.
+
+    By default views of other images and mirrored views of the anchor's own image (:class:`MirroredNegatives`).  The
+    first alone can be told apart by anything an image shows; the second differ from the anchor in pose alone.
+
+    Args:
+        in_batch: default :class:`AllNegatives`.
+        mirrored: default :class:`MirroredNegatives`.
+    """
+
+    def __init__(self, in_batch: Negatives | None = None, mirrored: Negatives | None = None) -> None:
+        super().__init__()
+        self.in_batch = in_batch if in_batch is not None else AllNegatives()
+        self.mirrored = mirrored if mirrored is not None else MirroredNegatives()
+        self.needs_mirrored = self.in_batch.needs_mirrored or self.mirrored.needs_mirrored
+
+    def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
+        parts = [part(context, negatives, temperature) for part in (self.in_batch, self.mirrored)]
+        return torch.logaddexp(*parts)
 
 
 def _mixing(beta: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -153,7 +153,8 @@ class PCFRL(Method):
         if images is None:
             name = type(self.pose_contrast.negatives).__name__
             raise UsageError(
-                f"model.pose_contrast.negatives {name} needs data.views PCLViews, which mirrors the images"
+                f"model.pose_contrast.negatives {name} needs data.views that mirror the images: PCLViews, or "
+                "MirroredViews with pose_negatives"
             )
         maps = self.network.backbone(channels_last(images.flatten(0, 1)))
         mirrored = self.network.pose_subnet(maps).flatten(1)
