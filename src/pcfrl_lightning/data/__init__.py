@@ -17,7 +17,9 @@ _NAMES = {
     "data.views.base": "Views",
     "data.views.cpu": "AlbumentationsViews LiteralPoseViews",
     "data.views.mirrored": "MirroredViews",
+    "data.views.pairs": "FramePairs",
     "data.views.pcl": "PCLViews",
+    "data.views.two": "TwoViews",
     "synthetic.module": "SyntheticFaces",
 }
 _WHERE = {name: module for module, names in _NAMES.items() for name in names.split()}

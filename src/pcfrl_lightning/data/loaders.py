@@ -47,8 +47,9 @@ class ViewBatches(Dataset[dict[str, Any]]):
         threads = self.faces.source.reads_at_once
         samples, unreadable = [], []
         with ThreadPoolExecutor(threads) as pool:  # each image has a generator of its own: their order does not matter
-            for image, rng, passed_over in (pool.map if threads > 1 else map)(self._draw, pairs):
-                samples.append(self.views.sample(image, rng))
+            drawn = (pool.map if threads > 1 else map)(self._draw, pairs)
+            for place, (images, rng, passed_over) in enumerate(drawn):
+                samples.append(self.views.sample_item(images, rng, place))
                 unreadable += passed_over
         batch: dict[str, Any] = {**stacked(samples)}
         batch[KEYS] = torch.tensor(pairs, dtype=torch.long)
@@ -57,13 +58,14 @@ class ViewBatches(Dataset[dict[str, Any]]):
             batch[UNREADABLE] = unreadable
         return batch
 
-    def _draw(self, key: tuple[int, int]) -> tuple[np.ndarray, np.random.Generator, list[tuple[str, str]]]:
-        """The image of a key, its generator, and (name, reason) of those that could not be read before it."""
+    def _draw(self, key: tuple[int, int]) -> tuple[list[np.ndarray], np.random.Generator, list[tuple[str, str]]]:
+        """The pictures of a key, its generator, and (name, reason) of those that could not be read before it."""
         unreadable: list[tuple[str, str]] = []
         rng, index = np.random.default_rng([self.seed, *key]), key[1]
         for step in range(min(_MOST_REPLACEMENTS, len(self.faces))):
             try:
-                return self.faces.draw((index + step) % len(self.faces), rng), rng, unreadable
+                row = (index + step) % len(self.faces)
+                return [self.faces.draw(row, rng) for _ in range(self.views.pictures)], rng, unreadable
             except CorruptImage as error:
                 unreadable.append((error.name, error.reason))
         name, reason = unreadable[0]

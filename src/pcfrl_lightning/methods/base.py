@@ -56,11 +56,13 @@ class Method(L.LightningModule, ABC):
         optimizer: makes the optimiser from the parameters; default Adam, lr 1e-4, betas (0.9, 0.999) (paper 4.1). Set
             it before `fit` for another one: ``model.optimizer = partial(torch.optim.AdamW, lr=1e-3)``. That of a config
             replaces it.
+        optimizer_steps: steps of the optimiser for each batch.
     """
 
     network: Encoder
     views: ClassVar[tuple[str, ...]] = ()
     calibrators: ClassVar[dict[str, str]] = {}
+    optimizer_steps: ClassVar[int] = 1
 
     def __init__(self, compile_network: bool = False) -> None:
         super().__init__()
@@ -74,6 +76,11 @@ class Method(L.LightningModule, ABC):
     @abstractmethod
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of views, and statistics for the log: detached scalars on the device."""
+
+    def step(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """:meth:`losses` of a batch of training, whose gradient the trainer follows; a method with
+        ``automatic_optimization`` False takes its steps here."""
+        return self.losses(batch)
 
     def keep_arguments(self, *parts: nn.Module) -> None:
         """Keep the arguments of ``__init__`` as primitives, which a checkpoint can hold.
@@ -134,12 +141,13 @@ class Method(L.LightningModule, ABC):
                 "module views, such as AlbumentationsViews (data.views)"
             )
         self._begin_step(batch_idx)
-        loss, stats = self.losses(batch)
+        done = self.global_step // self.optimizer_steps
+        loss, stats = self.step(batch)
         stats = {"loss": loss.detach(), **stats}
         self._names = [*stats, _BROKEN]
         self.step_means.update(torch.stack([*stats.values(), ~stats["loss"].isfinite()]))
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and (self.global_step + 1) % every == 0:
+        if every and (done + 1) % every == 0:
             self.log_dict({f"train/{name}_step": value for name, value in stats.items()}, on_step=True, on_epoch=False)
             # a value logged for the bar would be read from the device in every later step
             self.trainer.progress_bar_metrics["loss"] = loss.item()

@@ -5,6 +5,7 @@ from pcfrl_lightning.networks.encoder import Encoder, encoder_identity, load_enc
 from pcfrl_lightning.networks.external import TimmBackbone, TimmEncoder, TorchvisionBackbone, TorchvisionEncoder
 from pcfrl_lightning.networks.network import Features, PCFRLNetwork
 from pcfrl_lightning.networks.projection import ProjectionNetwork
+from pcfrl_lightning.networks.small_images import SmallImageResNet
 
 __all__ = [
     "Encoder",
@@ -12,6 +13,7 @@ __all__ = [
     "Features",
     "PCFRLNetwork",
     "ProjectionNetwork",
+    "SmallImageResNet",
     "TimmBackbone",
     "TimmEncoder",
     "TorchvisionBackbone",

@@ -49,6 +49,8 @@ class SyntheticFaces(FaceData):
         pose_range: largest absolute yaw, pitch and roll in degrees.
         population: seed of the population; another one gives other people and pictures.
         render_size: side of the rendered images in pixels, 32 to 256; None for `image_size`.
+        whole_person: an item of the training set stands for its person, like a video: of its pictures a random one is
+            drawn each time, for views that take several (`FramePairs`).
         cache: keep the rendered images on disk; False renders each image whenever it is read.
         kwargs: see `FaceData`; `seed` does not change the faces.
 
@@ -73,6 +75,7 @@ class SyntheticFaces(FaceData):
         population: int = 0,
         render_size: int | None = None,
         cache: bool = True,
+        whole_person: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(root or "synthetic", image_size=image_size, **kwargs)
@@ -93,6 +96,7 @@ class SyntheticFaces(FaceData):
         require(even, f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
         self.pairs = verification_pairs(torch.arange(test_size) % test_identities, pairs_per_fold, seed=population)
         self.pose_range, self.population, self.cache = pose_range, population, cache
+        self.whole_person = whole_person
 
     def build(self) -> dict[str, FaceSet]:
         splits, first_person = {}, 0
@@ -111,7 +115,7 @@ class SyntheticFaces(FaceData):
                 "fold": person % FOLDS,
             }
             splits[name] = FaceSet(
-                SyntheticSource(faces, self.render_size),
+                SyntheticSource(faces, self.render_size, self.whole_person and name == "train"),
                 labels,
                 pairs=self.pairs if name == "test" else None,
                 name=f"{self.name}/{name}",

@@ -25,13 +25,17 @@ _CHUNK = 64  # pictures per task of a rendering process; fewer in all are render
 class SyntheticSource(ImageSource):
     """Pictures of a side of 32 to 256 pixels, given by their parameters.
 
-    `read` renders; after `materialize` it looks up the rendered picture instead. Both give the same pixels.
+    `read` renders; after `materialize` it looks up the rendered picture instead. Both give the same pixels. With
+    `whole_person`, `draw` takes a random picture of the person of the item.
     """
 
     always_readable = True
 
-    def __init__(self, faces: Sequence[FaceParameters], size: int) -> None:
-        self.faces, self.size = list(faces), size
+    def __init__(self, faces: Sequence[FaceParameters], size: int, whole_person: bool = False) -> None:
+        self.faces, self.size, self.whole_person = list(faces), size, whole_person
+        self._pictures: dict[int, list[int]] = {}
+        for index, face in enumerate(self.faces):
+            self._pictures.setdefault(face.identity_id, []).append(index)
         self._fingerprint = ""
         self._rendered: Path | None = None
 
@@ -47,6 +51,10 @@ class SyntheticSource(ImageSource):
         if self._rendered is not None:
             return np.array(_opened(self._rendered)[index])
         return render(self.faces[index], self.size)
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        pictures = self._pictures[self.faces[index].identity_id] if self.whole_person else [index]
+        return self.read(pictures[int(rng.integers(len(pictures)))] if len(pictures) > 1 else index)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the renderer's code, the size and the parameters of every picture."""

@@ -21,6 +21,8 @@ class Views(ABC):
     """
 
     image_size: int | None = None
+    pictures: int = 1
+    """How many pictures of an item `sample_item` takes: more than one where an item stands for several (a video)."""
 
     def use_size(self, image_size: int) -> None:
         """Called by the data module, whose size views take that fix none of their own; another size is a ValueError."""
@@ -42,6 +44,11 @@ class Views(ABC):
         Returns arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.  ``rng`` is the only source
         of randomness, seeded from (seed, epoch, index of the image).
         """
+
+    def sample_item(self, images: Sequence[np.ndarray], rng: np.random.Generator, place: int) -> dict[str, np.ndarray]:
+        """What `sample` returns, from ``pictures`` pictures of an item, each drawn anew. ``place`` is the item's in its
+        batch, from 0: arrays that only the first items have are stacked for these alone."""
+        return self.sample(images[0], rng)
 
     def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Device side, after the transfer: from what `sample` returned, uint8 (N, ..., 3, h, w), to the view batch.
@@ -76,6 +83,7 @@ def batch_seed(*numbers: int) -> int:
 
 
 def stacked(samples: Sequence[Mapping[str, np.ndarray]]) -> dict[str, Tensor]:
-    """Samples of N images, (..., h, w, 3) each, as contiguous tensors (N, ..., 3, h, w) by name."""
-    arrays = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    """Samples of N images, (..., h, w, 3) each, as contiguous tensors (N, ..., 3, h, w) by name; where only the first n
+    samples have an array, (n, ..., 3, h, w)."""
+    arrays = {name: np.stack([sample[name] for sample in samples if name in sample]) for name in samples[0]}
     return {name: torch.from_numpy(np.moveaxis(array, -1, -3).copy()) for name, array in arrays.items()}

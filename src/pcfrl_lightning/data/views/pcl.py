@@ -1,6 +1,6 @@
 """The views of the public PCL code (CVPR 2023): distant crops and mirrored negatives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class PCLViews(AlbumentationsViews):
         crop_side: side of the square face crops as a share of the shorter side of the image, in (0, 0.5]; the two
             crops lie in different quadrants and share no pixel.
         appearance: colour, blur and edges; default: those of the public code.
+        pose_images: so many images of a batch have mirrored views, at least 1; default: all. The public code takes 10.
     """
 
     def __init__(
@@ -28,13 +29,21 @@ class PCLViews(AlbumentationsViews):
         pose_negatives: int = 100,
         crop_side: float = 0.4,
         appearance: Appearance | None = None,
+        pose_images: int | None = None,
     ) -> None:
+        if pose_images is not None and pose_images < 1:
+            raise ValueError(f"views.pose_images must be at least 1, got {pose_images}")
         if pose_negatives < 1:
             raise ValueError(f"views.pose_negatives must be at least 1, got {pose_negatives}")
         if not 0 < crop_side <= 0.5:
             raise ValueError(f"views.crop_side must be in (0, 0.5], got {crop_side}")
         super().__init__(image_size, appearance, flip_p=0.0)
-        self.pose_negatives, self.crop_side = pose_negatives, crop_side
+        self.pose_negatives, self.crop_side, self.pose_images = pose_negatives, crop_side, pose_images
+
+    def sample_item(self, images: Sequence[np.ndarray], rng: np.random.Generator, place: int) -> dict[str, np.ndarray]:
+        if self.pose_images is not None and place >= self.pose_images:
+            return super().sample(images[0], rng)
+        return self.sample(images[0], rng)
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         views = super().sample(image, rng)
