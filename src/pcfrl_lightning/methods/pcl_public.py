@@ -37,9 +37,9 @@ class PCLThreeSteps(PCFRL):
 
     optimizer_steps = 3
 
-    @property
-    def automatic_optimization(self) -> bool:  # type: ignore[override]
-        """The method steps by itself."""
+    @property  # type: ignore[misc]  # Lightning's has a setter
+    def automatic_optimization(self) -> bool:
+        """False: the method takes its steps itself."""
         return False
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, Stats]:
