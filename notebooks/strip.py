@@ -4,7 +4,6 @@ python notebooks/strip.py [NOTEBOOK ...]         # default: all beside this file
 python notebooks/strip.py --check [NOTEBOOK ...] # change nothing; status 1 if something is left
 """
 
-import json
 import sys
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def stripped(text: str) -> str:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     nbformat.validate(notebook)
-    return json.dumps(notebook, indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
 
 
 def main(arguments: list[str]) -> int:

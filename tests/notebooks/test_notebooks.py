@@ -34,6 +34,11 @@ def test_outputs_counts_and_settings_are_removed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_line_of_a_cell_is_a_line_of_the_file(path: Path) -> None:
+    assert max(map(len, path.read_text(encoding="utf-8").splitlines())) < 150
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_says_first_how_long_it_takes(path: Path) -> None:
     first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
     text = "".join(first["source"])
