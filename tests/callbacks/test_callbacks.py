@@ -2,13 +2,16 @@ import csv
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
 from pcfrl_lightning.callbacks import OnlineMonitor, ReconstructionGrid, Throughput
-from pcfrl_lightning.callbacks.online_monitor import extract
+from pcfrl_lightning.callbacks.online_monitor import _Images, extract, pose_errors
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
 from pcfrl_lightning.figures.grid import labelled_grid
+from pcfrl_lightning.networks.encoder import Encoder
+from pcfrl_lightning.synthetic import SyntheticFaces
 from tiny import TinyFaces, tiny_model, trainer
 
 
@@ -72,11 +75,74 @@ def test_the_monitor_leaves_every_part_in_its_mode_and_its_statistics(frozen):
     assert any(modes.values())
     before = {name: value.clone() for name, value in network.state_dict().items()}
     images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8)
-    features = extract(network, images, batch_size=2)
+    features = extract(network, images, batch_size=2)["f_s"]
     assert {name: module.training for name, module in network.named_modules()} == modes
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert not features.requires_grad
     torch.testing.assert_close(features, network.eval().features(images)["f_s"], atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def rendered(tmp_path, monkeypatch):
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    size = {"image_size": 32, "train_size": 40, "identities": 10, "val_size": 20, "val_identities": 5}
+    return SyntheticFaces(**size, test_size=40, test_identities=20, pairs_per_fold=2, num_workers=0)
+
+
+def test_pose_error_of_a_feature_that_is_the_pose(rendered):
+    """One that is the pose has no error, one that is the person that of the mean pose."""
+    train, val = (
+        _Images(torch.zeros(len(faces), 3, 8, 8, dtype=torch.uint8), faces.labels["pose"])
+        for faces in (rendered.splits["train"], rendered.splits["val"])
+    )
+
+    class Known(Encoder):
+        feature_names = ("f_f", "f_p")
+
+        def features(self, images):
+            pose = (train if len(images) == 40 else val).label
+            return {"f_f": torch.ones(len(images), 2), "f_p": 3 * pose - 1}
+
+        def encode(self, images):
+            raise NotImplementedError
+
+    errors = {name: error.item() for name, error in pose_errors(Known(), train, val).items()}
+    away = (val.label - train.label.mean(0)).abs().mean().item()
+    assert errors["pose_error_f_f"] == pytest.approx(away, rel=1e-4)
+    assert errors["pose_error_f_p"] < 0.05 * away  # the penalty of 0.03 pulls a little towards the mean
+    assert errors["pose_gap"] == pytest.approx(errors["pose_error_f_f"] - errors["pose_error_f_p"])
+
+
+def test_the_monitor_logs_the_pose_in_each_feature_and_a_resumed_run_the_same(tmp_path, rendered):
+    names = [f"monitor/{name}" for name in ("pose_error_f_s", "pose_error_f_f", "pose_error_f_p", "pose_gap")]
+    logged = []
+    for ends in ((2,), (1, 2)):
+        folder = tmp_path / str(len(ends))
+        for end in ends:
+            monitor = OnlineMonitor(every_n_epochs=1, neighbors=3, pose_data=rendered)
+            saved = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+            run = trainer(
+                folder,
+                max_epochs=2,
+                callbacks=[monitor, saved, Ending(end)],
+                logger=CSVLogger(folder, "", str(end)),
+                enable_checkpointing=True,
+            )
+            run.fit(tiny_model(), TinyFaces(batch_size=4), ckpt_path=folder / "last.ckpt" if end > ends[0] else None)
+        rows = list(csv.DictReader((folder / str(end) / "metrics.csv").open()))
+        logged.append([row[name] for row in rows if row.get(names[0]) for name in names][-len(names) :])
+    assert logged[0] == logged[1]
+    assert float(logged[0][3]) == pytest.approx(float(logged[0][1]) - float(logged[0][2]), abs=1e-3)
+
+
+class Ending(Callback):
+    """Stops a run after some epochs, as an interruption does; its schedule is that of the whole run."""
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        trainer.should_stop = trainer.current_epoch + 1 >= self.epochs
 
 
 def test_monitor_names_a_label_that_is_missing(tmp_path):

@@ -12,10 +12,11 @@ from pcfrl_lightning.data import ArraySource, FaceSet
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate import disentangle as measures
 from pcfrl_lightning.evaluate.nearest import neighbours, random_pairs
-from pcfrl_lightning.evaluate.pair_quality import branch_counts
+from pcfrl_lightning.evaluate.pair_quality import branch_counts, pair_quality
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces, pointing04, rendered_faces
-from pcfrl_lightning.heads import CalibratedContrast, Eq7, NPAThreshold
+from pcfrl_lightning.heads import CalibratedContrast, Eq7, JoinedNegatives, NPAThreshold, TopK
 from pcfrl_lightning.reports.calibrated_pairs import Branch
+from tiny import tiny_model
 
 PEOPLE, EACH = 10, 20
 
@@ -121,6 +122,15 @@ def test_precision_and_recall_of_a_batch():
     assert counts[1].tolist() == [6, int(output.calibration.accepted.sum()), 4]
     assert counts[2].tolist() == [6, 6, 4]  # top-1: the two views of the third image are wrong
     assert counts[3, 2] == 4
+
+
+def test_pairs_of_a_model_with_mirrored_negatives(known):
+    """They are no part of what is calibrated, and no mirrored views are made here."""
+    contrast = CalibratedContrast(TopK(1), Eq7(), negatives=JoinedNegatives())
+    found = pair_quality(tiny_model(pose_contrast=contrast), known, batches=1, batch_size=20)
+    assert found["pose"]["own"]["share"] == 1
+    assert found["pose"]["own"]["precision"] == pytest.approx(found["pose"]["quantiles"]["0"]["precision"])
+    assert type(contrast.negatives) is JoinedNegatives
 
 
 def write_pointing(folder, people, poses):

@@ -1,10 +1,10 @@
-"""kNN and linear accuracy of the frozen features on a labelled set while pretraining runs.
+"""What the frozen features hold while pretraining runs: a class by kNN and linearly, and the pose in each feature.
 
-The two classifiers are written out: scikit-learn is no dependency for twelve lines.
+The classifiers are written out: scikit-learn is no dependency for twelve lines.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -16,8 +16,18 @@ from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.quality.unreadable import without_unreadable
 from pcfrl_lightning.errors import DataError, require
+from pcfrl_lightning.functional.ridge import ridge
 from pcfrl_lightning.networks.encoder import Encoder, evaluating
 from pcfrl_lightning.run_directory import run_directory
+
+POSE = "pose"
+
+
+class _Images(NamedTuple):
+    """uint8 images (n, 3, S, S) and one row of a label for each."""
+
+    pixels: Tensor
+    label: Tensor
 
 
 class OnlineMonitor(L.Callback):
@@ -26,6 +36,10 @@ class OnlineMonitor(L.Callback):
     Both classifiers see the first feature of the method's encoder (F_s), frozen, fit on (a part of) the ``train`` split
     and judged on ``val``. The linear one is a ridge regression on one-hot labels: a quick indicator, not the protocol.
 
+    Where there are poses, it also logs ``monitor/pose_error_f_s`` and so on, the mean error in degrees of a ridge
+    regression of the pose on each feature, and ``monitor/pose_gap``, that of F_f minus that of F_p: above 0 when F_p is
+    the better pose feature (`pcfrl disentangle` measures more).
+
     Args:
         data: a labelled data set, e.g. ``FER2013`` (its views are not used); default: the run's own data module, whose
             labels pretraining never sees.
@@ -33,6 +47,7 @@ class OnlineMonitor(L.Callback):
         every_n_epochs: how often, at least 1; the last epoch is always judged.
         max_images: at most so many images of each split, evenly spaced, at least 2.
         neighbors: k of the kNN classifier, at least 1.
+        pose_data: faces with a ``pose`` in degrees, e.g. ``SyntheticFaces``; default: ``data``, if it has poses.
     """
 
     def __init__(
@@ -42,6 +57,7 @@ class OnlineMonitor(L.Callback):
         every_n_epochs: int = 5,
         max_images: int = 4000,
         neighbors: int = 20,
+        pose_data: FaceData | None = None,
     ) -> None:
         require(
             every_n_epochs >= 1 and max_images >= 2 and neighbors >= 1,
@@ -50,7 +66,9 @@ class OnlineMonitor(L.Callback):
         )
         self.data, self.label, self.every_n_epochs = data, label, every_n_epochs
         self.max_images, self.neighbors = max_images, neighbors
-        self.images: dict[str, tuple[Tensor, Tensor]] = {}
+        self.pose_data = pose_data
+        self.images: dict[str, _Images] = {}
+        self.poses: dict[str, _Images] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Read the labelled images once, before training starts; unreadable ones are left out.
@@ -60,22 +78,30 @@ class OnlineMonitor(L.Callback):
         """
         if stage == "fit" and trainer.is_global_zero and not self.images:
             data = self.data or trainer.datamodule  # type: ignore[attr-defined]
-            self.images = {split: self._read(data, split, run_directory(trainer)) for split in ("train", "val")}
+            poses, folder, splits = self.pose_data or data, run_directory(trainer), ("train", "val")
+            self.images = {split: self._read(data, split, self.label, folder) for split in splits}
+            if self.pose_data or all(POSE in poses.splits[split].labels for split in splits):
+                self.poses = {split: self._read(poses, split, POSE, folder) for split in splits}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not (due(trainer, self.every_n_epochs) and trainer.is_global_zero):
             return
         encoder: Any = pl_module.network
-        train, val = (extract(encoder, self.images[split][0]) for split in ("train", "val"))
-        train_labels, val_labels = (self.images[split][1].to(train.device) for split in ("train", "val"))
+        first = encoder.feature_names[0]
+        train, val = (extract(encoder, self.images[split].pixels)[first] for split in ("train", "val"))
+        train_labels, val_labels = (self.images[split].label.to(train.device) for split in ("train", "val"))
         predicted = {
             "knn": knn_predict(train, train_labels, val, self.neighbors),
             "linear": ridge_predict(train, train_labels, val),
         }
         for name, labels in predicted.items():
             pl_module.log(f"monitor/{name}_accuracy", (labels == val_labels).float().mean(), rank_zero_only=True)
+        if self.poses:
+            errors = pose_errors(encoder, self.poses["train"], self.poses["val"])
+            for name, error in errors.items():
+                pl_module.log(f"monitor/{name}", error, rank_zero_only=True)
 
-    def _read(self, data: FaceData, split: str, report_folder: Path) -> tuple[Tensor, Tensor]:
+    def _read(self, data: FaceData, split: str, label: str, report_folder: Path) -> _Images:
         """The readable ones of the chosen images; the train set of views is not verified as a whole for them."""
         if split not in data.splits:
             raise DataError(
@@ -83,18 +109,18 @@ class OnlineMonitor(L.Callback):
                 "give it labelled faces as `data`, or remove the callback"
             )
         faces = data.splits[split]
-        if self.label not in faces.labels:
+        if label not in faces.labels:
             raise DataError(
-                f"OnlineMonitor: {faces.name} has no label '{self.label}', it has "
-                f"{', '.join(sorted(faces.labels)) or 'none'}; set `label`, give it labelled faces as `data`, "
-                "or remove the callback"
+                f"OnlineMonitor: {faces.name} has no label '{label}', it has "
+                f"{', '.join(sorted(faces.labels)) or 'none'}; set `label`, give it labelled faces as `data` "
+                "(`pose_data` for poses), or remove the callback"
             )
         rows = torch.linspace(0, len(faces) - 1, min(self.max_images, len(faces))).round().long()
         chosen = faces.subset(rows)
         chosen.name = f"{faces.name}/monitor"  # training keeps a list of its own
         readable = without_unreadable(chosen, report_folder, total=len(faces))
         loader = DataLoader(ImageBatches(readable, data.image_size), batch_size=256, collate_fn=whole_batch)
-        return torch.cat([batch["image"] for batch in loader]), readable.labels[self.label]
+        return _Images(torch.cat([batch["image"] for batch in loader]), readable.labels[label])
 
 
 def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
@@ -104,10 +130,23 @@ def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
 
 
 @torch.no_grad()
-def extract(encoder: Encoder, images: Tensor, batch_size: int = 256) -> Tensor:
-    """First feature of uint8 images ``(n, 3, S, S)``, (n, D)."""
+def extract(encoder: Encoder, images: Tensor, batch_size: int = 256) -> dict[str, Tensor]:
+    """Every feature of uint8 images ``(n, 3, S, S)``, (n, D) by name."""
     with evaluating(encoder):
-        return torch.cat([encoder.features(part)[encoder.feature_names[0]] for part in images.split(batch_size)])
+        parts = [encoder.features(part) for part in images.split(batch_size)]
+    return {name: torch.cat([part[name] for part in parts]) for name in encoder.feature_names}
+
+
+def pose_errors(encoder: Encoder, train: _Images, val: _Images) -> dict[str, Tensor]:
+    """``pose_error_NAME`` of every feature, degrees averaged over angles and images; ``pose_gap`` of F_f and F_p."""
+    features, queries = extract(encoder, train.pixels), extract(encoder, val.pixels)
+    errors = {}
+    for name, values in features.items():
+        truth, known = val.label.to(values.device), train.label.to(values.device)
+        errors[f"pose_error_{name}"] = (ridge(values, known, queries[name]) - truth).abs().mean()
+    if {"f_f", "f_p"} <= features.keys():
+        errors["pose_gap"] = errors["pose_error_f_f"] - errors["pose_error_f_p"]
+    return errors
 
 
 def knn_predict(train: Tensor, labels: Tensor, queries: Tensor, neighbors: int = 20) -> Tensor:
@@ -121,12 +160,8 @@ def knn_predict(train: Tensor, labels: Tensor, queries: Tensor, neighbors: int =
 
 
 def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: float = 0.03) -> Tensor:
-    """Ridge regression of standardised features on one-hot labels, solved exactly in float64, in its dual form (n, n).
+    """Ridge regression of standardised features on one-hot labels, solved exactly in float64.
 
     Arguments as of `knn_predict`; ``strength``, above 0, is the penalty per training image.
     """
-    mean, std = train.mean(0), train.std(0).clamp_min(1e-6)
-    x, z = ((train - mean) / std).double(), ((queries - mean) / std).double()
-    y = F.one_hot(labels, int(labels.max()) + 1).double()
-    penalty = strength * len(x) * torch.eye(len(x), dtype=x.dtype, device=x.device)
-    return (z @ (x.T @ torch.linalg.solve(x @ x.T + penalty, y - y.mean(0))) + y.mean(0)).argmax(1)
+    return ridge(train, F.one_hot(labels, int(labels.max()) + 1), queries, strength).argmax(1)

@@ -123,12 +123,12 @@ class MirroredNegatives(_Mixing):
 class JoinedNegatives(Negatives):
     """Two kinds of negatives in one denominator: ``log(sum over the one + sum over the other)``.
 
-    By default views of other images and mirrored views of the anchor's own image (:class:`MirroredNegatives`).  The
+    By default views of other images and mirrored views of the anchor's own image (``MirroredNegatives``).  The
     first alone can be told apart by anything an image shows; the second differ from the anchor in pose alone.
 
     Args:
-        in_batch: default :class:`AllNegatives`.
-        mirrored: default :class:`MirroredNegatives`.
+        in_batch: default ``AllNegatives``.
+        mirrored: default ``MirroredNegatives``.
     """
 
     def __init__(self, in_batch: Negatives | None = None, mirrored: Negatives | None = None) -> None:

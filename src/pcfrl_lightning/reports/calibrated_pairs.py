@@ -1,6 +1,7 @@
 """How often calibrated pairs are right: the share whose labels agree, beside the share among all pairs."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import Tensor
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.functional import Calibration, normalize
-from pcfrl_lightning.heads import ContrastOutput
+from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, ContrastOutput
 from pcfrl_lightning.methods.pcfrl import PCFRL
 
 POSE_LIMIT = 10.0
@@ -122,10 +123,19 @@ def calibrated_batches(module: PCFRL, faces: FaceSet, views: Views, batch_size: 
         batch = view_batch(faces, views, rows.tolist(), [seed, 1, number])
         face, pose = (network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])) for name in ("face", "pose"))
         branches = (
-            (module.face_contrast, network.project_face(face.f_f).float()),
-            (module.pose_contrast, network.project_pose(pose.f_p).float()),
+            (without_mirrored(module.face_contrast), network.project_face(face.f_f).float()),
+            (without_mirrored(module.pose_contrast), network.project_pose(pose.f_p).float()),
         )
         yield Batch(rows, *(Branch(contrast(*z.chunk(2)), normalize(z)) for contrast, z in branches))
+
+
+def without_mirrored(contrast: CalibratedContrast) -> CalibratedContrast:
+    """The contrast, or one that needs no mirrored views: negatives have no part in what is calibrated."""
+    if not contrast.negatives.needs_mirrored:
+        return contrast
+    changed = deepcopy(contrast)
+    changed.negatives = AllNegatives()
+    return changed
 
 
 def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence[int]) -> dict[str, Tensor]:
