@@ -1,5 +1,6 @@
-"""Figures of docs/calibration.md, from a checkpoint of a short FER-2013 run and from metrics.csv files.
+"""Figures of the README, from the weights of the package, and of docs/calibration.md, from a short FER-2013 run.
 
+python docs/make_figures.py neighbours pretrained:synthetic --query 17
 python docs/make_figures.py row-maxima CKPT FER2013_ROOT
 python docs/make_figures.py feedback "LABEL=RUN/metrics.csv" "LABEL=RUN/metrics.csv" ...
 """
@@ -8,6 +9,7 @@ import argparse
 import csv
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -16,9 +18,11 @@ import matplotlib
 import torch
 import yaml
 from jsonargparse import ArgumentParser
+from PIL import Image
 from torch import Tensor
 
-from pcfrl_lightning.data import FER2013
+from pcfrl_lightning.cli import neighbours
+from pcfrl_lightning.data import FER2013, SyntheticFaces
 from pcfrl_lightning.data.loaders import device_views
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.functional import Neighborhood, pair_alignment, top_k_calibration
@@ -37,6 +41,9 @@ def main() -> None:
     """Draw one figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
+    sheet = kinds.add_parser("neighbours", help="the nearest rendered faces by F_s, F_f and F_p")
+    sheet.add_argument("checkpoint", help="any encoder")
+    sheet.add_argument("--query", type=int, nargs="+", default=[4], metavar="NUMBER", help="which faces (default 4)")
     histogram = kinds.add_parser("row-maxima", help="histograms of the row maxima of PA, sum and mean")
     histogram.add_argument("checkpoint")
     histogram.add_argument("root")
@@ -44,11 +51,28 @@ def main() -> None:
     curves.add_argument("runs", nargs="+", metavar="LABEL=metrics.csv")
     options = parser.parse_args()
     FIGURES.mkdir(exist_ok=True)
-    if options.kind == "row-maxima":
+    if options.kind == "neighbours":
+        draw_neighbours(options.checkpoint, options.query, FIGURES / "neighbours.png")
+    elif options.kind == "row-maxima":
         draw_row_maxima(projections(options.checkpoint, options.root), FIGURES / "row_maxima.png")
     else:
         runs = [run.split("=", 1) for run in options.runs]
         draw_feedback({label: Path(path) for label, path in runs}, FIGURES / "feedback.png")
+
+
+def draw_neighbours(checkpoint: str, queries: list[int], path: Path) -> None:
+    """The sheet of `pcfrl neighbours` for faces of the demo's test split, people who are not in its training images."""
+    faces = SyntheticFaces(image_size=48, render_size=96).build()["test"]
+    with TemporaryDirectory() as temporary:
+        folder, files = Path(temporary) / "rendered faces", []
+        folder.mkdir()
+        for number in range(len(faces)):
+            yaw, person = float(faces.labels["pose"][number, 0]), int(faces.labels["identity"][number])
+            files.append(folder / f"{number} p{person % 100} yaw {yaw:+.0f}.png")
+            Image.fromarray(faces.source.read(number)).save(files[-1])
+        options = ["--query", *(str(files[number]) for number in queries), "--count", "6", "--out", str(path)]
+        neighbours.main([checkpoint, str(folder), *options, "--image-size", "48"])
+    Image.open(path).quantize(128).save(path, optimize=True)
 
 
 @torch.no_grad()

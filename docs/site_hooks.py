@@ -16,27 +16,25 @@ ELSEWHERE = {
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results/README.md": "results.md",
     "benchmarks/results/fer2013/curves.png": "figures/fer2013_curves.png",
+    "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
-    "README.md": "index.md",
+    "notebooks/README.md": "notebooks.md",
 }
-"""Files of the repository and their place on the site; links to the README lead to the index."""
+"""Files of the repository and their place on the site."""
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages and pictures of other folders."""
     for source, page in ELSEWHERE.items():
-        if not files.get_file_from_path(page):
-            files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Rewrite the links of a page."""
     here = page.file.src_uri
-    origin = next(
-        (source for source, shown in ELSEWHERE.items() if shown == here and shown != "index.md"), f"docs/{here}"
-    )
+    origin = next((source for source, shown in ELSEWHERE.items() if shown == here), f"docs/{here}")
 
     def rewrite(link: re.Match[str]) -> str:
         picture, text, target, anchor = link.groups()
@@ -46,8 +44,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         shown = ELSEWHERE.get(path, path.removeprefix("docs/"))
         if files.get_file_from_path(shown):
             return f"{picture}[{text}]({os.path.relpath(shown, os.path.dirname(here) or '.')}{anchor or ''})"
-        if (ROOT / path).exists():
-            return text if text.startswith("`") else f"{text} (`{path}`)"
-        return link.group()
+        if not (ROOT / path).exists():
+            return link.group()  # mkdocs says that it is dead
+        in_table = markdown[: link.start()].rpartition("\n")[2].startswith("|")
+        return text if in_table or text.startswith("`") else f"{text} (`{path}`)"
 
     return LINK.sub(rewrite, markdown)

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-PAGES += sorted((ROOT / "benchmarks").rglob("README.md"))
+PAGES += [*sorted((ROOT / "benchmarks").rglob("README.md")), ROOT / "notebooks" / "README.md"]
 
 
 def prose(path: Path) -> str:
@@ -34,6 +34,10 @@ def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
         if not path.exists() or (heading and heading not in anchors(path)):
             dead.append(target)
     assert not dead
+
+
+def test_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
 def test_site_is_built_without_warnings_and_loads_nothing_from_other_hosts(

@@ -10,20 +10,20 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pcfrl_lightning.cli.main import TOOLS, TRAINING
 from pcfrl_lightning.cli.training import expand_aliases, run
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES += sorted((ROOT / "benchmarks").rglob("README.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES += [*sorted((ROOT / "benchmarks").rglob("README.md")), ROOT / "notebooks" / "README.md"]
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 SAVED = sorted((ROOT / "benchmarks" / "results").rglob("*_config.yaml"))
 STANDS_FOR = {"NAME": "fer2013", "...": "", "$SLURM_ARRAY_TASK_ID": "1", "$SLURM_ARRAY_TASK_COUNT": "8"}
 """What a reader puts in place of a word of the page."""
+LAUNCHERS = r"(?:torchrun|srun) .*?(?=pcfrl )"
+"""What may stand before a command."""
 
 
 class Parsed(Exception):
@@ -31,13 +31,18 @@ class Parsed(Exception):
 
 
 def commands(path: Path) -> Iterator[str]:
-    """Commands in indented or fenced blocks of a page, and in comments of a config; continued lines joined."""
+    """Commands in indented or fenced blocks of a page, in the table of all commands, and in comments of a config;
+    continued lines joined.
+    """
     mark = "#" if path.suffix == ".yaml" else ""
     text = re.sub(rf"\\\n{mark}", "", path.read_text(encoding="utf-8"))
     for line in text.splitlines():
-        command = line.removeprefix(mark).strip()
-        if command.startswith(("pcfrl ", "python ")) and line.startswith(("#", "    ", "pcfrl", "python")):
-            yield command
+        command = re.sub(rf"^(?:{LAUNCHERS})", "", line.removeprefix(mark).strip())
+        begins = ("#", "    ", "pcfrl", "python ", "torchrun", "srun")
+        if command.startswith(("pcfrl ", "python ")) and line.startswith(begins):
+            yield re.sub(r"\$\{LAST.*", "", command)
+        elif path.name in ("cli.md", "getting-started.md") and line.startswith("|"):
+            yield from re.findall(r"`(pcfrl [^`]+ (?=[^`]*(?:[A-Z]|--))[^`]+)`", line)
 
 
 def documented() -> list[Any]:
@@ -66,14 +71,28 @@ def stops_after_parsing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_are_commands() -> None:
     found = [each.values[0] for each in documented()]
-    assert {each.split()[1] for each in found if each.startswith("pcfrl")} >= {
-        "fit",
-        "test",
-        "evaluate",
-        "data",
-        "bench",
-    }
-    assert len(found) > 50
+    assert {each.split()[1] for each in found if each.startswith("pcfrl")} >= {*TRAINING, *TOOLS} - {"doctor"}
+    assert len(found) > 100
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    table = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert [name for name in (*TRAINING, *TOOLS) if not re.search(rf"^\| `{name}[` ]", table, re.MULTILINE)] == []
+
+
+def test_documented_make_targets_and_extras_exist() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    rules = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?:^|`)(?: {4})?make ([a-z]+)", pages, re.MULTILINE))
+    assert {"demo", "test", "docs"} <= targets
+    assert [target for target in targets if not re.search(rf"^{target}:", rules, re.MULTILINE)] == []
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = \[", section, re.MULTILINE)
+    named = re.findall(r"pip install[^\n`]*\[([a-z,]+)\]", pages)
+    assert {name for group in named for name in group.split(",")} <= set(extras)
+    table = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    assert [extra for extra in extras if f"`{extra}`" not in table] == []
 
 
 @pytest.mark.parametrize("command", documented())
@@ -86,7 +105,7 @@ def test_documented_command_is_understood(command: str, stops_after_parsing: Non
             main(rest) if main.__code__.co_argcount else main()
     elif first in TRAINING:
         assert reads([first, *rest]) == 0
-    elif first == "demo":
+    elif first in ("demo", "--help"):
         assert not rest
     else:
         with pytest.raises(Parsed):
@@ -115,22 +134,3 @@ def test_shipped_layer_is_read_after_the_base(path: Path, stops_after_parsing: N
 def test_saved_config_of_a_result_is_read(path: Path, stops_after_parsing: None) -> None:
     stage = "test" if re.search(r"^verbose:", path.read_text(encoding="utf-8"), re.MULTILINE) else "fit"
     assert reads([stage, "--config", str(path)]) == 0
-
-
-def test_the_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "FACES").mkdir()
-    pixels = np.random.default_rng(0).integers(0, 255, (64, 24, 24, 3), dtype=np.uint8)
-    for index, image in enumerate(pixels):
-        Image.fromarray(image).save(tmp_path / "FACES" / f"{index}.png")
-    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
-    lines = [line for line in section.splitlines() if not line or line.startswith("    ")]
-    example = "\n".join(line[4:] for line in lines).partition("pcfrl ")[0]
-    names: dict[str, Any] = {}
-    exec(example, names)
-    assert {name: tuple(value.shape) for name, value in names["features"].items()} == dict.fromkeys(
-        ("f_s", "f_f", "f_p"), (8, 32 * 7 * 7)
-    )
-    assert names["alignment"].shape == (512, 512)
-    assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == ["config.json", "model.safetensors"]

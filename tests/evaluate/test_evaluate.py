@@ -46,8 +46,8 @@ def test_examples_of_the_documentation_use_the_folders_of_the_tasks():
     assert [folder for _, folder in examples] == [folders[name] for name, _ in examples]
 
 
-def test_readme_lists_the_tasks():
-    (listed,) = re.findall(r"^Tasks: `([^`]+)`", (ROOT / "README.md").read_text(), re.MULTILINE)
+def test_page_on_evaluation_lists_the_tasks():
+    (listed,) = re.findall(r"^Tasks: `([^`]+)`", (ROOT / "docs" / "evaluation.md").read_text(), re.MULTILINE)
     assert listed.split() == [task.name for task in TASKS]
 
 

@@ -32,7 +32,7 @@ def neighborhood(features: Tensor) -> Tensor:
 
 
 def alignment(features: Tensor, alpha: float, mode: str = "mean") -> Tensor:
-    """Eq. 4 off the diagonal."""
+    """Eq. 3 off the diagonal."""
     m = len(features)
     terms = m - 2 if mode == "mean" else 1
     factor = alpha / terms if m > 2 else 0.0

@@ -14,7 +14,7 @@ def unit(rows: torch.Tensor) -> torch.Tensor:
 
 
 def alignment(i: int, j: int, rows: torch.Tensor) -> float:
-    """Eq. 4 and 5 with the mean over neighbours, as loops."""
+    """Eq. 3 and 5 with the mean over neighbours, as loops."""
     others = [k for k in range(len(rows)) if k not in (i, j)]
     consistency = sum(float(rows[i] @ rows[k]) * float(rows[k] @ rows[j]) for k in others)
     return float(rows[i] @ rows[j]) + ALPHA * consistency / (len(rows) - 2)

@@ -48,7 +48,7 @@ def neighborhood_weight(alpha: float, views: int, neighborhood: Neighborhood = "
     """The factor in front of the sum of Eq. 5 in a batch of ``views`` = 2N rows; 0 for two, which have no neighbours.
 
     ``mean`` (default) gives alpha / (2N - 2), so that PA and its threshold hardly depend on the batch size; ``sum``
-    gives alpha, as Eq. 4 and 5 are printed. ValueError for another ``neighborhood``.
+    gives alpha, as Eq. 3 and 5 are printed. ValueError for another ``neighborhood``.
     """
     require(neighborhood in ("mean", "sum"), f"neighborhood must be 'mean' or 'sum', got {neighborhood!r}")
     if views <= 2:
@@ -58,7 +58,7 @@ def neighborhood_weight(alpha: float, views: int, neighborhood: Neighborhood = "
 
 @full_precision
 def alignment_scores(anchors: Tensor, context: Tensor, similarity: Tensor, weight: float) -> Tensor:
-    """Pair alignment of some rows with the whole batch, Eq. 4: ``(1 - 2a) S + a V_anchors G V^T``.
+    """Pair alignment of some rows with the whole batch, Eq. 3: ``(1 - 2a) S + a V_anchors G V^T``.
 
     Args:
         anchors: (m, d) unit rows, e.g. the views on this rank.
@@ -96,7 +96,7 @@ def pair_alignment(features: Tensor, alpha: float = 10.0, neighborhood: Neighbor
             ``sum`` is Eq. 5 as printed.
 
     Returns:
-        (M, M), symmetric, float32 (float64 for float64 input). The diagonal has no meaning: Eq. 4 is for pairs of
+        (M, M), symmetric, float32 (float64 for float64 input). The diagonal has no meaning: Eq. 3 is for pairs of
         different views.
 
     Example:

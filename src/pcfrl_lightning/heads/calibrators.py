@@ -44,7 +44,7 @@ class Calibrator(nn.Module, ABC):
 
 
 class _Alignment(Calibrator):
-    """Scores pairs by pair alignment (Eq. 4)."""
+    """Scores pairs by pair alignment (Eq. 3)."""
 
     def __init__(self, alpha: float, neighborhood: F.Neighborhood) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class NPAThreshold(_Alignment):
 
     Args:
         threshold: T. The paper uses 1; with ``neighborhood: sum`` it has to be hundreds.
-        alpha: weight of the neighbourhood consistency in Eq. 4, >= 0; the paper uses 10.
+        alpha: weight of the neighbourhood consistency in Eq. 3, >= 0; the paper uses 10.
         neighborhood: ``mean`` or ``sum`` over the neighbours of Eq. 5.
     """
 
