@@ -5,6 +5,7 @@ import logging
 import pytest
 from lightning.pytorch.callbacks import ProgressBar
 
+from pcfrl_lightning.callbacks import ProgressLines
 from pcfrl_lightning.cli.messages import no_advertisement
 
 QUIET = ["--model.image_size=16", "--trainer.max_epochs=1", "--trainer.accelerator=cpu", "--data.num_workers=0"]
@@ -16,6 +17,7 @@ def test_the_progress_bar_can_be_switched_off_and_does_not_count_runs(pcfrl, fer
     trainer = pcfrl("fit", *options, f"--trainer.enable_progress_bar={shown}", "--trainer.logger.version=a").trainer
     assert (trainer.progress_bar_callback is not None) == (shown == "true")
     if shown == "true":
+        assert isinstance(trainer.progress_bar_callback, ProgressLines)  # standard error of a test is no terminal
         assert "v_num" not in trainer.progress_bar_callback.get_metrics(trainer, trainer.lightning_module)
         assert "v_num" in ProgressBar().get_metrics(trainer, trainer.lightning_module)  # else there is nothing to hide
 

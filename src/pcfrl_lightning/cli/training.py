@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
+from pcfrl_lightning.callbacks.progress_lines import lines_in_a_log
 from pcfrl_lightning.callbacks.time_estimate import TimeEstimate
 from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.configs import with_config_paths
@@ -129,6 +130,7 @@ class TrainingCLI(LightningCLI):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
         trainer.callbacks += [StopAndSave(), TimeEstimate()]  # type: ignore[attr-defined]
+        lines_in_a_log(trainer)
         if bar := trainer.progress_bar_callback:
             shown = bar.get_metrics
             bar.get_metrics = lambda *args: {k: v for k, v in shown(*args).items() if k != "v_num"}  # type: ignore[method-assign]

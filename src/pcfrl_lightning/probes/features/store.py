@@ -156,7 +156,9 @@ def cached_features(
         loader = DataLoader(images, batch_sampler=batches, num_workers=num_workers, worker_init_fn=start_worker)
         title = f"{faces.name} {'+'.join(missing)}"
         pending: dict[str, list[np.ndarray]] = {name: [] for name in missing}
-        with tqdm(total=len(faces), initial=start, desc=f"features of {title}", disable=not progress) as bar:
+        with tqdm(
+            total=len(faces), initial=start, desc=f"features of {title}", disable=None if progress else True
+        ) as bar:
             for number, batch in enumerate(loader, 1):
                 features = extractor(batch)
                 for name, parts in pending.items():
