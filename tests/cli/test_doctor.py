@@ -101,3 +101,9 @@ def test_the_table_of_extras_is_that_of_the_project():
     assert EXTRAS.keys() == PROJECT["optional-dependencies"].keys()
     named = re.search(r"\[(.*)\]", PROJECT["optional-dependencies"]["all"][0])[1].split(",")
     assert tuple(named) == installation.OPTIONAL
+
+
+def test_the_page_of_the_documentation_has_the_same_table():
+    page = (Path(__file__).parents[2] / "docs/installation.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", page, re.M))
+    assert {name: text.replace("`", "") for name, text in rows.items()} == EXTRAS

@@ -1,12 +1,24 @@
 """The parser of the commands that have no configuration."""
 
 import argparse
+import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class OneLineArguments(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """A parser whose errors are one line, and which answers the shell when it asks for completions."""
+
+    completing = False
+
+    def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
+        """As in argparse."""
+        if "_ARGCOMPLETE" in os.environ and not OneLineArguments.completing:
+            import argcomplete
+
+            OneLineArguments.completing = True  # argcomplete parses the words that there are by this method
+            argcomplete.autocomplete(self)
+        return super().parse_known_args(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
         """Print the message on standard error and leave with status 2."""

@@ -68,6 +68,10 @@ def main() -> None:
     """Entry point of the console script."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     arguments = sys.argv[1:]
+    if "_ARGCOMPLETE" in os.environ:
+        from pcfrl_lightning.cli.completion import complete
+
+        complete({name: home for group in COMMANDS.values() for name, (home, _) in group.items()}, LIGHTNING)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
     elif arguments[0] == "--version":
