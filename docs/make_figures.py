@@ -72,7 +72,9 @@ def draw_neighbours(checkpoint: str, queries: list[int], path: Path) -> None:
             Image.fromarray(faces.source.read(number)).save(files[-1])
         options = ["--query", *(str(files[number]) for number in queries), "--count", "6", "--out", str(path)]
         neighbours.main([checkpoint, str(folder), *options, "--image-size", "48"])
-    Image.open(path).quantize(128).save(path, optimize=True)
+    with Image.open(path) as sheet:
+        below_title = sheet.crop((0, 75, *sheet.size))
+    below_title.quantize(128).save(path, optimize=True)
 
 
 @torch.no_grad()
