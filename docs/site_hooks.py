@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "benchmarks/README.md": "benchmarks.md",
     "benchmarks/results/README.md": "results.md",
+    "benchmarks/results/disentangle/README.md": "results-disentangle.md",
     "benchmarks/results/fer2013/curves.png": "figures/fer2013_curves.png",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
