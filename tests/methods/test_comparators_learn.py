@@ -1,4 +1,4 @@
-"""After 130 steps on synthetic faces the features of each method tell pose and identity better than untrained ones."""
+"""After some steps on synthetic faces the features of each method tell pose and identity better than untrained ones."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from pcfrl_lightning.callbacks.online_monitor import ridge_predict
-from pcfrl_lightning.methods import NNCLR, SNCLR, Method, MoCo, SimSiam, SwAV
+from pcfrl_lightning.methods import NNCLR, SNCLR, FaceCycle, Method, MoCo, SimSiam, SwAV
 from pcfrl_lightning.synthetic import SyntheticFaces
 from tiny import trainer
 
@@ -96,3 +96,28 @@ def test_features_are_better_than_untrained_ones(cls, faces, tmp_path):
     # 1 of 40 is chance; measured: 0.21 to 0.25 against 0.18, and 15.3 to 16.0 against 16.6 degrees
     assert trained_identity > identity
     assert trained_error < error - 0.4
+
+
+def test_facecycle_learns_from_pairs_of_pictures_of_a_person(faces):
+    """Forty steps of eight pairs, half of them a picture and its mirror image."""
+    images, identities, _ = faces
+    torch.manual_seed(0)
+    model = FaceCycle(backbone=Trunk(), image_size=32, code_dim=64, generator_width=8)
+    identity, error = figures(model, faces)
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3, betas=(0.5, 0.999))
+    draw = torch.Generator().manual_seed(0)
+    people = [torch.nonzero(identities[:TRAIN] == person)[:, 0] for person in range(40)]
+    model.train()
+    for _ in range(40):
+        chosen = torch.randint(0, 40, (8,), generator=draw).tolist()
+        rows = torch.stack([people[p][torch.randint(0, len(people[p]), (2,), generator=draw)] for p in chosen])
+        first, second = images[rows[:, 0]], images[rows[:, 1]]
+        mirrored = (torch.rand(8, generator=draw) < 0.5).view(-1, 1, 1, 1)
+        loss, _ = model.losses({"frame_1": first, "frame_2": torch.where(mirrored, first.flip(3), second)})
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    trained_identity, trained_error = figures(model, faces)
+    # measured: 0.21 against 0.15, and 12.2 against 17.7 degrees
+    assert trained_identity > identity
+    assert trained_error < error - 2
