@@ -40,7 +40,7 @@ unit: setup
 
 # one thread each, because two run at a time; the notebooks call pcfrl, so it has to be on the path
 notebooks: setup
-	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n 2 --timeout=180 notebooks
+	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest --nbmake -n 2 notebooks
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
