@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pcfrl_lightning.heads import AdaptiveThreshold, CalibratedContrast, Eq7, NoCalibration, NPAThreshold, TopK
-from pcfrl_lightning.reports.calibrated_pairs import Branch, Tally, best_pairs, identities_agree, poses_agree, tally
+from pcfrl_lightning.reports.calibrated_pairs import Tally, identities_agree, poses_agree, tally
 
 ALPHA = 10.0
 
@@ -86,14 +86,3 @@ def test_pairs_of_one_person_are_all_right(calibrator):
 def test_pose_limit_is_inclusive_and_per_axis():
     pose = torch.tensor([[0.0, 0.0, 0.0], [10.0, -10.0, 10.0], [10.5, 0.0, 0.0]])
     assert poses_agree(pose)[0].tolist() == [True, True, False]
-
-
-def test_best_pairs_fall_and_never_repeat_two_images():
-    features = torch.randn(8, 4, generator=torch.Generator().manual_seed(3))
-    output = CalibratedContrast(TopK(k=3), Eq7())(features, features + 0.1)
-    found = best_pairs(Branch(output, features), images=8, limit=5)
-    scores = [score for *_, score in found]
-    assert len(found) == 5
-    assert scores == sorted(scores, reverse=True)
-    assert len({frozenset((first % 8, second % 8)) for first, second, _ in found}) == 5
-    assert scores[0] == pytest.approx(float(output.calibration.score.max()))

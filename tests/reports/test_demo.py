@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from browser import chromium, faults
 from pcfrl_lightning.cli.demo import calibration_lines, main, run_demo
 from pcfrl_lightning.errors import UsageError
 
@@ -48,11 +49,16 @@ def test_demo_twice_in_one_folder(tmp_path, monkeypatch, capsys):
         assert (calibration[f"{branch}_precision"] is None) == (calibration[f"{branch}_pairs"] == 0)
     assert {"seed", "hardware", "versions", "seconds", "command"} <= set(stored)
 
-    page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") >= 4
-    assert "http" not in page
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["last.ckpt"]
     assert (out / "config.yaml").is_file()
+    assert (out / "report.md").is_file()
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 18
+    for part in ("What was learned", "What is in F_f and what is in F_p", "Fig. 5", "Fig. 8", "Fig. 10", "ROC"):
+        assert part in page
+    with chromium() as browser:
+        assert [fault for width in (380, 1280) for fault in faults(browser, out / "report.html", width)] == []
+    assert "http" not in page
 
 
 def test_missing_config_is_told(tmp_path, monkeypatch):

@@ -1,94 +1,200 @@
-"""The page and its pictures, on made-up numbers."""
+"""The page as text: escaping, verdicts, tables with the paper's rows, settings with intervals."""
 
-import base64
-import io
-import re
+import json
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image
+from markupsafe import escape
 
-from pcfrl_lightning import functional as F
-from pcfrl_lightning.data import ArraySource, FaceSet
-from pcfrl_lightning.figures import pictures
-from pcfrl_lightning.heads import ContrastOutput
-from pcfrl_lightning.reports.calibrated_pairs import Batch, Branch, Tally
-from pcfrl_lightning.reports.demo import Calibration
-from pcfrl_lightning.reports.demo_report import pairs_section, results_section
-from pcfrl_lightning.reports.page import Cell, Picture, Section, page, table
-
-MEASURED = {
-    "random_init": {"expression_accuracy": 0.2, "verification_accuracy": 0.55, "au_f1": 0.24, "pose_mae_deg": 15.0},
-    "pretrained": {"expression_accuracy": 0.4, "verification_accuracy": 0.54, "au_f1": 0.3, "pose_mae_deg": 6.0},
-    "features": {"f_p": {"pose_mae_deg": 5.0}},
-}
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.figures import style
+from pcfrl_lightning.reports.build import page_of
+from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
+from pcfrl_lightning.reports.paper import paper_section, printed
+from pcfrl_lightning.reports.render import write_page
+from pcfrl_lightning.reports.runs import Measured, Run, read_runs
+from pcfrl_lightning.reports.sections.learned import headline, learned_section, verdict
+from pcfrl_lightning.reports.sections.separation import identity_verdict
+from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
 
 
-def png(color="red") -> bytes:
-    return pictures.png(Image.new("RGB", (4, 3), color))
+def measured(task="fer2013", value=0.4, seed=0, weights="pretrained", feature="f_s", metric="accuracy", samples=3589):
+    content = {"seed": seed, "dataset": task, "features": {"image_size": 100}, "splits": {"test": {"samples": samples}}}
+    content |= {"protocol": "last epoch", "epochs": 300, "chosen_on": "val", "command": "pcfrl evaluate x"}
+    return Measured(task, weights, feature, {metric: value}, content)
 
 
-def size(data: bytes) -> tuple[int, int]:
-    return Image.open(io.BytesIO(data)).size
+def text_of(page: Page, folder) -> tuple[str, str]:
+    path = write_page(page, folder)
+    return path.read_text(), path.with_suffix(".md").read_text()
 
 
-def test_page_is_self_contained_and_escaped():
-    sections = [
-        Section(
-            "A & B", ["1 < 2"], table(["x"], [["<b>"], [Cell("7", best=True)]]), [Picture(png(), "a caption", 'a "p"')]
-        )
+def test_page_is_self_contained_and_escaped(tmp_path):
+    axes = style.plot("x", "y", "t")
+    axes.plot([0, 1])
+    picture = Picture("curve", style.figure_of(axes), "a caption", 'a "p"')
+    table = Table(["x|y", "z"], [["<b>", Cell("7", best=True)]], "shown")
+    page = Page("A & B", "1 < 2", [Section("S", ["t"], ["p"], [table], {"how": {"command": "x"}}, [picture], ["none"])])
+    html, markdown = text_of(page, tmp_path)
+    for text in ("A & B", "1 < 2", "<b>"):
+        assert str(escape(text)) in html
+    assert "<b>7</b>" in html
+    assert html.count("data:image/png;base64,") == 1
+    assert "http" not in html
+    assert "| x\\|y | z |" in markdown
+    assert "| &lt;b> | **7** |" in markdown
+    assert "](figures/curve.png)" in markdown
+    assert (tmp_path / "figures" / "curve.svg").is_file()
+
+
+def test_sections_without_content_are_left_out():
+    page = Page("", "", [Section("empty"), Section("line", missing=["run this"])])
+    assert [section.title for section in page.shown] == ["line"]
+
+
+@pytest.mark.parametrize(
+    ("face", "pose", "told"),
+    [
+        (12.76, 12.96, "Separation did not happen:"),
+        (12.0, 9.0, "Pose is concentrated in F_p"),
+        (9.0, 12.0, "rather the reverse"),
+    ],
+)
+def test_separation_is_judged_by_the_numbers(face, pose, told):
+    line = pose_verdict(face, pose)
+    assert told in line
+    assert f"{face:.2f}" in line
+    assert f"{pose:.2f}" in line
+
+
+@pytest.mark.parametrize(
+    ("face", "pose", "told"), [(0.56, 0.55, "not separated"), (0.7, 0.55, "more in F_f"), (0.55, 0.7, "should not be")]
+)
+def test_identity_is_judged_by_its_standard_error(face, pose, told):
+    assert told in identity_verdict(face, pose, 1000)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "old", "new", "told"),
+    [
+        ("fer2013", "accuracy", 0.40, 0.46, "Learned"),
+        ("fer2013", "accuracy", 0.40, 0.41, "Not learned"),
+        ("fer2013", "accuracy", 0.46, 0.40, "Worse than untrained"),
+        ("head pose", "mae_mean", 15.0, 12.0, "Learned"),
+        ("head pose", "mae_mean", 15.0, 14.8, "Not learned"),
+        ("head pose", "mae_mean", 12.0, 15.0, "Worse than untrained"),
+    ],
+)
+def test_learned_means_more_than_chance(task, metric, old, new, told):
+    before, after = (measured(task, value, metric=metric) for value in (old, new))
+    assert verdict(task, headline(after), [before], [after]).startswith(told)
+
+
+def test_means_in_the_papers_tables_are_those_of_their_rows_where_not_told():
+    """Table 3 and the errors of Table 4; rows whose printed mean is another are named in the note."""
+    for table, count in ((printed()["tables"][2], 8), (printed()["tables"][3], 3)):
+        for name, *values in table["rows"]:
+            agrees = abs(sum(values[:count]) / count - values[count]) < 0.06
+            assert agrees != (name.split(" (")[0] in table["note"] and name != "TCAE*"), name
+
+
+def test_measured_rows_stand_below_the_printed_ones(tmp_path):
+    run = Run("mine", tmp_path, measured=[measured(value=0.463)])
+    section = paper_section([run])
+    (table,) = section.tables
+    assert table.cells[-2][0].text == "PCFRL"
+    assert table.cells[-2][1] == Cell("57.30", best=True)
+    assert [cell.text for cell in table.cells[-1]] == ["here: mine", "46.30", ""]
+    (facts,) = section.facts.values()
+    assert facts["protocol"] == "last epoch, 300 epochs, learning rate chosen on val, 100 px"
+    assert facts["command"] == "pcfrl evaluate x"
+    assert any("lfw-linear" in line for line in section.missing)
+
+
+def test_seeds_of_one_name_get_an_interval_and_a_paired_difference(tmp_path):
+    values = {"PCFRL": (0.46, 0.47, 0.48), "PCL": (0.45, 0.455, 0.475)}
+    pairs = [(name, seed, each) for name, row in values.items() for seed, each in enumerate(row)]
+    runs = [Run(name, tmp_path, measured=[measured(value=each, seed=seed)]) for name, seed, each in pairs]
+    section = learned_section(runs)
+    side, difference = section.tables
+    assert side.cells[0][1].text == "47.00 ± 2.48 (n = 3)"
+    assert side.cells[0][1].best
+    assert difference.cells[0][0].text == "PCFRL - PCL"
+    assert difference.cells[0][1].text == "+1.00 [-0.24, +2.24], holds 0"
+    assert [picture.name for picture in section.pictures] == ["seeds_fer2013"]
+
+
+def test_ablation_shows_the_papers_values(tmp_path):
+    lines = ["variant,seed,metric,value,state,error"]
+    values = {"1": 0.4, "5": 0.5, "10": 0.45}
+    lines += [
+        f"{name},{seed},fer2013,{value + seed / 100},finished," for name, value in values.items() for seed in (0, 1)
     ]
-    text = page("Title", "Lead", sections, {"seed": "0"})
-    assert "A &amp; B" in text
-    assert "1 &lt; 2" in text
-    assert "&lt;b&gt;" in text
-    assert '<td class="best">7</td>' in text
-    assert not re.search(r"(?:src|href)=\"(?!data:)", text)
-    assert "http" not in text
-    (data,) = re.findall(r"data:image/png;base64,([^\"]+)", text)
-    assert base64.b64decode(data) == png()
+    (tmp_path / "results.csv").write_text("\n".join([*lines, "10,2,fer2013,,failed,no memory"]))
+    about = {"title": "Fig. 6: alpha", "axis": "alpha", "paper": {"RAF-DB, %": {"10": 75.68}}}
+    (tmp_path / "ablation.json").write_text(json.dumps(about))
+    page = page_of(read_runs([str(tmp_path)]))
+    (section,) = [each for each in page.shown if each.tables]
+    cells = [[cell.text for cell in row] for row in section.tables[0].cells]
+    assert cells[1][:2] == ["5", "50.50 ± 6.35 (n = 2)"]
+    assert cells[1][2] == "+10.00 [+10.00, +10.00]"
+    assert cells[2][-1] == "75.68"
+    assert section.pictures[0].figure.axes[0].get_xlabel() == "alpha"
+    assert "10, seed 2: failed no memory" in section.text[0]
 
 
-def test_better_column_is_bold_in_the_right_direction():
-    found = results_section(MEASURED).table
-    bold = re.findall(r'<td class="best">([^<]+)</td>', found)
-    assert bold == ["40.0 %", "55.0 %", "30.0 %", "6.00 deg"]
-    assert "↓ lower is better" in found
-    assert "pretrained, F_p" in found
-    assert "5.00 deg" in found
+def test_a_sweep_lists_its_trials_the_best_first(tmp_path):
+    lines = ["variant,seed,optimizer.lr,metric,value,state,error", "t0,0,0.1,monitor/knn_accuracy,0.3,finished,"]
+    (tmp_path / "results.csv").write_text("\n".join([*lines, "t1,0,0.01,monitor/knn_accuracy,0.4,finished,"]))
+    (tmp_path / "sweep.json").write_text(json.dumps({"title": "rates"}))
+    (section,) = [each for each in page_of(read_runs([str(tmp_path)])).shown if each.tables]
+    assert [row[0].text for row in section.tables[0].cells] == ["t1", "t0"]
+    assert section.tables[0].headings[2] == "lr"
+    assert len(section.pictures) == 1
 
 
-def test_contact_sheet_and_pairs_have_room_for_all():
-    images = torch.rand(5, 3, 8, 8)
-    assert pictures.contact_sheet(images, columns=3, pixels=10, gap=2).size == (38, 26)
-    pairs = [(images[0], images[1])] * 4
-    sheet = pictures.pair_sheet(pairs, ["a"] * 4, [True, False, True, False], columns=3)
-    assert sheet.getpixel((0, 0)) == pictures.GREEN
-    assert sheet.size[0] > 3 * 2 * 76
+@pytest.mark.parametrize("given", ["absent", "NAME=absent"])
+def test_absent_folder(given):
+    with pytest.raises(UsageError, match="absent is not a folder"):
+        read_runs([given])
 
 
-def test_curves_and_maps_are_pictures():
-    history = {"face/loss": [2.0, 1.0], "face/calibrated": [3.0, 4.0], "pose/calibrated": [1.0, 0.0]}
-    assert size(pictures.training_curves(history, {"face": "face/loss", "absent": "nothing"}))[0] > 500
-    scores = pictures.Alignment(torch.randn(12, 12), torch.randn(12), 1.0)
-    assert size(pictures.alignment_maps(scores, scores))[0] > 500
+def test_empty_folder(tmp_path):
+    with pytest.raises(UsageError, match="holds neither"):
+        read_runs([str(tmp_path)])
 
 
-@pytest.mark.parametrize(("right", "pairs", "shown"), [(0, 0, "none calibrated"), (1, 2, "50.0 %")])
-def test_precision_without_pairs_is_said(right, pairs, shown):
-    """Two images whose labels agree; ``pairs`` of the four anchors are calibrated."""
-    accepted = torch.arange(4).unsqueeze(1) < pairs
-    calibration = F.Calibration(
-        torch.tensor([[1], [0], [1], [0]]), accepted, torch.ones(4, 1), *(torch.tensor(1.0) for _ in range(3))
-    )
-    output = ContrastOutput(torch.tensor(0.0), torch.tensor(0.0), {}, calibration, torch.arange(4))
-    branch = Branch(output, torch.eye(4))
-    counted = Tally(pairs, right, 4, 4, 2, 2)
-    found = Calibration(counted, counted, Batch(torch.arange(2), branch, branch), 1)
-    faces = FaceSet(
-        ArraySource(np.zeros((2, 8, 8, 3), np.uint8)), {"pose": torch.zeros(2, 3), "identity": torch.zeros(2).long()}
-    )
-    section = pairs_section(found.results(), found, faces)
-    assert shown in section.table
-    assert len(section.pictures) == (2 if pairs else 0)
+def test_damaged_file_is_named(tmp_path):
+    (tmp_path / "results.json").write_text("{")
+    with pytest.raises(UsageError, match=r"results.json is not JSON"):
+        read_runs([str(tmp_path)])
+
+
+def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
+    def one(pose, other):
+        values = {"pose": {"mean": pose}, "pose_nearest": 20.0, "identity_same_pose": 0.5, "identity_other_pose": other}
+        return values | {"verification": 0.6, "expression": None}
+
+    features = {"f_f": one(9.0, 0.2), "f_p": one(9.5, 0.3)}
+    verdict = {"pose_gap": -0.5, "identity_gap": -0.1, "right_way_round": False}
+    encoder = {"name": "mine", "measures": {"pointing": features}, "untrained": {"pointing": features}}
+    (tmp_path / "disentangle.json").write_text(json.dumps({"encoders": [encoder | {"verdict": {"pointing": verdict}}]}))
+    (section,) = [each for each in page_of(read_runs([str(tmp_path)])).shown if each.tables]
+    assert "mine on pointing: separation did not happen (F_f minus F_p: pose error -0.50 degrees" in section.text[0]
+    cells = [cell.text for cell in section.tables[0].cells[-1]]
+    assert cells == ["trained F_p", "9.50", "20.0", "50.0", "30.0", "60.0"]
+
+
+def test_runs_of_one_method_with_other_settings_are_no_seeds(tmp_path):
+    folders = []
+    for name, lr, seed in (("a", 1e-3, 0), ("b", 1e-3, 1), ("c", 1e-4, 0)):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        config = {"model": {"class_path": "x.SimCLR"}, "optimizer": {"lr": lr}, "seed_everything": seed}
+        (folders[-1] / "config.yaml").write_text(json.dumps(config))
+        (folders[-1] / "metrics.csv").write_text("epoch,train/loss_epoch,train/images_seen\n0,1.5,64\n1,1.25,128\n")
+    seeds, others = read_runs([str(each) for each in folders[:2]]), read_runs([str(each) for each in folders[1:]])
+    assert [run.name for run in seeds] == ["SimCLR", "SimCLR"]
+    assert [run.name for run in others] == ["SimCLR (b)", "SimCLR (c)"]
+    assert [run.name for run in read_runs([f"mine={each}" for each in folders])] == ["mine"] * 3
+    assert seeds[0].history["loss"] == ([1.0, 2.0], [1.5, 1.25])
+    assert seeds[0].images_seen == 128

@@ -36,7 +36,7 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     from pcfrl_lightning.evaluate.table import results_table
     from pcfrl_lightning.probes.results import command, hardware, versions, write_results
     from pcfrl_lightning.reports import demo
-    from pcfrl_lightning.reports.demo_report import demo_page
+    from pcfrl_lightning.reports.build import write_report
 
     console, clock = Console(), Stopwatch()
     cli = pretrain(config, out, overrides)
@@ -45,8 +45,8 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     epochs = probe_epochs or demo.PROBE_EPOCHS
     checkpoint = cli.trainer.checkpoint_callback.last_model_path
     settings = Settings(checkpoint, out / "probes", epochs=epochs, seed=seed, cache_dir=out / "features")
-    say = lambda text: console.print(f"probe {text}", style="dim")  # noqa: E731
-    rows = demo.measure_probes(data, settings, say)
+    say = lambda text: console.print(text, style="dim", markup=False)  # noqa: E731
+    rows = demo.measure_probes(data, settings, lambda text: say(f"probe {text}"))
     results = demo.results_of(rows)
     clock.lap("probes")
     calibration = demo.measure_calibration(module, data, seed)
@@ -54,11 +54,10 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     results |= {"calibration": calibration.results()}
     results |= {"probe_epochs": epochs, "seed": seed, "hardware": hardware(), "versions": versions()}
     results |= {"command": command(sys.argv), "seconds": clock.seconds()}
-    history = demo.read_history(out / "metrics.csv")
-    train, test = data.splits["train"], data.splits["test"]
-    page = demo_page(results, module, test, train, data.views, calibration, history)
-    report = out / "report.html"
-    report.write_text(page, encoding="utf-8")
+    write_results(out / "results.json", results)
+    say("report: tables and figures")
+    report = write_report([str(out)], out)
+    clock.lap("report")
     results["seconds"] = clock.seconds()
     path = write_results(out / "results.json", results)
     shown = [row for row in rows if row.feature == "f_s"]

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": {
         "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),
         "disentangle": ("pcfrl_lightning.cli.disentangle", "what F_s, F_f and F_p hold: pose, identity, expression"),
+        "report": ("pcfrl_lightning.cli.report", "one page with tables and figures of any runs, side by side"),
         "validate": (LIGHTNING, "score a trained probe on its validation split"),
         "test": (LIGHTNING, "score a trained probe on its test split and write results.json"),
     },

@@ -46,7 +46,7 @@ def pair_quality(
     found: dict[str, list[Tensor]] = {name: [] for name in agree}
     for batch in islice(calibrated_batches(module, known.faces, views, size, seed), batches):
         for name, of_rows in agree.items():
-            found[name].append(branch_counts(getattr(batch, name), of_rows(batch.rows), QUANTILES))
+            found[name].append(branch_counts(batch.branches[name], of_rows(batch.rows), QUANTILES))
     return {name: _shares(torch.stack(counts).sum(0)) for name, counts in found.items()}
 
 

@@ -50,6 +50,11 @@ _LOOK: Any = {
 _SAVED: Any = {"svg.hashsalt": "pcfrl", "svg.fonttype": "path"}
 
 
+def look() -> Any:
+    """While it lasts, texts and ticks are made in the common look; also a decorator of a function that draws."""
+    return matplotlib.rc_context(_LOOK)
+
+
 def plot(x: str = "", y: str = "", title: str = "", size: tuple[float, float] = PANEL, grid: bool = True) -> Axes:
     """One empty plot in the common look; its figure is ``axes.figure``.
 
@@ -60,11 +65,12 @@ def plot(x: str = "", y: str = "", title: str = "", size: tuple[float, float] = 
         size: width and height in inches.
         grid: faint horizontal lines.
     """
-    (axes,) = plots(1, size)
-    axes.set(xlabel=x, ylabel=y)
-    axes.set_title(title)
-    if grid:
-        axes.grid(axis="y", color=GRID, linewidth=0.8)
+    with look():
+        (axes,) = plots(1, size)
+        axes.set(xlabel=x, ylabel=y)
+        axes.set_title(title)
+        if grid:
+            axes.grid(axis="y", color=GRID, linewidth=0.8)
     return axes
 
 
@@ -77,9 +83,32 @@ def plots(columns: int, size: tuple[float, float] = PANEL, rows: int = 1, **opti
         rows: plots above each other.
         options: of `matplotlib.figure.Figure.subplots`, such as ``sharey``.
     """
-    with matplotlib.rc_context(_LOOK):
+    with look():
         figure = Figure((columns * size[0], rows * size[1]), layout="constrained")
         return list(figure.subplots(rows, columns, squeeze=False, **options).flatten())
+
+
+def legend_below(figure: Figure, axes: Axes, columns: int = 4, scale: float = 1.0) -> None:
+    """The legend of ``axes`` under the figure, where it hides nothing; none for unnamed lines; ``scale`` of markers."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        with look():
+            figure.legend(
+                handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), markerscale=scale
+            )
+
+
+def without_axes(axes: Axes) -> None:
+    """Take ticks and frame away, as for a picture."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def plain(text: str) -> str:
+    """Text in which `$` begins no formula."""
+    return text.replace("$", r"\$")
 
 
 def figure_of(axes: Axes) -> Figure:

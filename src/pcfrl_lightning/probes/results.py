@@ -59,6 +59,7 @@ def describe_run(probe: "Probe", data: Any, plan: Plan, metrics: dict[str, dict[
         "task": probe.task.name,
         "probe": type(probe).__name__,
         "label": probe.task.label,
+        "class_names": plan.test.faces.class_names.get(probe.task.label) if plan.test else None,
         "dataset": getattr(data, "name", None) or type(data).__name__,
         "cropping": cropping_of(data),
         "data": describe_data(data, [part.faces for part in sizes.values() if part is not None]),

@@ -13,6 +13,7 @@ from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.functional import Calibration, normalize
 from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, ContrastOutput
 from pcfrl_lightning.methods.pcfrl import PCFRL
+from pcfrl_lightning.methods.simclr import SimCLR
 
 POSE_LIMIT = 10.0
 """Degrees: two poses agree when yaw, pitch and roll each differ by at most this."""
@@ -84,28 +85,18 @@ class Branch(NamedTuple):
     features: Tensor
 
 
-def best_pairs(branch: Branch, images: int, limit: int) -> list[tuple[int, int, float]]:
-    """Calibrated (view, partner view, score) by falling score, no pair of images twice, at most ``limit``."""
-    calibration = branch.output.calibration
-    row, column = calibration.accepted.nonzero(as_tuple=True)
-    views = branch.output.anchors[row].tolist()
-    pairs = zip(views, calibration.partner[row, column].tolist(), calibration.score[row, column].tolist(), strict=True)
-    chosen: dict[frozenset[int], tuple[int, int, float]] = {}
-    for first, second, score in sorted(pairs, key=lambda pair: -pair[2]):
-        chosen.setdefault(frozenset((first % images, second % images)), (first, second, score))
-    return list(chosen.values())[:limit]
-
-
 class Batch(NamedTuple):
-    """One batch seen by both branches: ``rows`` (N,) long are rows of the `FaceSet`."""
+    """One batch seen by every branch: ``rows`` (N,) long are rows of the `FaceSet`; ``branches`` are ``face`` and, for
+    PCFRL, ``pose``."""
 
     rows: Tensor
-    face: Branch
-    pose: Branch
+    branches: dict[str, Branch]
 
 
 @torch.no_grad()
-def calibrated_batches(module: PCFRL, faces: FaceSet, views: Views, batch_size: int, seed: int = 0) -> Iterator[Batch]:
+def calibrated_batches(
+    module: PCFRL | SimCLR, faces: FaceSet, views: Views, batch_size: int, seed: int = 0
+) -> Iterator[Batch]:
     """Run calibration on batches of random images, as training does, with the weights as they are.
 
     ``module`` is put into evaluation mode; images are drawn without repeats; ``views`` must keep the pose (no flip, no
@@ -116,17 +107,25 @@ def calibrated_batches(module: PCFRL, faces: FaceSet, views: Views, batch_size: 
     """
     if len(faces) < batch_size:
         raise ValueError(f"{faces.name} has {len(faces)} images, fewer than one batch of {batch_size}")
-    network = module.eval().network
+    module.eval()
     order = torch.from_numpy(np.random.default_rng([seed, 0]).permutation(len(faces)))
     for number in range(len(faces) // batch_size):
         rows = order[number * batch_size : (number + 1) * batch_size]
         batch = view_batch(faces, views, rows.tolist(), [seed, 1, number])
-        face, pose = (network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])) for name in ("face", "pose"))
-        branches = (
-            (without_mirrored(module.face_contrast), network.project_face(face.f_f).float()),
-            (without_mirrored(module.pose_contrast), network.project_pose(pose.f_p).float()),
-        )
-        yield Batch(rows, *(Branch(contrast(*z.chunk(2)), normalize(z)) for contrast, z in branches))
+        heads = projections(module, batch)
+        yield Batch(rows, {name: Branch(contrast(*z.chunk(2)), normalize(z)) for name, (contrast, z) in heads.items()})
+
+
+def projections(module: PCFRL | SimCLR, batch: dict[str, Tensor]) -> dict[str, tuple[CalibratedContrast, Tensor]]:
+    """The contrast of each branch, and what it gets: z (2N, d), first views before second views."""
+    if isinstance(module, SimCLR):
+        return {"face": (module.contrast, module.network(torch.cat([batch["face_1"], batch["face_2"]])).float())}
+    network = module.network
+    face, pose = (network.encode(torch.cat([batch[f"{name}_1"], batch[f"{name}_2"]])) for name in ("face", "pose"))
+    return {
+        "face": (without_mirrored(module.face_contrast), network.project_face(face.f_f).float()),
+        "pose": (without_mirrored(module.pose_contrast), network.project_pose(pose.f_p).float()),
+    }
 
 
 def without_mirrored(contrast: CalibratedContrast) -> CalibratedContrast:

@@ -1,9 +1,7 @@
 """What the demo measures: four tasks on synthetic faces, and how often calibrated pairs are right."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.data.module import FaceData
@@ -32,11 +30,10 @@ DISENTANGLED = ("verification", "head pose")
 
 @dataclass
 class Calibration:
-    """Right and wrong calibrated pairs of both branches, and the first batch for the pictures."""
+    """Right and wrong calibrated pairs of both branches."""
 
     face: pairs.Tally
     pose: pairs.Tally
-    batch: pairs.Batch
     batches: int
 
     def results(self) -> dict[str, Any]:
@@ -70,13 +67,14 @@ def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibra
     """
     faces = data.splits["train"]
     face, pose = pairs.Tally(), pairs.Tally()
-    batches = list(pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, seed))
-    for batch in batches:
-        same_person = pairs.identities_agree(faces.labels["identity"][batch.rows])
+    batches = 0
+    for batch in pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, seed):
+        batches += 1
+        found, same_person = batch.branches, pairs.identities_agree(faces.labels["identity"][batch.rows])
         same_pose = pairs.poses_agree(faces.labels["pose"][batch.rows])
-        face = face.plus(pairs.tally(batch.face.output.calibration, batch.face.output.anchors, same_person))
-        pose = pose.plus(pairs.tally(batch.pose.output.calibration, batch.pose.output.anchors, same_pose))
-    return Calibration(face, pose, batches[0], len(batches))
+        face = face.plus(pairs.tally(found["face"].output.calibration, found["face"].output.anchors, same_person))
+        pose = pose.plus(pairs.tally(found["pose"].output.calibration, found["pose"].output.anchors, same_pose))
+    return Calibration(face, pose, batches)
 
 
 def still(views: Any) -> AlbumentationsViews:
@@ -100,14 +98,3 @@ def results_of(rows: Sequence[Row]) -> dict[str, Any]:
         place = found[row.weights] if row.feature == "f_s" else found["features"][row.feature]
         place[keys[row.task.name]] = row.value
     return found
-
-
-def read_history(path: Path) -> dict[str, list[float]]:
-    """Epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``."""
-    history: dict[str, list[float]] = {}
-    with path.open(newline="") as file:
-        for line in csv.DictReader(file):
-            for key, value in line.items():
-                if key.startswith("train/") and key.endswith("_epoch") and value:
-                    history.setdefault(key[len("train/") : -len("_epoch")], []).append(float(value))
-    return history

@@ -73,6 +73,8 @@ class Numbers(Task):
 
 ANGLES = ("yaw", "pitch", "roll")
 YAW_BANDS = (0.0, 30.0, 60.0, 180.0)
+YAW_STEPS = tuple(float(step) for step in range(-90, 91, 15))
+"""Edges of the bands of the signed yaw for which the error is kept as a curve, degrees."""
 
 
 class HeadPose(Numbers):
@@ -90,7 +92,8 @@ class HeadPose(Numbers):
         return {"values": finite_labels(faces, "pose", 180.0, "three angles within +-180 degrees")}
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """Mean absolute error in degrees of each angle and their mean, and by band of the true yaw."""
+        """Mean absolute error in degrees of each angle and their mean, by band of the size of the true yaw, and in the
+        bands of `YAW_STEPS` (nan for one without images)."""
         pose = targets["values"]
         errors = (outputs - pose).abs().double().mean(0).tolist()
         bands = banded_mae(outputs, pose, pose[:, 0], YAW_BANDS)
@@ -98,4 +101,7 @@ class HeadPose(Numbers):
         result["mae_mean"] = sum(errors) / len(errors)
         for low, high, error in zip(YAW_BANDS[:-1], YAW_BANDS[1:], bands, strict=True):
             result[f"mae_mean_yaw_{low:.0f}_{high:.0f}"] = error
+        turned = pose[:, 0] - YAW_STEPS[0]  # from 0 on, as bands are of a size; yaws beyond the first edge are left out
+        shifted = torch.where(turned < 0, torch.inf, turned)
+        result["mae_by_yaw"] = list(banded_mae(outputs, pose, shifted, [step - YAW_STEPS[0] for step in YAW_STEPS]))
         return result

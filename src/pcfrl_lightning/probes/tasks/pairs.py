@@ -17,6 +17,8 @@ from pcfrl_lightning.probes.tasks.base import Task, need
 
 FAR = 1e-3
 FOLDS = 10
+ROC_FAR = (0.0, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.03, 0.05, 0.07, *(step / 20 for step in range(2, 21)))
+"""False accept rates at which the ROC curve is kept."""
 
 
 class CosinePairs(Task):
@@ -82,10 +84,11 @@ class CosinePairs(Task):
         return (pooled(outputs, targets.get("fold")) + 1) / 2, targets["same"].long()
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
-        """Accuracy (mean, standard deviation, folds), AUC, EER and TAR at FAR 1e-3 of cosines (n,), or (K, n) by fold.
+        """Accuracy (mean, standard deviation, folds), AUC, EER, TAR at FAR 1e-3 and at each of `ROC_FAR`, of cosines
+        (n,), or (K, n) by fold.
 
-        The last three pool the pairs of all folds, each scored by the head of its fold: one fold of 300 different pairs
-        cannot resolve a false accept rate of 1e-3.
+        All but the accuracies pool the pairs of all folds, each scored by the head of its fold: one fold of 300
+        different pairs cannot resolve a false accept rate of 1e-3.
         """
         same, fold = targets["same"], targets["fold"]
         accuracies, thresholds = fold_accuracies(outputs, same, fold)
@@ -96,6 +99,7 @@ class CosinePairs(Task):
             "auc": area_under_roc(every, same),
             "eer": equal_error_rate(every, same),
             "tar_at_far_1e-3": tar_at_far(every, same, FAR),
+            "roc_tar": [tar_at_far(every, same, far) for far in ROC_FAR],
             "accuracy_folds": accuracies.tolist(),
             "thresholds": thresholds.tolist(),
         }

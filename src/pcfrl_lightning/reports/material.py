@@ -1,0 +1,153 @@
+"""What figures need beside numbers: the method with its weights, faces to show it, and one batch of training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.methods.pcfrl import PCFRL
+from pcfrl_lightning.methods.simclr import SimCLR
+from pcfrl_lightning.networks.encoder import Encoder, load_encoder
+from pcfrl_lightning.reports.demo import still
+from pcfrl_lightning.reports.runs import Run
+from pcfrl_lightning.synthetic.source import SyntheticSource
+
+METHODS: dict[str, type[PCFRL] | type[SimCLR]] = {"PCFRLNetwork": PCFRL, "SimCLRNetwork": SimCLR}
+"""Methods whose branches are known, by the class of their network."""
+
+BATCH, FACES_DPI = 256, 110
+_PACKAGE = "pcfrl_lightning."
+_RENDERED_AT_ONCE = 5000
+_LABELS = ("expression", "identity", "pose")
+
+
+class Faces(NamedTuple):
+    """Where pictures come from.
+
+    ``train`` and ``test`` may be one set; ``views`` keep the pose of an image; ``about`` says it in words.
+    """
+
+    train: FaceSet
+    test: FaceSet
+    views: AlbumentationsViews
+    batch_size: int
+    about: str
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any of expression, identity and pose is known."""
+        return any(name in self.test.labels for name in _LABELS)
+
+
+@dataclass
+class Material:
+    """A run with what its figures need."""
+
+    run: Run
+    encoder: Encoder
+    method: PCFRL | SimCLR | None  # None: a method whose branches are not known
+    faces: Faces
+    labelled: Faces  # the same, or rendered faces where `faces` has no labels
+    notes: list[str] = field(default_factory=list)
+
+
+def material(run: Run, given: FaceData | None) -> Material:
+    """Load the checkpoint of a run and open faces for it.
+
+    Args:
+        run: with a checkpoint.
+        given: faces that the user named; default: those of the run's own config where they can be opened, else
+            `SyntheticFaces`.
+    """
+    assert run.checkpoint is not None
+    encoder = load_encoder(run.checkpoint).eval()
+    kind = METHODS.get(type(encoder).__name__)
+    method = kind.load_from_checkpoint(run.checkpoint).eval() if kind else None
+    notes: list[str] = []
+    own = given or own_data(run, notes)
+    size = encoder.image_size
+    faces = opened(own, size) if own is not None else rendered(size)
+    return Material(run, encoder, method, faces, faces if faces.labelled else rendered(size), notes)
+
+
+def own_data(run: Run, notes: list[str]) -> FaceData | None:
+    """The data module that the run's config names, if it is one of this package and its files are there."""
+    spec = run.config.get("data")
+    if not isinstance(spec, Mapping) or not all(path.startswith(_PACKAGE) for path in class_paths(spec)):
+        return None
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(FaceData, "data")
+    try:
+        data: FaceData = parser.instantiate_classes(parser.parse_object({"data": spec})).data
+        data.build()
+    except Exception as error:  # files that have moved, options of another version: the report goes on without
+        root = (spec.get("init_args") or {}).get("root", "")
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:140]}"
+        notes.append(f"{run.name}: its own images {Path(str(root)).name} could not be opened ({reason})")
+        return None
+    return data
+
+
+def class_paths(spec: Any) -> list[str]:
+    """Every class that a part of a config names."""
+    if isinstance(spec, Mapping):
+        own = [str(spec["class_path"])] if "class_path" in spec else []
+        return own + [path for value in spec.values() for path in class_paths(value)]
+    return [path for value in spec for path in class_paths(value)] if isinstance(spec, (list, tuple)) else []
+
+
+def rendered(size: int) -> Faces:
+    """Rendered faces with all labels: 256 of 64 people, and 600 of 20 others."""
+    from pcfrl_lightning.synthetic.module import SyntheticFaces
+    from pcfrl_lightning.synthetic.render import SIZES
+
+    least, most = SIZES
+    data = SyntheticFaces(
+        image_size=size,
+        render_size=min(max(size, least), most),
+        train_size=BATCH,
+        identities=64,
+        val_size=2,
+        val_identities=1,
+        test_size=600,
+        test_identities=20,
+    )
+    return opened(data, size)
+
+
+def opened(data: FaceData, size: int) -> Faces:
+    """The faces of a data module; DataError where it has none."""
+    built = {name: faces for name, faces in data.build().items() if len(faces) >= 2}
+    if not built:
+        raise DataError(f"{data.name} has no split with at least two images")
+    train = built.get("train") or next(iter(built.values()))
+    test = built.get("test") or built.get("val") or train
+    for faces in (train, test):
+        if isinstance(faces.source, SyntheticSource) and len(faces) <= _RENDERED_AT_ONCE:
+            faces.source.materialize(1)  # kept in the cache: the next report finds them
+    own = data.views
+    views = own if isinstance(own, AlbumentationsViews) and own.image_size == size else AlbumentationsViews(size)
+    about = f"{test.name}, {len(test):,} images"
+    return Faces(train, test, still(views), min(data.batch_size, BATCH, len(train)), about)
+
+
+def plain_images(faces: FaceSet, rows: Tensor, size: int) -> Tensor:
+    """Images (n, 3, size, size) in [0, 1] of some rows: resized on their shorter side, the centre square."""
+    from pcfrl_lightning.data.loaders import fit_square
+
+    stacked = torch.stack([torch.from_numpy(fit_square(faces.image(row), size).copy()) for row in rows.tolist()])
+    return stacked.permute(0, 3, 1, 2).float() / 255
+
+
+def spread(total: int, count: int) -> Tensor:
+    """Up to ``count`` rows of ``total``, evenly spaced."""
+    return torch.linspace(0, total - 1, min(count, total)).long()

@@ -1,0 +1,57 @@
+"""A page as one HTML file with its figures inside, and as Markdown with its figures beside it."""
+
+import base64
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pcfrl_lightning.figures import style
+from pcfrl_lightning.files import replacing
+from pcfrl_lightning.reports.content import Page, Picture
+
+FIGURES = "figures"
+_CSS_PIXELS = 96  # an inch of a figure on the page
+
+
+def write_page(page: Page, out: Path) -> Path:
+    """Write ``report.html``, ``report.md`` and ``figures/*.png`` and ``*.svg`` into a folder; returns the HTML file.
+
+    Args:
+        page: what to say.
+        out: made if it does not exist; files of an earlier report are replaced.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for section in page.shown:
+        for picture in section.pictures:
+            style.save(picture.figure, out / FIGURES / picture.name, picture.dpi)
+    environment = _environment(out)
+    for name in ("report.md", "report.html"):
+        text = environment.get_template(f"{name}.j2").render(page=page, figures=FIGURES)
+        with replacing(out / name, shared=True) as part:
+            part.write_text(text, encoding="utf-8")
+    return out / "report.html"
+
+
+def _environment(out: Path) -> Environment:
+    def data(picture: Picture) -> str:
+        content = (out / FIGURES / f"{picture.name}.png").read_bytes()
+        return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+
+    def size(picture: Picture) -> tuple[int, int]:
+        width, height = picture.figure.get_size_inches()
+        return round(_CSS_PIXELS * width), round(_CSS_PIXELS * height)
+
+    found = Environment(
+        loader=PackageLoader("pcfrl_lightning.reports"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    found.filters |= {"data": data, "size": size, "cell": _markdown_cell}
+    return found
+
+
+def _markdown_cell(text: str) -> str:
+    """Text that is one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,218 @@
+"""What a folder of a run holds: pretraining, probes, the demo, an ablation or a sweep."""
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.evaluate.tasks import TASKS
+from pcfrl_lightning.networks.stored import checkpoint_of
+from pcfrl_lightning.probes.results import blocks
+
+STUDIES = ("ablation.json", "sweep.json")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one probe found for one feature."""
+
+    task: str  # of `pcfrl evaluate` where it has such a task, else the folder
+    weights: str  # pretrained, untrained, or the name of hand-made features
+    feature: str
+    metrics: Mapping[str, Any]  # of the last epoch
+    content: Mapping[str, Any]  # of results.json
+
+    def value(self, metric: str, index: int | None = None) -> float | None:
+        """One number; None where there is none."""
+        found = self.metrics.get(metric)
+        if index is not None:
+            found = found[index] if isinstance(found, list) and index < len(found) else None
+        return float(found) if isinstance(found, (int, float)) else None
+
+
+@dataclass(frozen=True)
+class Study:
+    """An ablation or a sweep: ``rows`` of results.csv and the description beside them."""
+
+    about: Mapping[str, Any]
+    rows: Sequence[Mapping[str, str]]
+
+
+@dataclass
+class Run:
+    """One folder that was given; each part is empty where the folder does not have it."""
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any] = field(default_factory=dict)  # of the pretraining
+    history: Mapping[str, tuple[list[float], list[float]]] = field(default_factory=dict)  # epochs and means by name
+    images_seen: int | None = None
+    checkpoint: Path | None = None
+    measured: Sequence[Measured] = ()
+    demo: Mapping[str, Any] = field(default_factory=dict)  # results.json of the demo
+    study: Study | None = None
+    disentangled: Mapping[str, Any] = field(default_factory=dict)  # disentangle.json
+    seed: int | None = None
+    named: bool = False  # by the user
+
+    @property
+    def pretraining(self) -> bool:
+        """Whether it holds a run of `pcfrl fit`."""
+        return bool(self.checkpoint or self.history)
+
+
+def read_runs(given: Sequence[str]) -> list[Run]:
+    """All runs of some folders, each ``FOLDER`` or ``NAME=FOLDER``; runs of one name are seeds of one setting.
+
+    Raises:
+        UsageError: a folder that does not exist, or holds nothing to report on.
+    """
+    runs = [run for text in given for run in _runs(text)]
+    names = [run.name for run in runs]
+    for run in runs:
+        same = {_setting(other) for other, name in zip(runs, names, strict=True) if name == run.name and other.config}
+        if run.config and not run.named and len(same) > 1:  # not seeds of one setting
+            run.name = f"{run.name} ({run.folder.resolve().name})"
+    return runs
+
+
+def _runs(text: str) -> Iterator[Run]:
+    name, separator, path = text.partition("=")
+    if not separator or Path(text).exists():
+        name, path = "", text
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UsageError(f"{path} is not a folder; give that of a run, such as runs/pretrain/version_0")
+    several = [] if (folder / "summary.json").exists() else sorted(folder.glob("*/summary.json"))
+    if several and not _is_study(folder):  # `pcfrl evaluate` of several encoders
+        for summary in several:
+            encoder = str(_json(summary).get("encoder") or summary.parent.name)
+            yield _read(summary.parent, f"{name} {encoder}".strip())
+        return
+    run = _read(folder, name)
+    if not (run.pretraining or run.measured or run.study or run.disentangled):
+        raise UsageError(
+            f"{path} holds neither a run of `pcfrl fit` (metrics.csv, checkpoints) nor results of `pcfrl evaluate`, "
+            "`pcfrl demo`, `pcfrl ablate` or `pcfrl sweep`"
+        )
+    yield run
+
+
+def _read(folder: Path, name: str) -> Run:
+    summary, results = _json(folder / "summary.json"), _json(folder / "results.json")
+    config = _config(folder)
+    run = Run(name or str(summary.get("encoder") or "") or method_name(config) or folder.resolve().name, folder)
+    run.named = bool(name)
+    run.config, run.disentangled = config, _json(folder / "disentangle.json")
+    run.seed = config.get("seed_everything", summary.get("seed"))
+    if _is_study(folder):
+        run.study = Study(
+            next(filter(None, (_json(folder / each) for each in STUDIES))), _lines(folder / "results.csv")
+        )
+        return run
+    if (folder / "metrics.csv").is_file():
+        run.history, run.images_seen = read_history(folder / "metrics.csv")
+        try:
+            run.checkpoint = checkpoint_of(folder)
+        except FileNotFoundError:
+            run.checkpoint = None
+    run.demo = results if "random_init" in results and "calibration" in results else {}
+    run.measured = [one for path in sorted(folder.rglob("results.json")) for one in read_probe(path)]
+    return run
+
+
+def read_probe(path: Path) -> list[Measured]:
+    """A results.json of a probe, a `Measured` per feature; none for a file that is of something else."""
+    content = _json(path)
+    if "probe" not in content or "features" not in content:
+        return []
+    baseline = content["features"].get("baseline")
+    weights = "untrained" if baseline == "random" else baseline or "pretrained"
+    key = content["probe"], content.get("dataset")
+    task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), str(content["task"]))
+    found = blocks(dict(content))
+    return [Measured(task, weights, name, each["metrics"]["last"], content) for name, each in found.items()]
+
+
+def read_history(path: Path) -> tuple[dict[str, tuple[list[float], list[float]]], int | None]:
+    """Epochs and epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``; and the images seen."""
+    history: dict[str, tuple[list[float], list[float]]] = {}
+    seen: int | None = None
+    for line in _lines(path):
+        if line.get("train/images_seen"):
+            seen = int(float(line["train/images_seen"]))
+        for key, value in line.items():
+            if key and value and key.startswith("train/") and key.endswith("_epoch") and line.get("epoch"):
+                epochs, values = history.setdefault(key[len("train/") : -len("_epoch")], ([], []))
+                epochs.append(float(line["epoch"]) + 1)
+                values.append(float(value))
+    return history, seen
+
+
+def method_name(config: Mapping[str, Any]) -> str:
+    """The class of the method, and PCL for a PCFRL that calibrates nothing; empty where the config has none."""
+    model = config.get("model")
+    model = model if isinstance(model, Mapping) else {}
+    kind = str(model.get("class_path", "")).rpartition(".")[2]
+    return "PCL" if kind == "PCFRL" and calibrators(config) == ["NoCalibration"] else kind
+
+
+def calibrators(config: Mapping[str, Any]) -> list[str]:
+    """Names of the calibrators of the method, without repeats."""
+    found: dict[str, None] = {}
+
+    def walk(value: Any, key: str = "") -> None:
+        if isinstance(value, Mapping):
+            if key == "calibrator" and "class_path" in value:
+                found[str(value["class_path"]).rpartition(".")[2]] = None
+            for name, each in value.items():
+                walk(each, name if name != "init_args" else key)
+
+    walk(config.get("model", {}))
+    return list(found)
+
+
+def _setting(run: Run) -> str:
+    """What two seeds of one setting share: the configuration, but for seeds and places."""
+    config = {key: run.config.get(key) for key in ("model", "optimizer", "lr_scheduler")}
+    data = dict((run.config.get("data") or {}).get("init_args") or {})
+    data.pop("seed", None)
+    epochs = (run.config.get("trainer") or {}).get("max_epochs")
+    return json.dumps([config, data, epochs], sort_keys=True, default=str)
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "results.csv").is_file() and any((folder / name).is_file() for name in STUDIES)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    for name in ("config.yaml", "pretrain_config.yaml"):
+        path = folder / name
+        if path.is_file():
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, ValueError) as error:
+                raise UsageError(f"{path} is not yaml: {' '.join(str(error).split())[:200]}") from None
+            return content if isinstance(content, dict) else {}
+    return {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is no file. UsageError for a damaged one."""
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _lines(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,208 @@
+"""Pair alignment in one batch: Fig. 5, 7a, 7b, 8 and 9."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.figures.alignment import alignment_map, pair_scores, row_maxima
+from pcfrl_lightning.figures.faces import Partner, partner_sheet
+from pcfrl_lightning.functional import Calibration, top_k_calibration
+from pcfrl_lightning.heads import Calibrator, DelayedStart, NPAThreshold
+from pcfrl_lightning.reports.calibrated_pairs import (
+    POSE_LIMIT,
+    Batch,
+    Branch,
+    calibrated_batches,
+    identities_agree,
+    poses_agree,
+)
+from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
+from pcfrl_lightning.reports.material import FACES_DPI, Material, plain_images
+from pcfrl_lightning.reports.sections.training import slug
+
+SHOWN_IMAGES = 40
+SHOWN_PAIRS = 6
+
+
+class Scored(NamedTuple):
+    """All pairs of the views of one branch.
+
+    ``score`` and ``cosine`` are (2N, 2N); ``others`` (2N, 2N) bool: views of different images; ``best`` and ``nearest``
+    are the choices by score and by cosine; ``own``: the score is that of the run's calibrator.
+    """
+
+    score: Tensor
+    cosine: Tensor
+    others: Tensor
+    best: Calibration
+    nearest: Calibration
+    threshold: float
+    own: bool
+
+
+def scored(branch: Branch, calibrator: Calibrator) -> Scored:
+    """Score a branch by the PA of its calibrator, or by that of the paper where it does not use PA."""
+    inner = calibrator.calibrator if isinstance(calibrator, DelayedStart) else calibrator
+    own = hasattr(inner, "alpha")
+    chooser = inner if own else NPAThreshold()
+    z = branch.features
+    cosine, image = z @ z.T, torch.arange(len(z)) % (len(z) // 2)
+    others = image.unsqueeze(0) != image.unsqueeze(1)
+    score = chooser.score(z, z, cosine)
+    best: Calibration = chooser(score, others)
+    return Scored(score, cosine, others, best, top_k_calibration(cosine, others, 1), float(best.threshold), own)
+
+
+def first_batch(found: Material) -> Batch | None:
+    """One batch of training images, with the weights as they are; None for a method without known branches."""
+    if found.method is None:
+        return None
+    faces = found.faces
+    return next(calibrated_batches(found.method, faces.train, faces.views, faces.batch_size))
+
+
+def alignment_section(found: Material, batch: Batch) -> Section:
+    """Fig. 5, 7 and 9."""
+    name, branches = found.run.name, _scored(found, batch)
+    pictures = []
+    for branch, one in branches.items():
+        images = len(one.score) // 2
+        views = torch.arange(2 * images).view(2, images)[:, :SHOWN_IMAGES].flatten()
+        figure = alignment_map(one.score[views][:, views], one.threshold, f"PA, {branch} branch")
+        caption = (
+            f"Fig. 5, {name}: PA of {len(views)} views, the first views of {len(views) // 2} images before their "
+            f"second views; the lines {len(views) // 2} beside the diagonal are the two views of one image."
+        )
+        alt = f"Heat map of pair alignment in the {branch} branch"
+        pictures.append(Picture(f"{slug(name)}_fig5_{branch}", figure, caption, alt))
+    maxima = {branch: one.best.score[:, 0] for branch, one in branches.items()}
+    thresholds = {branch: one.threshold for branch, one in branches.items()}
+    caption = f"Fig. 7b and 9, {name}: best PA of each anchor among views of other images; right of T it is calibrated."
+    pictures.append(Picture(f"{slug(name)}_fig9", row_maxima(maxima, thresholds), caption, "Histogram of row maxima"))
+    scores = {branch: one.score[one.others] for branch, one in branches.items()}
+    caption = f"Fig. 7a, {name}: PA of all pairs of views of different images in the batch."
+    pictures.append(Picture(f"{slug(name)}_fig7a", pair_scores(scores), caption, "Histogram of all scores"))
+    return Section(f"Pair alignment: {name}", [_explained(found, batch, branches)], pictures=pictures)
+
+
+def pairs_section(found: Material, batch: Batch) -> Section:
+    """Fig. 8 with the true labels, and how often the choices are right."""
+    name, faces, tables, pictures = found.run.name, found.faces.train, [], []
+    rows: list[list[str | Cell]] = []
+    for branch, one in _scored(found, batch).items():
+        agree, _ = _labels(branch, faces, batch.rows)
+        if agree is not None:
+            rows.append([f"{branch}: {_rule(branch)}", *_shares(one, agree)])
+        sheet = _sheet(branch, one, faces, batch.rows, found.encoder.image_size)
+        if sheet is not None:
+            caption = (
+                f"Fig. 8, {branch} branch of {name}: anchors for which cosine and PA choose different images, those "
+                "with the highest PA first."
+            )
+            frames = " Solid green frame: right; dashed red: wrong." if agree is not None else ""
+            alt = f"Partners by cosine and by pair alignment in the {branch} branch"
+            pictures.append(Picture(f"{slug(name)}_fig8_{branch}", sheet, caption + frames, alt, FACES_DPI))
+    if rows:
+        headings = ["a pair is right if", "calibrated", "best by PA", "best by cosine", "any pair"]
+        size = f"Share of right pairs in one batch of {len(batch.rows)} images"
+        tables = [_demo_table(found), Table(headings, rows, size)] if found.run.demo else [Table(headings, rows, size)]
+    text = [
+        "Calibration turns the best match of an anchor among other images from a negative into a positive if its PA "
+        "reaches T. With true labels it can be checked how often that is right."
+    ]
+    return Section(f"Calibrated pairs: {name}", text, tables=tables, pictures=pictures)
+
+
+def _scored(found: Material, batch: Batch) -> dict[str, Scored]:
+    method = found.method
+    contrasts = {"face": getattr(method, "face_contrast", None) or getattr(method, "contrast", None)}
+    contrasts["pose"] = getattr(method, "pose_contrast", None)
+    return {name: scored(branch, contrasts[name].calibrator) for name, branch in batch.branches.items()}  # type: ignore[union-attr]
+
+
+def _explained(found: Material, batch: Batch, branches: dict[str, Scored]) -> str:
+    accepted = {name: int(one.best.accepted.sum()) for name, one in branches.items()}
+    counts = ", ".join(f"{count} of {2 * len(batch.rows)} {name} anchors" for name, count in accepted.items())
+    if not all(one.own for one in branches.values()):
+        rule = "This run does not calibrate by PA; PA and T = 1 are those of the paper, for comparison."
+        return f"One batch of {len(batch.rows)} images ({found.faces.train.name}). {rule} {counts} would reach T."
+    return (
+        f"One batch of {len(batch.rows)} training images after training ({found.faces.train.name}). {counts} reach T."
+    )
+
+
+def _rule(branch: str) -> str:
+    return f"yaw, pitch and roll within {POSE_LIMIT:g} degrees" if branch == "pose" else "the same person"
+
+
+def _labels(branch: str, faces: FaceSet, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """(N, N) whether labels agree, and what they are; None where the data does not have them."""
+    key = "pose" if branch == "pose" else "identity"
+    if key not in faces.labels:
+        return None, None
+    values = faces.labels[key][rows]
+    return (poses_agree(values) if branch == "pose" else identities_agree(values)), values
+
+
+def _shares(one: Scored, agree: Tensor) -> list[str | Cell]:
+    images = len(agree)
+    anchors = torch.arange(2 * images) % images
+
+    def share(partner: Tensor, mask: Tensor) -> str:
+        right = agree[anchors.unsqueeze(1), partner % images]
+        count = int(mask.sum())
+        return f"{100 * int((right & mask).sum()) / count:.1f} % of {count}" if count else "none"
+
+    every = torch.ones_like(one.nearest.accepted)
+    best = one.best.partner[:, :1]
+    different = ~torch.eye(images, dtype=torch.bool)
+    base = f"{100 * float(agree[different].double().mean()):.1f} %"
+    return [share(one.best.partner, one.best.accepted), share(best, every), share(one.nearest.partner, every), base]
+
+
+def _sheet(branch: str, one: Scored, faces: FaceSet, rows: Tensor, size: int):  # type: ignore[no-untyped-def]
+    """Fig. 8, or None where both scores choose the same images."""
+    images = len(rows)
+    by_score, by_cosine = one.best.partner[:, 0] % images, one.nearest.partner[:, 0] % images
+    order = one.best.score[:, 0].argsort(descending=True)
+    anchors: dict[int, int] = {}
+    for view in order.tolist():
+        if by_score[view] != by_cosine[view]:
+            anchors.setdefault(view % images, view)
+    views = list(anchors.values())[:SHOWN_PAIRS]
+    if not views:
+        return None
+    agree, labels = _labels(branch, faces, rows)
+    pictures = plain_images(faces, rows, size)
+
+    def partner(view: int, other: int, score: str) -> Partner:
+        first = view % images
+        told, right = "", None
+        if agree is not None and labels is not None:
+            right = bool(agree[first, other])
+            apart = float((labels[first] - labels[other]).abs().max())
+            told = f", {apart:.0f}\N{DEGREE SIGN}" if branch == "pose" else f", {'same' if right else 'other'} person"
+        return Partner(pictures[other], score + told, right)
+
+    found = {
+        "by cosine": [
+            partner(view, int(by_cosine[view]), f"cos {float(one.nearest.score[view, 0]):.2f}") for view in views
+        ],
+        "by PA": [partner(view, int(by_score[view]), f"PA {float(one.best.score[view, 0]):.2f}") for view in views],
+    }
+    return partner_sheet([pictures[view % images] for view in views], found)
+
+
+def _demo_table(found: Material) -> Table:
+    """What the demo counted over all its training images."""
+    counted = found.run.demo["calibration"]
+    rows: list[list[str | Cell]] = []
+    for branch in ("pose", "face"):
+        precision, base = counted[f"{branch}_precision"], counted[f"{branch}_base_rate"]
+        share = "none calibrated" if precision is None else f"{100 * precision:.1f} %"
+        count = f"{counted[f'{branch}_right']} of {counted[f'{branch}_pairs']}"
+        rows.append([f"{branch}: {_rule(branch)}", share, count, f"{100 * base:.1f} %"])
+    headings = ["a pair is right if", "calibrated pairs", "right", "all pairs"]
+    return Table(headings, rows, f"Share of right pairs over {counted['batches']} batches of training images")

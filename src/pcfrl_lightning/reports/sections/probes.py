@@ -1,0 +1,60 @@
+"""Probes in detail: confusion matrices, ROC and the error of the head pose by yaw."""
+
+from collections.abc import Sequence
+
+from pcfrl_lightning.figures.probe_plots import confusion_matrix, error_by_yaw, roc
+from pcfrl_lightning.probes.tasks.numbers import YAW_STEPS
+from pcfrl_lightning.probes.tasks.pairs import ROC_FAR
+from pcfrl_lightning.reports.content import Picture, Section
+from pcfrl_lightning.reports.measured import Rows, rows_of, tasks_of
+from pcfrl_lightning.reports.runs import Measured, Run
+from pcfrl_lightning.reports.sections.training import slug
+
+_MOST = 6  # lines in a plot, confusion matrices of a task
+
+
+def probes_section(runs: Sequence[Run]) -> Section:
+    """A figure for each task that has one; the first seed of each row."""
+    rows = rows_of(runs)
+    tasks = tasks_of(rows)
+    pictures = [picture for task in tasks for picture in _pictures(task, rows)]
+    missing = []
+    if not rows and any(run.pretraining for run in runs):
+        folder = next(run.folder for run in runs if run.pretraining)
+        missing.append(f"No probe was run on these weights: pcfrl evaluate {folder} --data-root ROOT --with-random")
+    elif rows and not pictures:
+        missing.append("These results are of an older version without curves: run pcfrl evaluate again")
+    return Section("Probes in detail", pictures=pictures, missing=missing)
+
+
+def _pictures(task: str, rows: Rows) -> list[Picture]:
+    """Those of one task."""
+    found = {name: each[task][0] for name, each in rows.items() if task in each}
+    data = next(iter(found.values())).content.get("dataset")
+    pictures = [_confusion(task, name, one) for name, one in list(found.items())[:_MOST] if _named(one)]
+    curves = {name: (ROC_FAR, one.metrics["roc_tar"]) for name, one in found.items() if "roc_tar" in one.metrics}
+    if curves:
+        figure = roc(dict(list(curves.items())[:_MOST]), f"ROC, {data}")
+        caption = f"{task}: true accept rate at each false accept rate, all folds pooled."
+        pictures.append(Picture(f"roc_{slug(task)}", figure, caption, f"ROC of {task}"))
+    lines = {name: one.metrics["mae_by_yaw"] for name, one in found.items() if "mae_by_yaw" in one.metrics}
+    if lines:
+        figure = error_by_yaw(dict(list(lines.items())[:_MOST]), YAW_STEPS, f"Head pose error, {data}")
+        caption = f"{task}: mean error of yaw, pitch and roll in bands of 15 degrees of the true yaw."
+        pictures.append(Picture(f"yaw_{slug(task)}", figure, caption, f"Head pose error by yaw, {task}"))
+    return pictures
+
+
+def _named(one: Measured) -> list[str]:
+    """Names of the classes of a confusion matrix; empty where there is none."""
+    matrix = one.metrics.get("confusion")
+    if not isinstance(matrix, list):
+        return []
+    names = one.content.get("class_names") or []
+    return list(names) if len(names) == len(matrix) else [str(number) for number in range(len(matrix))]
+
+
+def _confusion(task: str, name: str, one: Measured) -> Picture:
+    figure = confusion_matrix(one.metrics["confusion"], _named(one), f"{task}: {name}")
+    caption = f"{task}, {name}: shares of the test images of each true class."
+    return Picture(f"confusion_{slug(task)}_{slug(name)}", figure, caption, f"Confusion matrix of {task}, {name}")

@@ -1,0 +1,142 @@
+"""What is in F_f and what is in F_p: measured, and shown by reconstructions and a swap of poses."""
+
+import math
+
+import torch
+
+from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from pcfrl_lightning.figures.faces import face_grid
+from pcfrl_lightning.networks.network import PCFRLNetwork
+from pcfrl_lightning.reports.calibrated_pairs import view_batch
+from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
+from pcfrl_lightning.reports.material import FACES_DPI, Material
+from pcfrl_lightning.reports.measured import feature_name
+from pcfrl_lightning.reports.runs import Measured, Run
+from pcfrl_lightning.reports.sections.disentangled import disentangled_lines, disentangled_tables
+from pcfrl_lightning.reports.sections.training import slug
+
+ROWS = 6
+CLEAR = 0.10
+"""An error of the pose that is lower by this share counts as lower."""
+_TITLES = {
+    "s": "$s$",
+    "s_hat": r"$\hat s$",
+    "D(F_f, F_p)": "$D(F_f, F_p)$",
+    "D(F_f, F_p^)": r"$D(F_f, \hat F_p)$",
+    "D(F_f^, F_p)": r"$D(\hat F_f, F_p)$",
+    "D(F_f^, F_p^)": r"$D(\hat F_f, \hat F_p)$",
+    "pose donor": "pose donor",
+    "pose swap": "pose swap",
+}
+
+
+def separation_section(run: Run, found: Material | None) -> Section | None:
+    """The verdict, the figures behind it and the pictures; None for a run whose method has no F_f and F_p."""
+    text, tables = _verdict(run), _tables(run)
+    pictures = _pictures(found) if found is not None and isinstance(found.encoder, PCFRLNetwork) else []
+    if not (text or tables or pictures):
+        return None
+    missing = []
+    if not text:
+        missing.append(
+            f"How much of pose and identity each part holds was not measured: pcfrl disentangle {run.folder}, or "
+            f"pcfrl evaluate {run.folder} --data-root ROOT --tasks lfw aflw2000 --feature f_f f_p"
+        )
+    title = f"What is in F_f and what is in F_p: {run.name}"
+    return Section(title, text, tables=tables, pictures=pictures, missing=missing)
+
+
+def verdict(face: float, pose: float) -> str:
+    """What two errors of the head pose, from F_f and from F_p, say about the separation; both in degrees."""
+    figures = (
+        f"a linear head reads the head pose from F_f with an error of {face:.2f} degrees, from F_p with {pose:.2f}"
+    )
+    if pose < (1 - CLEAR) * face:
+        return f"Pose is concentrated in F_p: {figures}."
+    if face < (1 - CLEAR) * pose:
+        return f"Separation did not happen, rather the reverse: {figures}. F_f holds more of the pose than F_p."
+    return (
+        f"Separation did not happen: {figures}, a difference of less than {100 * CLEAR:.0f} %. Pose is as much in F_f "
+        "as in F_p."
+    )
+
+
+def identity_verdict(face: float, pose: float, pairs: int) -> str:
+    """What two accuracies of verification, shares of ``pairs`` pairs, from F_f and from F_p, say."""
+    error = math.sqrt((face * (1 - face) + pose * (1 - pose)) / max(1, pairs))
+    figures = f"verification is right for {100 * face:.1f} % of the pairs from F_f and {100 * pose:.1f} % from F_p"
+    if face - pose > 2 * error:
+        return f"Identity is more in F_f: {figures} (chance 50 %)."
+    if pose - face > 2 * error:
+        return f"Identity is more in F_p, where it should not be: {figures} (chance 50 %)."
+    return f"Identity is not separated: {figures} (chance 50 %), a difference within two standard errors."
+
+
+def _verdict(run: Run) -> list[str]:
+    found = []
+    pose = {one.feature: one for one in _of(run, "mae_mean")}
+    if {"f_f", "f_p"} <= pose.keys():
+        found.append(verdict(*(pose[name].metrics["mae_mean"] for name in ("f_f", "f_p"))))
+    people = {one.feature: one for one in _of(run, "tar_at_far_1e-3")}
+    if {"f_f", "f_p"} <= people.keys():
+        pairs = int(people["f_f"].content.get("splits", {}).get("test", {}).get("samples", 0))
+        face, other = (people[name].metrics["accuracy"] for name in ("f_f", "f_p"))
+        found.append(identity_verdict(face, other, pairs))
+    return found + disentangled_lines(run.disentangled)
+
+
+def _of(run: Run, metric: str) -> list[Measured]:
+    return [one for one in run.measured if one.weights == "pretrained" and metric in one.metrics]
+
+
+def _tables(run: Run) -> list[Table]:
+    own = _own_table(run)
+    return [*([own] if own else []), *disentangled_tables(run.disentangled)]
+
+
+def _own_table(run: Run) -> Table | None:
+    """Head pose and verification by feature."""
+    rows: list[list[str | Cell]] = []
+    for metric, name, scale, unit in (
+        ("mae_mean", "head pose, mean error", 1, " deg"),
+        ("tar_at_far_1e-3", "verification, accuracy", 100, " %"),
+    ):
+        found = {one.feature: one for one in _of(run, metric)}
+        if {"f_f", "f_p"} <= found.keys():
+            shown = "accuracy" if metric.startswith("tar") else metric
+            cells = (found.get(feature) for feature in ("f_s", "f_f", "f_p"))
+            rows.append([name, *(f"{scale * one.metrics[shown]:.2f}{unit}" if one else "" for one in cells)])
+    return Table(["", *map(feature_name, ("f_s", "f_f", "f_p"))], rows, "What linear heads read") if rows else None
+
+
+def _pictures(found: Material) -> list[Picture]:
+    """Eq. 1 and the pose swap on people that were not trained on, where there are such."""
+    encoder, faces = found.encoder, found.faces
+    assert isinstance(encoder, PCFRLNetwork)
+    rows = list(range(min(ROWS, len(faces.test))))  # neighbours show different people; evenly spaced ones need not
+    batch = view_batch(faces.test, faces.views, rows, [0])
+    with torch.inference_mode():
+        columns = reconstruction_columns(encoder, batch["source"], batch["target"])
+    name = slug(found.run.name)
+    shown = {_TITLES[key]: value for key, value in columns.items()}
+    swap = {"face": shown[_TITLES["s"]], **{_TITLES[key]: columns[key] for key in ("pose donor", "pose swap")}}
+    grid = {key: value for key, value in shown.items() if key not in ("pose donor", "pose swap")}
+    return [
+        Picture(
+            f"{name}_pose_swap",
+            face_grid(swap),
+            f"Pose swap between people, {found.run.name} ({faces.about}): the decoder gets F_f of the first image and "
+            "F_p of the pose donor. If the parts are separated, the swap shows the first person in the pose of the "
+            "donor. Training never asks for it.",
+            "Faces, pose donors and pose swaps",
+            FACES_DPI,
+        ),
+        Picture(
+            f"{name}_reconstructions",
+            face_grid(grid, 0.82),
+            f"Reconstructions of Eq. 1, {found.run.name}: s, its mirror image, and the four combinations of their "
+            "features. The second and third take the pose from the other image.",
+            "Reconstructions of faces",
+            FACES_DPI,
+        ),
+    ]

@@ -1,0 +1,89 @@
+"""Curves of the pretraining: losses, DWA weights, calibrated pairs."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from pcfrl_lightning.figures.curves import Line, training_curve
+from pcfrl_lightning.reports.content import Picture, Section
+from pcfrl_lightning.reports.runs import Run
+
+_PANELS: Mapping[str, tuple[str, str, Mapping[str, str], str]] = {
+    "loss": ("Total loss", "loss", {"": "loss"}, "The total of Eq. 8, or of the method's own equation."),
+    "reconstruction": (
+        "Reconstruction (Eq. 1)",
+        "mean L1",
+        {"": "reconstruction"},
+        "Error of the reconstructions.",
+    ),
+    "face": ("Face contrast (Eq. 6)", "loss", {"": "face/loss"}, "Eq. 6 has only negatives below: it may be negative."),
+    "pose": ("Pose contrast (Eq. 6)", "loss", {"": "pose/loss"}, "Eq. 6 of the pose branch."),
+    "orthogonality": (
+        "Orthogonality (Eq. 2)",
+        "squared cosine",
+        {"": "orthogonality"},
+        "0: orthogonal parts.",
+    ),
+    "dwa": (
+        "DWA weights (Eq. 8)",
+        "weight",
+        {"face": "alpha_face", "pose": "alpha_pose"},
+        "Weights of the two contrastive tasks; a task whose loss falls more slowly gets more.",
+    ),
+    "pairs": (
+        "Calibrated pairs",
+        "pairs per batch",
+        {"face": "face/calibrated", "pose": "pose/calibrated"},
+        "Anchors of a batch whose best candidate reached T.",
+    ),
+    "negatives": (
+        "Negatives",
+        "mean cosine",
+        {"face": "face/negative_cosine", "pose": "pose/negative_cosine"},
+        "Near 0: images stay apart. A rise towards 1 is a collapse.",
+    ),
+}
+"""By name of the figure: title, label of the axis, values by branch, caption."""
+
+
+def training_section(runs: Sequence[Run]) -> Section:
+    """A curve for each quantity that some run has logged, a line per run."""
+    logged = [run for run in runs if run.history]
+    pictures = [picture for name in _PANELS if (picture := _picture(name, logged)) is not None]
+    missing = [
+        f"{run.name}: no log of the training in {run.folder}; pcfrl fit writes metrics.csv"
+        for run in runs
+        if run.checkpoint and not run.history
+    ]
+    text = ["Means over each epoch, from metrics.csv."] if pictures else []
+    return Section("Training", text, pictures=pictures, missing=missing)
+
+
+def _picture(name: str, runs: Sequence[Run]) -> Picture | None:
+    title, axis, values, caption = _PANELS[name]
+    label = labels_of(runs)
+    lines: dict[str, Line] = {}
+    for run in runs:
+        for branch, key in values.items():
+            if key in run.history:
+                lines[" ".join(filter(None, [label(run), branch]))] = run.history[key]
+    if not lines or all(not any(ups) for _, ups in lines.values()):  # nothing was calibrated, or no such loss
+        return None
+    figure = training_curve(lines, title, axis)
+    return Picture(f"training_{name}", figure, caption, f"{title} against epochs")
+
+
+def labels_of(runs: Sequence[Run]) -> Callable[[Run], str]:
+    """Names of runs in a legend: none for a single run, the seed where names repeat."""
+    names = [run.name for run in runs]
+
+    def label(run: Run) -> str:
+        if len(runs) == 1:
+            return ""
+        return f"{run.name}, seed {run.seed}" if names.count(run.name) > 1 else run.name
+
+    return label
+
+
+def slug(text: str) -> str:
+    """A name for a file."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()
