@@ -11,6 +11,7 @@ from pcfrl_lightning.cli import disentangle
 from pcfrl_lightning.data import ArraySource, FaceSet
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate import disentangle as measures
+from pcfrl_lightning.evaluate.disentangle_table import pairs_table, tables
 from pcfrl_lightning.evaluate.nearest import neighbours, random_pairs
 from pcfrl_lightning.evaluate.pair_quality import branch_counts, pair_quality
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces, pointing04, rendered_faces
@@ -131,6 +132,16 @@ def test_pairs_of_a_model_with_mirrored_negatives(known):
     assert found["pose"]["own"]["share"] == 1
     assert found["pose"]["own"]["precision"] == pytest.approx(found["pose"]["quantiles"]["0"]["precision"])
     assert type(contrast.negatives) is JoinedNegatives
+
+
+def test_tables_of_an_encoder_with_one_feature(known):
+    """It has no F_f and F_p to compare, and no calibrated pairs."""
+    measured = {"made": {"f_s": measures.measure(known.pose, known)}}
+    result = {"name": "other", "epoch": None, "measures": measured, "untrained": measured, "pairs": None}
+    (table,) = tables([result | {"verdict": {"made": measures.verdict(measured["made"])}}])
+    assert table.caption is None
+    assert table.row_count == 3  # untrained, trained, chance
+    assert pairs_table([result]) == []
 
 
 def write_pointing(folder, people, poses):
