@@ -107,6 +107,11 @@ def test_documented_command_is_understood(command: str, stops_after_parsing: Non
         assert reads([first, *rest]) == 0
     elif first in ("demo", "--help"):
         assert not rest
+    elif first in ("ablate", "sweep"):  # what the file says is read by tests/sweeps
+        command = import_module(TOOLS[first][0])
+        options, further = command.command_parser().parse_known_args(rest)
+        assert command.read(options.file)[1]
+        assert not further or reads(["fit", "--config", "configs/pretrain.yaml", *further]) == 0
     else:
         with pytest.raises(Parsed):
             import_module(TOOLS[first][0]).main(rest)
@@ -122,7 +127,10 @@ def reads(arguments: list[str]) -> Any:
 def other_layers() -> list[Path]:
     """Configs that no command names, except those that tests/cli/test_probe_configs.py runs."""
     named = " ".join(each.values[0] for each in documented())
-    return [path for path in CONFIGS if path.parent.name != "probe" and path.relative_to(ROOT).as_posix() not in named]
+    known = ("probe", "ablation", "sweeps")
+    return [
+        path for path in CONFIGS if path.parent.name not in known and path.relative_to(ROOT).as_posix() not in named
+    ]
 
 
 @pytest.mark.parametrize("path", other_layers(), ids=lambda path: path.stem)

@@ -158,6 +158,17 @@ def test_runs_of_wandb_keep_their_files_apart(pcfrl, faces, folder):
         assert list((config.parent / "pictures").glob("*.png"))
 
 
+def test_wandb_gets_the_whole_configuration_nested_under_one_key(pcfrl, faces, folder):
+    logger = ("--config", "configs/logger/wandb.yaml", "--trainer.logger.offline=true", "--trainer.fast_dev_run=false")
+    cli = pcfrl(*PRETRAIN, *logger, "--data.root", faces, *SMALL, "--model.pose_beta=0.35")
+    logged = dict(cli.trainer.logger.experiment.config)
+    (saved,) = (folder / "runs" / "pcfrl").glob("*/config.yaml")
+    assert logged["config"] == yaml.safe_load(saved.read_text())
+    assert logged["config"]["model"]["init_args"]["pose_beta"] == 0.35
+    assert not [key for key in logged if "." in key or "/" in key]  # nothing of it flattened beside it
+    wandb.finish()
+
+
 def test_a_second_run_in_the_same_folder_does_not_die(pcfrl, faces):
     fixed = ("--trainer.logger.version", "same", "--data.root", faces)
     pcfrl(*PRETRAIN, *fixed, *SMALL)

@@ -11,6 +11,7 @@ from pcfrl_lightning.heads import (
     Eq7,
     ExponentWeight,
     LossWeight,
+    OnlyRemoved,
 )
 from pcfrl_lightning.heads.pair_terms import ALIGNMENT_FLOOR
 
@@ -134,3 +135,10 @@ def test_attention_weights_are_a_softmax_over_the_candidates():
     chosen = s[:, [1, 2, 3, 5]]
     weights = Attention(0.3).weight(CalibratedPairs(chosen, chosen, s[:, :1], s, candidates, TAU, "negatives"))
     torch.testing.assert_close(weights, torch.softmax(chosen / 0.3, dim=1))
+
+
+def test_a_pair_that_is_only_removed_costs_nothing_and_pulls_nothing():
+    cosine = torch.tensor([[0.3], [-0.2]], requires_grad=True)
+    value = OnlyRemoved()(proposed(cosine, cosine, torch.zeros(2, 1)))
+    assert value.tolist() == [[0.0], [0.0]]
+    assert not value.requires_grad

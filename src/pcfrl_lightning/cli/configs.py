@@ -6,11 +6,14 @@ from pcfrl_lightning.errors import UsageError, near
 
 FOLDER = Path(__file__).parents[1] / "configs"  # in a checkout a link to the folder at the top
 SCHEME = "pcfrl:"
+NO_LAYERS = ("ablation", "sweeps")
+"""Folders of files for other commands, `pcfrl ablate` and `pcfrl sweep`."""
 
 
 def shipped() -> list[str]:
-    """Names of all configs, such as ``method/pcl``."""
-    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.yaml"))
+    """Names of all configs of `pcfrl fit`, such as ``method/pcl``."""
+    layers = (path for path in FOLDER.rglob("*.yaml") if path.parent.name not in NO_LAYERS)
+    return sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in layers)
 
 
 def config_path(value: str) -> str:

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": {
         "fit": (LIGHTNING, "train a model: pretraining, or a probe with a config of configs/probe"),
         "demo": ("pcfrl_lightning.cli.demo", "pretrain and probe on synthetic faces, write a report; no data needed"),
+        "ablate": ("pcfrl_lightning.cli.ablate", "train the variants of a table, compare them over seeds"),
+        "sweep": ("pcfrl_lightning.cli.sweep", "search for values of keys of the configuration, with or without W&B"),
     },
     "evaluate": {
         "evaluate": ("pcfrl_lightning.cli.evaluate", "run every downstream probe for one or several encoders"),

@@ -33,6 +33,7 @@ from pcfrl_lightning.heads.pair_terms import (
     Eq7,
     ExponentWeight,
     LossWeight,
+    OnlyRemoved,
     PairTerm,
 )
 
@@ -58,6 +59,7 @@ __all__ = [
     "NPAThreshold",
     "Negatives",
     "NoCalibration",
+    "OnlyRemoved",
     "PairTerm",
     "RandomNegatives",
     "RowContrast",

@@ -98,6 +98,13 @@ class CosineOnly(PairTerm):
         return pairs.contrast(pairs.cosine)
 
 
+class OnlyRemoved(PairTerm):
+    """Table 6, NPA without L': a calibrated partner is no negative, and no positive either."""
+
+    def forward(self, pairs: CalibratedPairs) -> Tensor:
+        return torch.zeros_like(pairs.cosine)
+
+
 class AlignmentOnly(PairTerm):
     """Table 8, alignment: the positive logit is ``PA / tau``, not bounded by 1 / tau, with the gradient through PA."""
 

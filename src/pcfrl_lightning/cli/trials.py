@@ -1,0 +1,157 @@
+"""What `pcfrl ablate` and `pcfrl sweep` share on the command line."""
+
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.errors import Stopped, UsageError, near
+from pcfrl_lightning.sweeps.metrics import Metric
+from pcfrl_lightning.sweeps.runner import Settings, Watch, alone, run_trials
+from pcfrl_lightning.sweeps.trial import Outcome, Trial
+
+REST = "all further options are those of `pcfrl fit`, for every run: --trainer.max_epochs 20"
+
+
+def parser_of(program: str, about: str, kind: str, folder: Path) -> OneLineArguments:
+    """A parser with the options of both commands; ``folder`` has the files that ship with the package."""
+    names = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+    parser = OneLineArguments(program, description=about, epilog=REST, allow_abbrev=False)
+    parser.add_argument("file", metavar="FILE", help=f"yaml, or one of the package: {names}")
+    data = "folder or archive of the faces (--data.root), or a class such as SyntheticFaces"
+    parser.add_argument("--data", metavar="FACES", help=data)
+    config = "layer it over the configs of the file; repeat for more"
+    parser.add_argument("--config", action="append", default=[], metavar="CONFIG", help=config)
+    parser.add_argument("--out", metavar="FOLDER", help=f"folder of the runs and results (default: runs/{kind}/FILE)")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at once (default: 1)")
+    budget = "after so many minutes no run begins, and what runs is saved for the next time"
+    parser.add_argument("--budget-minutes", type=float, metavar="M", help=budget)
+    parser.add_argument(
+        "--data-root", metavar="ROOT", help="folder of the data sets, for metrics that are final probes"
+    )
+    parser.add_argument("--probe-epochs", type=positive, metavar="N", help="of final probes (default: the protocol's)")
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def file_of(name: str, folder: Path) -> Path:
+    """A file by its path, or by its name in a folder of the package.
+
+    Raises:
+        UsageError: there is no such file; names the nearest one.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    known = {path.stem: path for path in folder.glob("*.yaml")}
+    stem = name.rpartition("/")[2].removesuffix(".yaml")
+    if stem in known and not (name.endswith(".yaml") and "/" in name and not name.startswith("configs/")):
+        return known[stem]
+    raise UsageError(f"{name}: no such file{near(stem, known) or '; there are ' + ', '.join(sorted(known))}")
+
+
+def overrides_of(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
+    """Arguments of `pcfrl fit` that all runs get."""
+    found = [f"--config={name}" for name in options.config]
+    if options.data and Path(options.data).exists():
+        found.append(f"--data.root={options.data}")
+    elif options.data and options.data.rpartition(".")[2].isidentifier():
+        found.append(f"--data={options.data}")
+    elif options.data:
+        raise UsageError(f"--data {options.data} does not exist")
+    for word in rest:
+        key = word.partition("=")[0]
+        if key.startswith(("--trainer.logger", "--ckpt_path")):
+            raise UsageError(f"{key} is set for each run by this command")
+    return [*found, *rest]
+
+
+def settings_of(options: argparse.Namespace, metrics: Sequence[Metric]) -> Settings:
+    """How runs are run; refuses a final probe without its data."""
+    tasks = [metric.name for metric in metrics if metric.is_task]
+    if tasks and not (options.data_root and Path(options.data_root).is_dir()):
+        raise UsageError(f"{', '.join(tasks)} is measured by a probe: give --data-root, the folder of the data sets")
+    return Settings(metrics, options.jobs, options.budget_minutes, options.data_root, options.probe_epochs)
+
+
+def check_arguments(arguments: Sequence[str], title: str) -> None:
+    """Let `pcfrl fit` read a command line, without building or running anything.
+
+    Raises:
+        UsageError: a key or a value is not accepted; the message is that of `pcfrl fit`, with near misses.
+    """
+    from pcfrl_lightning.cli.training import run
+
+    printed, program = io.StringIO(), sys.argv
+    try:
+        sys.argv = ["pcfrl"]
+        with redirect_stdout(io.StringIO()), redirect_stderr(printed):
+            run(["fit", *arguments, "--print_config"])
+    except SystemExit as end:
+        if end.code:
+            raise UsageError(f"{title}: {printed.getvalue().strip().rpartition('pcfrl: ')[2] or end.code}") from None
+    except UsageError as error:
+        raise UsageError(f"{title}: {error}") from None
+    finally:
+        sys.argv = program
+
+
+def run_all(
+    following: Callable[[], Trial | None],
+    settings: Settings,
+    out: Path,
+    total: int,
+    ended: Callable[[list[Outcome]], None],
+    watch: Watch | None = None,
+) -> list[Outcome]:
+    """Run trials with a line for each on the console.
+
+    Args:
+        following: see `run_trials`.
+        settings: see `run_trials`.
+        out: folder that no other command uses meanwhile.
+        total: number of trials.
+        ended: told all outcomes after each of them.
+        watch: see `run_trials`.
+    """
+    console, outcomes = Console(), list[Outcome]()
+
+    def say(text: str) -> None:
+        console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
+
+    try:
+        with alone(out):
+            for outcome in run_trials(following, settings, say, watch):
+                outcomes.append(outcome)
+                shown = [f"{each} {value:.4g}" for each, value in outcome.values.items()]
+                what = ", ".join([f"{outcome.trial.title}: {outcome.state}", *shown, f"{outcome.seconds:.0f} s"])
+                say(f"{len(outcomes)}/{total} {what}{f': {outcome.error}' if outcome.state == 'failed' else ''}")
+                ended(outcomes)
+    except Stopped as stop:
+        stop.text = f"stopped after {len(outcomes)} of {total} runs; the same command goes on with the others"
+        raise
+    left = total - sum(outcome.state != "interrupted" for outcome in outcomes)
+    if left:
+        say(f"the time is over, {left} of {total} runs are left; the same command goes on with them")
+    return outcomes
+
+
+def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
+    """Show rows of text, the head first."""
+    table = Table(title=title, title_justify="left")
+    for number, name in enumerate(rows[0]):
+        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    for row in rows[1:]:
+        table.add_row(*row)
+    Console().print(table)

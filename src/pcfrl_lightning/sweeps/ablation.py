@@ -1,0 +1,124 @@
+"""An ablation: one training for each variant and seed, from one yaml of ``configs/ablation``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcfrl_lightning.errors import UsageError, near
+from pcfrl_lightning.sweeps.metrics import Metric, metric
+from pcfrl_lightning.sweeps.trial import Trial
+
+_KEYS = {"title", "configs", "metrics", "axis", "paper", "variants"}
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Variants of a training.
+
+    Attributes:
+        title: of the table.
+        configs: of all variants.
+        metrics: what they are compared by; the first one is that of the plot.
+        variants: by name, configs and ``key=value`` that are layered after ``configs``; the others are compared with
+            the first.
+        axis: name of the number that the variants are called by, for a curve; None: they are not numbers.
+        paper: figures that the paper prints, by column and variant.
+    """
+
+    title: str
+    configs: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    variants: Mapping[str, tuple[str, ...]]
+    axis: str | None
+    paper: Mapping[str, Mapping[str, float]]
+
+    def only(self, names: Sequence[str]) -> "Ablation":
+        """The same with some of the variants, in the order of the file; all for no names."""
+        for name in names:
+            if name not in self.variants:
+                raise UsageError(f"--only {name}: there is no such variant{near(name, self.variants)}")
+        kept = {name: items for name, items in self.variants.items() if not names or name in names}
+        return replace(self, variants=kept)
+
+    def trials(self, seeds: int, root: Path, configs: Sequence[str] = (), overrides: Sequence[str] = ()) -> list[Trial]:
+        """All runs, the first seed of every variant before the second one.
+
+        Args:
+            seeds: how many.
+            root: folder of the runs.
+            configs: in place of those of the file.
+            overrides: further arguments of `pcfrl fit`; what a variant sets takes precedence.
+        """
+        base = [f"--config={name}" for name in configs or self.configs]
+        chosen = {name: [argument(item) for item in items] for name, items in self.variants.items()}
+        return [
+            Trial(name, seed, (*base, *overrides, *items, f"--seed_everything={seed}", f"--data.seed={seed}"), root)
+            for seed in range(seeds)
+            for name, items in chosen.items()
+        ]
+
+
+def argument(item: str) -> str:
+    """A line of a variant as an argument of `pcfrl fit`: a config, or ``key=value``."""
+    key, equals, _ = item.partition("=")
+    return f"--{item}" if equals and not key.endswith((".yaml", ".yml")) else f"--config={item}"
+
+
+def read_ablation(path: Path) -> Ablation:
+    """The ablation of a file.
+
+    Raises:
+        UsageError: names the key that is wrong, and the file.
+    """
+    content = read_yaml(path, _KEYS, {"title", "configs", "metrics", "variants"})
+    variants: dict[str, Any] = {str(name): items for name, items in content["variants"].items()}
+    for name, items in variants.items():
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise UsageError(f"{path}: variants.{name} must be a list of configs and key=value, got {items!r}")
+    paper = {
+        column: {str(name): value for name, value in row.items()} for column, row in content.get("paper", {}).items()
+    }
+    for column, row in paper.items():
+        for name in row.keys() - variants.keys():
+            raise UsageError(f"{path}: paper.{column}: there is no variant {name!r}{near(name, variants)}")
+    axis = content.get("axis")
+    if axis and not any(_number(name) for name in variants):
+        raise UsageError(f"{path}: the variants of an ablation with an axis are called by numbers")
+    return Ablation(
+        content["title"],
+        tuple(content["configs"]),
+        tuple(metric(name, goal) for name, goal in content["metrics"].items()),
+        {name: tuple(items) for name, items in variants.items()},
+        axis,
+        paper,
+    )
+
+
+def read_yaml(path: Path, keys: set[str], needed: set[str]) -> dict[str, Any]:
+    """A mapping with some keys.
+
+    Raises:
+        UsageError: it is none, lacks a key, or has another one.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is no yaml: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} must be a mapping with {', '.join(sorted(needed))}")
+    for key in content.keys() - keys:
+        raise UsageError(f"{path}: unknown key {key!r}{near(str(key), keys)}")
+    if missing := sorted(key for key in needed if not content.get(key)):
+        raise UsageError(f"{path} lacks {', '.join(missing)}")
+    return content
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,99 @@
+"""A sweep file in W&B's own format, and the trials that the local backend makes of it."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.sweeps.ablation import read_yaml
+from pcfrl_lightning.sweeps.metrics import Metric, metric
+from pcfrl_lightning.sweeps.parameters import Parameter, read_parameter
+from pcfrl_lightning.sweeps.trial import Trial
+
+ARGS = "${args}"
+_KEYS = {"name", "description", "project", "entity", "program", "method", "metric", "parameters", "command"}
+_KEYS |= {"early_terminate", "run_cap"}
+_STOPPING = {"type", "min_iter", "max_iter", "s", "eta", "strict"}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A search over keys of the configuration.
+
+    Attributes:
+        content: of the file, as W&B gets it.
+        method: ``grid``, ``random`` or ``bayes``.
+        metric: what it looks for.
+        parameters: the swept keys.
+        command: arguments of `pcfrl fit` before the swept ones.
+        hyperband: ``min_iter`` and ``eta`` of early termination; None: all trials run to their end.
+        run_cap: number of trials; None: not said.
+    """
+
+    content: Mapping[str, Any]
+    method: str
+    metric: Metric
+    parameters: tuple[Parameter, ...]
+    command: tuple[str, ...]
+    hyperband: tuple[int, int] | None
+    run_cap: int | None
+
+    def trial(self, number: int, values: Mapping[str, Any], root: Path) -> Trial:
+        """A trial; what is swept stands on the command line, so that all processes of a run get the same."""
+        return Trial(f"{number:03d}", 0, (*self.command, *flags(values)), root, values)
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    """What W&B puts in place of ``${args}``."""
+    return [f"--{key}={value}" for key, value in values.items()]
+
+
+def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep of a file.
+
+    Args:
+        path: of the yaml.
+        overrides: further arguments of `pcfrl fit`; they stand before the swept ones.
+
+    Raises:
+        UsageError: names the key that is wrong, and the file.
+    """
+    content = read_yaml(path, _KEYS, {"method", "metric", "parameters", "command"})
+    try:
+        command = [str(word) for word in content["command"]]
+        if command[:2] != ["pcfrl", "fit"] or command[-1] != ARGS:
+            raise UsageError(f"command must begin with pcfrl and fit and end with {ARGS}, got {' '.join(command)}")
+        if content["method"] not in ("grid", "random", "bayes"):
+            raise UsageError(f"method must be grid, random or bayes, got {content['method']!r}")
+        parameters = tuple(read_parameter(str(key), each) for key, each in content["parameters"].items())
+        return Sweep(
+            {**content, "command": [*command[:-1], *overrides, ARGS]},
+            content["method"],
+            metric(content["metric"].get("name", ""), content["metric"].get("goal", "minimize")),
+            parameters,
+            (*map(with_environment, command[2:-1]), *overrides),
+            _hyperband(content.get("early_terminate")),
+            content.get("run_cap"),
+        )
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def with_environment(word: str) -> str:
+    """``${envvar:NAME}`` as W&B reads it: the variable, or its name where there is none."""
+    return re.sub(r"\$\{envvar:(\w+)\}", lambda found: os.environ.get(found[1], found[1]), word)
+
+
+def _hyperband(content: Mapping[str, Any] | None) -> tuple[int, int] | None:
+    if content is None:
+        return None
+    if content.get("type") != "hyperband" or content.keys() - _STOPPING:
+        raise UsageError(f"early_terminate must be of type hyperband with {', '.join(sorted(_STOPPING))}")
+    eta = int(content.get("eta", 3))
+    least = content.get("min_iter") or (content.get("max_iter", 0) // eta ** int(content.get("s", 1)))
+    if least < 1 or eta < 2:
+        raise UsageError("early_terminate needs min_iter >= 1, or max_iter and s, and eta >= 2")
+    return int(least), eta

@@ -1,0 +1,167 @@
+"""One run of an ablation or a sweep: its command line, its folder, and what came of it."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.files import replacing
+from pcfrl_lightning.sweeps.metrics import newest_part
+
+RECORD = "trial.json"
+LOG = "log.txt"
+VALUES = "values.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A run of `pcfrl fit`.
+
+    Attributes:
+        name: of the variant of an ablation, or the number of a trial of a sweep.
+        seed: of the run; seeds of one number are paired.
+        arguments: of `pcfrl fit`, without the folder of the log and the checkpoint to go on from.
+        root: folder of all runs.
+        values: of the swept keys.
+    """
+
+    name: str
+    seed: int
+    arguments: tuple[str, ...]
+    root: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        return f"{self.name}, seed {self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its parts (``version_0``, and one more for each time it went on), log and record."""
+        return self.root / folder_name(self.name) / f"seed_{self.seed}"
+
+    def command(self) -> list[str]:
+        """The command line without the program; it goes on with the last checkpoint that the run has."""
+        log = {"": "lightning.pytorch.loggers.CSVLogger", ".save_dir": self.folder.parent, ".name": self.folder.name}
+        place = [f"--trainer.logger{key}={value}" for key, value in (log | {".version": "null"}).items()]
+        quiet = "--trainer.enable_progress_bar=false"
+        last = newest_part(self.folder)
+        return ["fit", *self.arguments, *place, quiet, *([f"--ckpt_path={last}"] if last else [])]
+
+
+@dataclass
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        state: ``finished``; ``failed``, and ``error`` is the last line of its log; ``stopped``, as other trials were
+            better; ``interrupted``: nothing is recorded, and the same command goes on with it.
+        values: metrics by name, of a stopped trial those of its last epoch.
+        history: the metric that a sweep is about, by epoch.
+    """
+
+    trial: Trial
+    state: str
+    values: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+    history: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def write(self) -> None:
+        """Record it in the folder of the trial; an interrupted one has no record."""
+        if self.state != "interrupted":
+            content: dict[str, Any] = {
+                "state": self.state,
+                "values": self.values,
+                "error": self.error,
+                "history": self.history,
+            }
+            content |= {"seconds": round(self.seconds, 1)}
+            with replacing(self.trial.folder / RECORD) as part:
+                part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def recorded(trial: Trial, metrics: Sequence[str]) -> Outcome | None:
+    """The outcome of an earlier run of the trial; none if it did not end, failed, or lacks one of the metrics.
+
+    Raises:
+        UsageError: the folder holds a run of another command.
+    """
+    check_same(trial)
+    path = trial.folder / RECORD
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    more = {key: content[key] for key in ("values", "error", "history", "seconds")}
+    outcome = Outcome(trial, content["state"], **more)
+    measured = set(metrics) <= outcome.values.keys()
+    return outcome if outcome.state == "stopped" or (outcome.state == "finished" and measured) else None
+
+
+def begin(trial: Trial) -> None:
+    """Make the folder of a trial, with its command line as text and the swept values."""
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    texts = {"command.txt": shlex.join(["pcfrl", "fit", *trial.arguments]) + "\n"}
+    texts |= {VALUES: json.dumps(dict(trial.values))} if trial.values else {}
+    for name, text in texts.items():
+        with replacing(trial.folder / name) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def check_same(trial: Trial) -> None:
+    """Refuse to go on with a run of another command line."""
+    path = trial.folder / "command.txt"
+    if not path.is_file():
+        return
+    there = shlex.split(path.read_text(encoding="utf-8"))[2:]
+    changed = [f"{here or 'nothing'} in place of {old or 'nothing'}" for old, here in _changes(there, trial.arguments)]
+    if changed:
+        raise UsageError(
+            f"{trial.folder} holds a run of another command ({changed[0]}): give another --out, or remove that folder"
+        )
+
+
+def trained(trial: Trial) -> bool:
+    """Whether the run has trained all its epochs, also where a scheduler ran the command and nothing was recorded."""
+    from pcfrl_lightning.networks.checkpoint import read_checkpoint
+
+    last = newest_part(trial.folder)
+    config = last.parents[1] / "config.yaml" if last else None
+    if last is None or config is None or not config.is_file():
+        return False
+    try:
+        epochs = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]["max_epochs"]
+        done = read_checkpoint(last)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return isinstance(epochs, int) and 0 < epochs <= done
+
+
+def last_line(log: Path) -> str:
+    """What a run that failed said last."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 20_000))
+        lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def folder_name(name: str) -> str:
+    """A name of a folder that any file system takes; different names stay different."""
+    plain = re.sub(r"[^\w.=+-]+", "_", name).strip("_.")[:60]
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _changes(there: Sequence[str], here: Sequence[str]) -> list[tuple[str, str]]:
+    gone = [each for each in there if each not in here]
+    new = [each for each in here if each not in there]
+    length = max(len(gone), len(new))
+    pairs = zip(gone + [""] * (length - len(gone)), new + [""] * (length - len(new)), strict=True)
+    return list(pairs) or ([] if list(there) == list(here) else [("another order", "this order")])

@@ -1,0 +1,140 @@
+"""Trials in processes: outcomes, what is repeated and what is not, early ends."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.sweeps import runner
+from pcfrl_lightning.sweeps.metrics import history, metric
+from pcfrl_lightning.sweeps.trial import LOG, folder_name, last_line
+
+
+def starts(trial):
+    """The epochs in which the processes of a trial began."""
+    lines = (trial.folder / LOG).read_text().splitlines()
+    return [int(line.split()[-1]) for line in lines if line.startswith("fit from")]
+
+
+def test_a_run_that_fails_shows_its_last_line_and_the_others_go_on(run, trials):
+    some = trials(good=["--quality=0.7"], bad=["--crash=1"], better=["--quality=0.9"])
+    found = run(some, jobs=2)
+    assert [found[name].state for name in ("good", "bad", "better")] == ["finished", "failed", "finished"]
+    assert found["good"].values == {"monitor/knn_accuracy": 0.7}
+    assert found["better"].history == [0.45, 0.9]
+    assert found["bad"].error == "pcfrl: the disk is full"
+
+
+def test_finished_runs_are_not_repeated_and_failed_ones_go_on_from_their_checkpoint(run, trials):
+    some = trials(good=[], bad=["--crash=1"])
+    run(some)
+    again = run(some)
+    assert {name: outcome.state for name, outcome in again.items()} == {"good": "finished", "bad": "finished"}
+    assert [starts(trial) for trial in some] == [[0], [0, 1]]
+    assert history(some[1].folder, "monitor/knn_accuracy") == [0.25, 0.5]
+
+
+def test_a_folder_of_another_command_is_refused(run, trials):
+    run(trials(one=["--quality=0.7"]))
+    with pytest.raises(UsageError, match=r"another command \(--quality=0.8 in place of --quality=0.7\): give another"):
+        run(trials(one=["--quality=0.8"]))
+
+
+def test_when_the_time_is_over_runs_are_saved_and_go_on_later(run, trials):
+    some = trials(long=["--epochs=4", "--pause=0.4"], never=[])
+    found = run(some, minutes=0.6 / 60)
+    assert {name: outcome.state for name, outcome in found.items()} == {"long": "interrupted"}
+    assert not (some[1].folder / LOG).exists()
+    found = run(some)
+    assert {outcome.state for outcome in found.values()} == {"finished"}
+    assert starts(some[0])[0] == 0
+    assert len(found["long"].history) == 4
+
+
+def test_a_run_that_is_watched_can_be_stopped_and_is_not_repeated(run, trials):
+    some = trials(poor=["--quality=0.1", "--epochs=50", "--pause=0.05"], good=["--quality=0.9"])
+    found = run(some, watch=lambda trial, values: trial.name == "poor" and len(values) >= 3)
+    assert found["poor"].state == "stopped"
+    assert 3 <= len(found["poor"].history) < 50
+    assert run(some)["poor"].state == "stopped"
+    assert starts(some[0]) == [0]
+
+
+def test_runs_are_ended_with_the_command(standin, trials):
+    some = trials(one=["--pause=60"], two=["--pause=60"])
+    waiting = iter(some)
+    begun = []
+    settings = runner.Settings([metric("monitor/knn_accuracy")], jobs=2)
+
+    def interrupt(trial, values):
+        """Ctrl-C while both run."""
+        if len(begun) == 2 and all("fit" in (each.folder / LOG).read_text() for each in some):
+            raise KeyboardInterrupt
+        return False
+
+    with pytest.raises(KeyboardInterrupt):
+        list(runner.run_trials(lambda: next(waiting, None), settings, begun.append, interrupt))
+    assert not children()
+
+
+def test_runs_end_when_their_parent_is_killed(standin, trials, tmp_path):
+    """A fork stands for the command; it gets SIGKILL, as from an out-of-memory killer."""
+    (trial,) = trials(one=["--pause=60"])
+    parent = os.fork()
+    if not parent:
+        waiting = iter([trial])
+        settings = runner.Settings([metric("monitor/knn_accuracy")])
+        list(runner.run_trials(lambda: next(waiting, None), settings, lambda text: None))
+        os._exit(0)
+    until(lambda: (trial.folder / LOG).is_file() and starts(trial))
+    (child,) = children(parent)
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    until(lambda: not alive(child))
+
+
+def test_two_commands_do_not_share_a_folder(tmp_path):
+    with (
+        runner.alone(tmp_path),
+        pytest.raises(UsageError, match="another command runs in"),
+        runner.alone(tmp_path),
+    ):
+        pass
+    with runner.alone(tmp_path):
+        pass
+
+
+def test_last_line_is_that_of_the_error(tmp_path):
+    (tmp_path / "log").write_text("Epoch 1\rEpoch 2\nValueError: no\n\n  \n")
+    assert last_line(tmp_path / "log") == "ValueError: no"
+
+
+def test_names_of_folders_are_plain_and_differ():
+    names = ["T = 1", "T: 1", "T/1", "L'", "0.5", "../../x", "SimCLR + NPA"]
+    folders = [folder_name(name) for name in names]
+    assert len(set(folders)) == len(names)
+    assert all("/" not in folder and not folder.startswith(".") for folder in folders)
+    assert folder_name("0.5") == "0.5"
+
+
+def children(parent=None):
+    parent = parent or os.getpid()
+    with open(f"/proc/{parent}/task/{parent}/children") as file:
+        return [int(number) for number in file.read().split()]
+
+
+def alive(process):
+    try:
+        with open(f"/proc/{process}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
