@@ -134,5 +134,8 @@ def save(figure: Figure, path: Path, dpi: int = 180) -> list[Path]:
     png, svg = (stem.with_name(stem.name + suffix) for suffix in (".png", ".svg"))
     with matplotlib.rc_context(_LOOK | _SAVED):
         figure.savefig(png, dpi=dpi, metadata={"Software": None})
+        layout = figure.get_layout_engine()
+        figure.set_layout_engine("none")  # places stay as they are: laying out takes as long as drawing
         figure.savefig(svg, dpi=dpi, metadata={"Date": None})
+        figure.set_layout_engine(layout)
     return [png, svg]
