@@ -37,7 +37,7 @@ def parser():
     parser.add_argument("--seed_everything", type=int)
     parser.add_lightning_class_args(L.LightningModule, "model", subclass_mode=True)
     parser.add_lightning_class_args(L.LightningDataModule, "data", subclass_mode=True)
-    for name in ("trainer", "optimizer"):  # which no variant changes
+    for name in ("trainer", "optimizer", "lr_scheduler"):  # of no interest here
         parser.add_argument(f"--{name}", type=dict)
     return parser
 
