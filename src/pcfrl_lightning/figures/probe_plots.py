@@ -23,7 +23,8 @@ def confusion_matrix(counts: Sequence[Sequence[float]], names: Sequence[str], ti
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(6.0, max(3.6, 0.46 * len(names) + 1.7))
     axes = style.plot("predicted class", "true class", title, (side + 0.5, side), grid=False)
-    mesh = axes.imshow(shares, cmap=style.HEAT, vmin=0, vmax=100)
+    # square cells would have to be laid out twice before labels fit
+    mesh = axes.imshow(shares, cmap=style.HEAT, vmin=0, vmax=100, aspect="auto")
     if len(names) <= _MANY:
         axes.set_xticks(range(len(names)), list(names), rotation=40, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), list(names))
