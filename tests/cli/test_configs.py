@@ -53,7 +53,7 @@ def test_a_wrong_path_is_answered_with_the_nearest_config(tmp_path, monkeypatch,
     assert config_path("pcfrl:pretrain.yml") == config_path("pcfrl:pretrain")
 
 
-def test_the_wheel_holds_the_configs_and_the_weights(tmp_path):
+def test_the_wheel_holds_configs_weights_and_all_other_data(tmp_path):
     """Built as pip does it, without a network."""
     copy = tmp_path / "source"
     copy.mkdir()
@@ -68,8 +68,10 @@ def test_the_wheel_holds_the_configs_and_the_weights(tmp_path):
         [sys.executable, "-c", build, str(tmp_path)], cwd=copy, capture_output=True, text=True, check=True
     )
     names = zipfile.ZipFile(tmp_path / done.stdout.split()[-1]).namelist()
-    assert {name for name in names if name.endswith(".yaml")} == {f"pcfrl_lightning/configs/{name}" for name in NAMES}
-    there = ROOT / "src/pcfrl_lightning/pretrained"
-    weights = {path.relative_to(there.parent).as_posix() for path in there.rglob("*") if path.is_file()}
-    assert f"pretrained/synthetic/{WEIGHTS}" in weights
-    assert {f"pcfrl_lightning/{name}" for name in weights} <= set(names)
+    configs = {name for name in names if name.startswith("pcfrl_lightning/configs/")}
+    assert configs == {f"pcfrl_lightning/configs/{name}" for name in NAMES}
+    package = ROOT / "src/pcfrl_lightning"
+    files = {path.relative_to(package.parent).as_posix() for path in package.rglob("*") if path.is_file()}
+    data = {name for name in files if not name.endswith((".py", ".pyc"))}
+    assert f"pcfrl_lightning/pretrained/synthetic/{WEIGHTS}" in data
+    assert data <= set(names)  # templates and tables of the report among them
