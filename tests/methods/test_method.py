@@ -121,13 +121,13 @@ def test_the_optimiser_is_adam_with_cosine_annealing_by_epoch(tmp_path):
 
 def test_another_optimiser_is_set_in_one_line_and_gets_the_same_schedule(tmp_path):
     model = tiny_model()
-    model.optimizer = partial(torch.optim.SGD, lr=0.5, momentum=0.9)
+    model.optimizer = partial(torch.optim.SGD, lr=0.01, momentum=0.9)
     run = trainer(tmp_path, max_epochs=2)
     run.fit(model, TinyFaces(images=8, batch_size=4))
     (optimizer,) = run.optimizers
     assert type(optimizer) is torch.optim.SGD
     assert optimizer.defaults["momentum"] == 0.9
-    assert run.lr_scheduler_configs[0].scheduler.base_lrs == [0.5]
+    assert run.lr_scheduler_configs[0].scheduler.base_lrs == [0.01]
     assert {id(weight) for group in optimizer.param_groups for weight in group["params"]} == {
         id(weight) for weight in model.parameters()
     }
