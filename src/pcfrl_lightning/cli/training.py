@@ -9,7 +9,8 @@ from typing import Any
 
 import lightning as L
 import torch
-from jsonargparse import Namespace
+from docstring_parser import DocstringStyle
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, instantiate_class
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -60,29 +61,25 @@ class TrainingCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Read the configuration, and apart from it what was given without the defaults of classes."""
+        """Read the configuration."""
         self.arguments = args if isinstance(args, list) else sys.argv[1:]
         if not isinstance(args, (dict, Namespace)):
             args = with_config_paths(expand_aliases(sys.argv[1:] if args is None else args))
         super().parse_arguments(parser, args)
-        told = parser.parse_args(args, defaults=False) if isinstance(args, list) else args
-        self.given = told if isinstance(told, Namespace) else parser.parse_object(told, defaults=False)
 
     def instantiate_classes(self) -> None:
         """Build everything; a value that a class refuses ends in one line, before any data is read."""
-        size, here = self._argument("model", "image_size"), self._argument("data", "image_size", given=True)
+        data, model = (self._get(self.config, section, Namespace()) for section in ("data", "model"))
+        size, here = (part.get("init_args", Namespace()).get("image_size") for part in (model, data))
         if None not in (size, here) and size != here:
             raise UsageError(f"data.image_size is {here}, but the model takes {size} pixels: set model.image_size")
         seed = self._get(self.config, "seed_everything")
         # by hand, because `link_arguments` would silently replace a value that was given. The saved configuration keeps
         # the source alone, so that a later change of it takes effect.
-        shared = [("data", "image_size", size)]
-        shared += [("model", "seed", None if isinstance(seed, bool) else seed)]
         set_here = []
-        for section, key, value in shared:
-            arguments = self._get(self.config, section, Namespace()).get("init_args", Namespace())
-            own = section == "model" and self._argument(section, key, given=True) is not None
-            if key in arguments and value is not None and not own:
+        for part, key, value in ((data, "image_size", size), (model, "seed", None if isinstance(seed, bool) else seed)):
+            arguments = part.get("init_args", Namespace())
+            if value is not None and key in arguments and arguments[key] in (None, size if part is data else None):
                 arguments[key] = value
                 set_here.append((arguments, key))
         try:
@@ -141,11 +138,6 @@ class TrainingCLI(LightningCLI):
             super()._add_configure_optimizers_method_to_model(subcommand)
         except (ValueError, TypeError) as error:
             raise UsageError(f"optimizer: {error}") from error
-
-    def _argument(self, section: str, key: str, given: bool = False) -> Any:
-        """An argument of ``model`` or ``data``; None if it takes none, or (``given``) was not told."""
-        found = self._get(self.given if given else self.config, section)
-        return (found.get("init_args") or Namespace()).get(key) if isinstance(found, Namespace) else None
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         found = super()._prepare_subcommand_kwargs(subcommand)
@@ -272,6 +264,7 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
     import pcfrl_lightning.synthetic.module  # noqa: F401
 
     torch.set_float32_matmul_precision("high")
+    set_parsing_settings(docstring_parse_style=DocstringStyle.GOOGLE)  # else every docstring is tried in four styles
     silence_advertisement()
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -44,7 +44,7 @@ class FaceData(L.LightningDataModule, ABC):
     Args:
         root: folder or archive of the data set.
         views: how to make views of a training image; None for plain images.
-        image_size: side S of the images in pixels, at least 1.
+        image_size: side S of the images in pixels, at least 1; default 64, in the command line that of the model.
         batch_size: images per batch and process, at least 1 (2 with views).
         num_workers: loader processes, 0 or more.
         seed: seed of order and augmentation.
@@ -60,7 +60,7 @@ class FaceData(L.LightningDataModule, ABC):
         self,
         root: str | Path,
         views: Views | None = None,
-        image_size: int = 64,
+        image_size: int | None = None,
         batch_size: int = 256,
         num_workers: int = 2,
         seed: int = 0,
@@ -68,6 +68,7 @@ class FaceData(L.LightningDataModule, ABC):
         super().__init__()
         if views is not None and batch_size == 1:
             raise ValueError(_TWO)
+        image_size = 64 if image_size is None else image_size
         least = {"batch_size": 1, "image_size": 1, "num_workers": 0, "seed": 0}
         for (key, low), value in zip(least.items(), (batch_size, image_size, num_workers, seed), strict=True):
             if value < low:

@@ -63,7 +63,8 @@ class Probe(L.LightningModule):
         cache_dir: folder of the cached features.
         cache_dtype: ``float16`` halves the size; exact for features computed in bf16.
         memory_gb: features up to this size are held in memory; larger ones are streamed from disk.
-        seed: of the initial head, the order of the samples and the untrained network.
+        seed: of the initial head, the order of the samples and the untrained network; default 0, in the command line
+            that of `seed_everything`.
     """
 
     task: Task
@@ -91,9 +92,10 @@ class Probe(L.LightningModule):
         cache_dir: str = "runs/features",
         cache_dtype: CacheType = "float32",
         memory_gb: float = 6.0,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
+        seed = seed or 0
         features = [feature] if isinstance(feature, str) else list(feature)
         encoder = checkpoint, baseline, features, image_size, weights, tuple(trust)
         self.source = FeatureSource(*encoder, precision, cache_dir, cache_dtype, memory_gb, seed)

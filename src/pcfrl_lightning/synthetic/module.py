@@ -63,7 +63,7 @@ class SyntheticFaces(FaceData):
     def __init__(
         self,
         root: str | Path | None = None,
-        image_size: int = 64,
+        image_size: int | None = None,
         train_size: int = 4000,
         val_size: int = 500,
         test_size: int = 1000,
@@ -79,7 +79,7 @@ class SyntheticFaces(FaceData):
         **kwargs: Any,
     ) -> None:
         super().__init__(root or "synthetic", image_size=image_size, **kwargs)
-        self.render_size = image_size if render_size is None else render_size
+        self.render_size = self.image_size if render_size is None else render_size
         least, most = SIZES
         fits = least <= self.render_size <= most
         require(fits, f"faces are rendered at {least} to {most} pixels, not {self.render_size}; set render_size")

@@ -74,7 +74,7 @@ class VoxCeleb(FaceData):
         item: Literal["video", "clip"] = "video",
         val_fraction: float = 0.0,
         views: Views | None = None,
-        image_size: int = 64,
+        image_size: int | None = None,
         batch_size: int = 256,
         num_workers: int = 2,
         seed: int = 0,
