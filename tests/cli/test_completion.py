@@ -1,5 +1,6 @@
 """Completion, asked for as a shell asks: commands and configs without any heavy library, options from their parser."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,9 +8,8 @@ from shutil import which
 
 import pytest
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.configs import shipped
-from pcfrl_lightning.cli.main import COMMANDS, main
+from pcfrl_lightning.cli.main import COMMANDS
 
 pytest.importorskip("argcomplete")
 NAMES = [name for group in COMMANDS.values() for name in group]
@@ -25,20 +25,15 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 
 
 @pytest.fixture
-def asked(tmp_path, monkeypatch):
-    """What a shell would show for a line that ends in <TAB>."""
-    monkeypatch.setattr("os._exit", sys.exit)  # how argcomplete ends, which would end the tests
-    monkeypatch.setattr(OneLineArguments, "completing", False)
-    monkeypatch.setattr(sys, "argv", ["pcfrl"])
+def asked(tmp_path):
+    """What a shell would show for a line that ends in <TAB>; argcomplete takes over file 9 of its process."""
 
     def ask(line):
         out = tmp_path / "completions"
         values = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\v"}
         values |= {"_ARGCOMPLETE_STDOUT_FILENAME": str(out), "_ARGCOMPLETE_COMP_WORDBREAKS": ""}
-        for name, value in values.items():
-            monkeypatch.setenv(name, value)
-        with pytest.raises(SystemExit):
-            main()
+        code = "import sys; from pcfrl_lightning.cli.main import main; sys.argv = ['pcfrl']; main()"
+        subprocess.run([sys.executable, "-c", code], env=os.environ | values, check=True, capture_output=True)
         return [word.strip() for word in out.read_text().split("\v") if word.strip()]
 
     return ask
