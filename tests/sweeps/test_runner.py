@@ -65,18 +65,19 @@ def test_a_run_that_is_watched_can_be_stopped_and_is_not_repeated(run, trials):
 def test_runs_are_ended_with_the_command(standin, trials):
     some = trials(one=["--pause=60"], two=["--pause=60"])
     waiting = iter(some)
-    begun = []
+    begun, before = [], set(children())  # other tests may have left helpers of torch and of multiprocessing
     settings = runner.Settings([metric("monitor/knn_accuracy")], jobs=2)
 
     def interrupt(trial, values):
         """Ctrl-C while both run."""
         if len(begun) == 2 and all("fit" in (each.folder / LOG).read_text() for each in some):
+            assert len(set(children()) - before) == 2
             raise KeyboardInterrupt
         return False
 
     with pytest.raises(KeyboardInterrupt):
         list(runner.run_trials(lambda: next(waiting, None), settings, begun.append, interrupt))
-    assert not children()
+    assert not set(children()) - before
 
 
 def test_runs_end_when_their_parent_is_killed(standin, trials, tmp_path):
