@@ -1,6 +1,6 @@
 """What the frozen features hold while pretraining runs: a class by kNN and linearly, and the pose in each feature.
 
-The classifiers are written out: scikit-learn is no dependency for twelve lines.
+The classifiers are written in torch, so that they run on the device where the features are.
 """
 
 from pathlib import Path

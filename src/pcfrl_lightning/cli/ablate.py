@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pcfrl_lightning.cli.configs import FOLDER
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,
@@ -72,8 +72,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(trials: list[Trial], ablation: Ablation, settings: Settings, out: Path) -> int:
     waiting = iter(trials)
-    write = lambda outcomes: write_results(out / "results.csv", outcomes, settings.metrics)  # noqa: E731
-    outcomes = run_all(lambda: next(waiting, None), settings, out, len(trials), write)
+
+    def ended(outcomes: list[Outcome]) -> None:
+        write_results(out / "results.csv", outcomes, settings.metrics)
+
+    outcomes = run_all(lambda: next(waiting, None), settings, out, len(trials), ended)
     report(outcomes, ablation, settings.metrics, out)
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 

@@ -7,7 +7,8 @@ import torch
 
 from pcfrl_lightning.bench.report import environment, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
-from pcfrl_lightning.cli.messages import OneLineArguments, silence_advertisement
+from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.messages import silence_advertisement
 
 
 def main(arguments: list[str]) -> None:

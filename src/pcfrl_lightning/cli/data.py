@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.options import data_options
 from pcfrl_lightning.cli.prepare import add_commands, merge_shards, prepare_voxceleb
 from pcfrl_lightning.data.packs import Pack, is_pack

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from pcfrl_lightning.cli.configs import config_path
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 
 
 def main(arguments: Sequence[str]) -> int:

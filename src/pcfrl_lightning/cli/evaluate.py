@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.messages import OneLineArguments, add_source_options
+from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.errors import CTRL_C, Stopped
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.networks.pcl_import import import_pcl
 
 

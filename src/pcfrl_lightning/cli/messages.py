@@ -13,7 +13,6 @@ from typing import Any, NoReturn, get_args, get_type_hints
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning_utilities.core.inheritance import get_all_subclasses
 
-from pcfrl_lightning.cli.arguments import OneLineArguments as OneLineArguments  # where commands look for it
 from pcfrl_lightning.errors import near
 
 _HINTS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pcfrl_lightning.cli.bench import positive
 from pcfrl_lightning.cli.embed import add_job_options, make_job
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.embedding.inputs import open_input
 from pcfrl_lightning.embedding.nearest import nearest
 from pcfrl_lightning.evaluate.summary import source_name

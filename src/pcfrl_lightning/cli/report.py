@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 
 if TYPE_CHECKING:
     from pcfrl_lightning.data.module import FaceData

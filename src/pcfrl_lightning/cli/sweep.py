@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.cli.configs import FOLDER
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,
@@ -78,7 +78,7 @@ def _run(search: Search, sweep: Sweep, settings: Settings, out: Path) -> int:
         search.tell(outcomes[-1])
         write_results(out / "results.csv", outcomes, settings.metrics)
 
-    outcomes = run_all(search.following, settings, out, search.count, ended, search.watch)
+    outcomes = run_all(search.following, settings, out, search.count, ended, search.watch if sweep.hyperband else None)
     report(outcomes, sweep, out)
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 

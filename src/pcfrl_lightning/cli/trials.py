@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pcfrl_lightning.cli.messages import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.errors import Stopped, UsageError, near
 from pcfrl_lightning.sweeps.metrics import Metric
 from pcfrl_lightning.sweeps.runner import Settings, Watch, alone, run_trials

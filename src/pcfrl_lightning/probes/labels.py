@@ -41,6 +41,11 @@ class LabelProbe(Probe):
         if isinstance(task, Task):
             self.task = task
 
+    @property
+    def has_head(self) -> bool:
+        """As far as it is known before the data is: a label whose kind is still open is taken to need one."""
+        return self.task.trained if self.kind is None else self.kind == "auto" or KINDS[self.kind].trained
+
     def choose_task(self, splits: dict[str, FaceSet]) -> Task:
         """By the kind of the label in the training split."""
         if self.kind is None:

@@ -117,6 +117,11 @@ class Probe(L.LightningModule):
         return self.rules.input_norm or ("standardize" if self.source.hand_made else self.task.input_norm)
 
     @property
+    def has_head(self) -> bool:
+        """Whether there is something to fit."""
+        return self.task.trained
+
+    @property
     def stage(self) -> str:
         """``fit``, ``validate`` or ``test``; `trainer.validating` is true in a fit as well."""
         return str(self.trainer.state.fn.value) if self.trainer.state.fn else "fit"

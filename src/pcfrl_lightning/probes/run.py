@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
 
-from pcfrl_lightning.probes.labels import KINDS, LabelProbe
 from pcfrl_lightning.probes.probe import Probe
 
 EPOCHS = 300
@@ -61,18 +60,11 @@ def measure(
             enable_progress_bar=progress,
         )
         with contextlib.redirect_stdout(report):
-            if _has_head(probe):
+            if probe.has_head:
                 L.seed_everything(probe.source.seed, verbose=False)
                 trainer.fit(probe, datamodule=data)
             trainer.test(probe, datamodule=data, verbose=False)
     return probe.results
-
-
-def _has_head(probe: Probe) -> bool:
-    """Whether there is something to fit; the task of a `LabelProbe` may be known only when the data is."""
-    if isinstance(probe, LabelProbe) and probe.kind is not None:
-        return probe.kind == "auto" or KINDS[probe.kind].trained
-    return probe.task.trained
 
 
 @contextlib.contextmanager

@@ -61,7 +61,7 @@ class Search:
 
     def watch(self, trial: Trial, history: list[float]) -> bool:
         """Whether a trial does worse than others did at that epoch."""
-        return bool(self._study and self.sweep.hyperband and self._study.prune(int(trial.name), history))
+        return bool(self._study and self._study.prune(int(trial.name), history))
 
     def tell(self, outcome: Outcome) -> None:
         """Take note of an outcome."""
@@ -81,12 +81,13 @@ class _Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna, self.metric = optuna, sweep.metric
         self.spaces = {each.key: _space(each, sweep.method) for each in sweep.parameters}
-        least, eta = sweep.hyperband or (1, 3)
         self.study = optuna.create_study(
             direction="maximize" if sweep.metric.sign > 0 else "minimize",
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_START, constant_liar=True),
             # W&B's hyperband has one bracket: at epochs min_iter eta^k the best 1/eta of the trials go on
-            pruner=optuna.pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=eta),
+            pruner=optuna.pruners.SuccessiveHalvingPruner(*sweep.hyperband)
+            if sweep.hyperband
+            else optuna.pruners.NopPruner(),
         )
         self.trials: dict[int, optuna.Trial] = {}
         self.reported: dict[int, int] = {}

@@ -115,6 +115,11 @@ class AlbumentationsViews(Views):
         top = int(next(uniform) * (height - h + 1))
         return self._resize(image[top : top + h, left : left + w])
 
+    def _cropped_view(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
+        """A random crop, mirrored with probability ``flip_p``, of changed appearance; (S, S, 3)."""
+        crop = self._random_crop(image, uniform)
+        return self.appearance(cv2.flip(crop, 1) if next(uniform) < self.flip_p else crop, uniform)
+
     def _resize(self, crop: np.ndarray) -> np.ndarray:
         method = cv2.INTER_AREA if min(crop.shape[:2]) > self.side else cv2.INTER_LINEAR
         return cv2.resize(crop, (self.side, self.side), interpolation=method)

@@ -1,8 +1,7 @@
 """Two pictures of one person, the views of FaceCycle."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from pcfrl_lightning.data.views.appearance import Appearance
@@ -47,10 +46,8 @@ class FramePairs(AlbumentationsViews):
     def sample_item(self, images: Sequence[np.ndarray], rng: np.random.Generator, place: int) -> dict[str, np.ndarray]:
         uniform = iter(rng.random(1 + 2 * (5 + Appearance.DRAWS)).tolist())
         mirrored = next(uniform) < self.mirror_p
-        first = self._frame(images[0], uniform)
-        second = np.ascontiguousarray(first[:, ::-1]) if mirrored else self._frame(images[1], uniform)
+        first = self._cropped_view(as_grey(images[0]), uniform)
+        if mirrored:
+            return {"frame_1": first, "frame_2": np.ascontiguousarray(first[:, ::-1])}
+        second = self._cropped_view(as_grey(images[1]), uniform)
         return {"frame_1": first, "frame_2": second}
-
-    def _frame(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
-        crop = self._random_crop(as_grey(image), uniform)
-        return self.appearance(cv2.flip(crop, 1) if next(uniform) < self.flip_p else crop, uniform)

@@ -1,6 +1,5 @@
 """Two views of an image of anything, as SimCLR takes them."""
 
-import cv2
 import numpy as np
 
 from pcfrl_lightning.data.views.appearance import Appearance
@@ -36,8 +35,5 @@ class TwoViews(AlbumentationsViews):
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Both views, each (S, S, 3) uint8."""
         uniform = iter(rng.random(2 * (5 + Appearance.DRAWS)).tolist())
-        grey, views = as_grey(image), {}
-        for name in ("face_1", "face_2"):
-            crop = self._random_crop(grey, uniform)
-            views[name] = self.appearance(cv2.flip(crop, 1) if next(uniform) < self.flip_p else crop, uniform)
-        return views
+        grey = as_grey(image)
+        return {name: self._cropped_view(grey, uniform) for name in ("face_1", "face_2")}
