@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.configs import config_path
 from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.configs import config_path
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,

@@ -10,9 +10,9 @@ from torch import Tensor
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.evaluate.calibrated_pairs import Branch, calibrated_batches, identities_agree, poses_agree
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces
 from pcfrl_lightning.methods.pcfrl import PCFRL
-from pcfrl_lightning.reports.calibrated_pairs import Branch, calibrated_batches, identities_agree, poses_agree
 
 QUANTILES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Of the row maxima, as thresholds T: 0 takes the best candidate of every anchor (Table 7, top-1)."""

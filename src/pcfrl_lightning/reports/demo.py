@@ -6,12 +6,12 @@ from typing import Any
 
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.evaluate import calibrated_pairs as pairs
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.run import Announce, Row, Settings, Weights, run_tasks, silent
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.probes import ActionUnitProbe, CosineVerification, ExpressionProbe, HeadPoseProbe
-from pcfrl_lightning.reports import calibrated_pairs as pairs
 
 PROBE_EPOCHS = 60
 

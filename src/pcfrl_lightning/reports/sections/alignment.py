@@ -6,11 +6,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.figures.alignment import alignment_map, pair_scores, row_maxima
-from pcfrl_lightning.figures.faces import Partner, partner_sheet
-from pcfrl_lightning.functional import Calibration, top_k_calibration
-from pcfrl_lightning.heads import Calibrator, DelayedStart, NPAThreshold
-from pcfrl_lightning.reports.calibrated_pairs import (
+from pcfrl_lightning.evaluate.calibrated_pairs import (
     POSE_LIMIT,
     Batch,
     Branch,
@@ -18,6 +14,10 @@ from pcfrl_lightning.reports.calibrated_pairs import (
     identities_agree,
     poses_agree,
 )
+from pcfrl_lightning.figures.alignment import alignment_map, pair_scores, row_maxima
+from pcfrl_lightning.figures.faces import Partner, partner_sheet
+from pcfrl_lightning.functional import Calibration, top_k_calibration
+from pcfrl_lightning.heads import Calibrator, DelayedStart, NPAThreshold
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.material import FACES_DPI, Material, plain_images
 from pcfrl_lightning.reports.sections.training import slug

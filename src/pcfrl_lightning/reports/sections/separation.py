@@ -5,9 +5,9 @@ import math
 import torch
 
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from pcfrl_lightning.evaluate.calibrated_pairs import view_batch
 from pcfrl_lightning.figures.faces import face_grid
 from pcfrl_lightning.networks.network import PCFRLNetwork
-from pcfrl_lightning.reports.calibrated_pairs import view_batch
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.material import FACES_DPI, Material
 from pcfrl_lightning.reports.measured import feature_name

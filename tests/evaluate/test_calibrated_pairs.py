@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pcfrl_lightning.evaluate.calibrated_pairs import Tally, identities_agree, poses_agree, tally
 from pcfrl_lightning.heads import AdaptiveThreshold, CalibratedContrast, Eq7, NoCalibration, NPAThreshold, TopK
-from pcfrl_lightning.reports.calibrated_pairs import Tally, identities_agree, poses_agree, tally
 
 ALPHA = 10.0
 
