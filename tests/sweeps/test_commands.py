@@ -83,8 +83,8 @@ def test_an_ablation_writes_a_row_for_each_seed_and_a_table(folder, capsys):
     assert "| low | 50.5 ± 0.71 | 2 |  | 50 |" in text
     assert json.loads((out / "ablation.json").read_text()) == {
         "title": "Two qualities",
-        "metric": "monitor/knn_accuracy",
-        "larger_is_better": True,
+        "metrics": {"monitor/knn_accuracy": "maximize"},
+        "variants": ["low", "high", "dead"],
         "axis": None,
         "paper": {"RAF-DB": {"low": 50, "high": 60}},
     }
@@ -165,7 +165,7 @@ def test_a_sweep_prints_the_best_command_and_writes_a_table(folder, capsys):
         ("0.5", "0.5", "finished"),
     ]
     assert (out / "table.md").read_text().splitlines()[4] == "| 001 | 0.8 | 0.8000 | finished |"
-    assert json.loads((out / "sweep.json").read_text())["metric"] == "monitor/knn_accuracy"
+    assert json.loads((out / "sweep.json").read_text())["metrics"] == {"monitor/knn_accuracy": "maximize"}
     assert (out / "plot.png").stat().st_size > 1000
 
 

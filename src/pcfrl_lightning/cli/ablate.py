@@ -19,7 +19,7 @@ from pcfrl_lightning.cli.trials import (
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.sweeps.ablation import Ablation, read_ablation
 from pcfrl_lightning.sweeps.metrics import Metric, asked
-from pcfrl_lightning.sweeps.results import ablation_table, markdown, values_of, write_json, write_results
+from pcfrl_lightning.sweeps.results import RESULTS, Description, ablation_table, markdown, values_of, write_results
 from pcfrl_lightning.sweeps.runner import Settings
 from pcfrl_lightning.sweeps.trial import Outcome, Trial, recorded
 
@@ -72,9 +72,13 @@ def main(arguments: Sequence[str]) -> int:
 
 def _run(trials: list[Trial], ablation: Ablation, settings: Settings, out: Path) -> int:
     waiting = iter(trials)
+    description = Description(
+        ablation.title, tuple(settings.metrics), tuple(ablation.variants), ablation.axis, ablation.paper
+    )
 
     def ended(outcomes: list[Outcome]) -> None:
-        write_results(out / "results.csv", outcomes, settings.metrics)
+        write_results(out / RESULTS, outcomes, settings.metrics)
+        description.write(out / "ablation.json")
 
     outcomes = run_all(lambda: next(waiting, None), settings, out, len(trials), ended)
     report(outcomes, ablation, settings.metrics, out)
@@ -93,13 +97,11 @@ def report(outcomes: list[Outcome], ablation: Ablation, metrics: Sequence[Metric
         tables.append(markdown(rows))
     (out / "table.md").write_text("\n".join([f"# {ablation.title}\n", *tables]), encoding="utf-8")
     first = metrics[0]
-    content = {"title": ablation.title, "metric": first.name, "larger_is_better": first.goal == "maximize"}
-    write_json(out / "ablation.json", content | {"axis": ablation.axis, "paper": ablation.paper})
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     for outcome in failed:
         print(f"failed: {outcome.trial.title}: {outcome.error} (see {outcome.trial.folder})")
     values = values_of(outcomes, first)
     if values:
-        label = f"{first.name}, %" if first.percent else first.name
-        save(ablation_figure(values, list(ablation.variants), label, ablation.axis, ablation.title), out / "plot.png")
-    print(f"results: {out / 'results.csv'}, {out / 'table.md'}{f', {out}/plot.png' if values else ''}")
+        figure = ablation_figure(values, list(ablation.variants), first.label, ablation.axis, ablation.title)
+        save(figure, out / "plot.png")
+    print(f"results: {out / RESULTS}, {out / 'table.md'}{f', {out}/plot.png' if values else ''}")

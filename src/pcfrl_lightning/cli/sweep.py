@@ -18,7 +18,8 @@ from pcfrl_lightning.cli.trials import (
     settings_of,
 )
 from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.sweeps.results import markdown, ranked, sweep_table, write_json, write_results
+from pcfrl_lightning.sweeps.metrics import Metric
+from pcfrl_lightning.sweeps.results import RESULTS, Description, markdown, points_of, ranked, sweep_table, write_results
 from pcfrl_lightning.sweeps.runner import Settings
 from pcfrl_lightning.sweeps.search import Search
 from pcfrl_lightning.sweeps.sweep import Sweep, read_sweep
@@ -74,29 +75,28 @@ def hand_to_wandb(content: Mapping[str, Any], count: int | None) -> int:
 
 
 def _run(search: Search, sweep: Sweep, settings: Settings, out: Path) -> int:
+    title = str(sweep.content.get("name") or f"sweep over {', '.join(each.key for each in sweep.parameters)}")
+
     def ended(outcomes: list[Outcome]) -> None:
         search.tell(outcomes[-1])
-        write_results(out / "results.csv", outcomes, settings.metrics)
+        write_results(out / RESULTS, outcomes, settings.metrics)
+        Description(title, (sweep.metric,)).write(out / "sweep.json")
 
     outcomes = run_all(search.following, settings, out, search.count, ended, search.watch if sweep.hyperband else None)
-    report(outcomes, sweep, out)
+    report(outcomes, sweep.metric, title, out)
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 
 
-def report(outcomes: list[Outcome], sweep: Sweep, out: Path) -> None:
+def report(outcomes: list[Outcome], metric: Metric, title: str, out: Path) -> None:
     """Print and write the table, the plot and the best command."""
     from pcfrl_lightning.figures.parallel_coordinates import parallel_coordinates
     from pcfrl_lightning.figures.style import save
 
-    title = str(sweep.content.get("name") or f"sweep over {', '.join(each.key for each in sweep.parameters)}")
-    rows = sweep_table(outcomes, sweep.metric)
+    rows = sweep_table(outcomes, metric)
     print_table(rows, title)
     (out / "table.md").write_text(f"# {title}\n\n{markdown(rows)}", encoding="utf-8")
-    better = sweep.metric.goal == "maximize"
-    write_json(out / "sweep.json", {"title": title, "metric": sweep.metric.name, "larger_is_better": better})
-    order = [outcome for outcome in ranked(outcomes, sweep.metric) if outcome.values]
+    order = [outcome for outcome in ranked(outcomes, metric) if outcome.values]
     if order:
-        points = [{**outcome.trial.values, sweep.metric.name: outcome.values[sweep.metric.name]} for outcome in order]
-        save(parallel_coordinates(points, better, title), out / "plot.png")
+        save(parallel_coordinates(points_of(order, metric), metric.sign > 0, title), out / "plot.png")
         print(f"best: {shlex.join(['pcfrl', 'fit', *order[0].trial.arguments])}")
-    print(f"results: {out / 'results.csv'}, {out / 'table.md'}{f', {out}/plot.png' if order else ''}")
+    print(f"results: {out / RESULTS}, {out / 'table.md'}{f', {out}/plot.png' if order else ''}")

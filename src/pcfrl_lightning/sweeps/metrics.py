@@ -32,6 +32,11 @@ class Metric(NamedTuple):
         return "/" not in self.name
 
     @property
+    def label(self) -> str:
+        """Of a column or an axis."""
+        return f"{self.name}, %" if self.percent else self.name
+
+    @property
     def sign(self) -> int:
         """1 if larger is better, else -1."""
         return 1 if self.goal == "maximize" else -1

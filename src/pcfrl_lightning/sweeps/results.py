@@ -1,16 +1,23 @@
-"""What ablations and sweeps write: results.csv, and a table with means, deviations and paired differences."""
+"""What ablations and sweeps write and reports read: results.csv and a description; and their tables as text."""
 
 import csv
 import json
 import math
+from ast import literal_eval
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.evaluate.statistics import Estimate, estimate, paired_difference
 from pcfrl_lightning.files import replacing
 from pcfrl_lightning.sweeps.metrics import Metric
-from pcfrl_lightning.sweeps.trial import Outcome
+from pcfrl_lightning.sweeps.metrics import metric as metric_of
+from pcfrl_lightning.sweeps.trial import Outcome, Trial
+
+RESULTS = "results.csv"
+_OWN = ("variant", "seed", "metric", "value", "state", "error")
 
 Values = dict[str, dict[int, float]]
 """A metric by variant and seed."""
@@ -22,7 +29,7 @@ def write_results(path: Path, outcomes: Iterable[Outcome], metrics: Sequence[Met
     swept = list(dict.fromkeys(key for outcome in known for key in outcome.trial.values))
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["variant", "seed", *swept, "metric", "value", "state", "error"])
+        writer.writerow(["variant", "seed", *swept, *_OWN[2:]])
         for outcome in known:
             trial = outcome.trial
             parameters = [trial.values.get(key, "") for key in swept]
@@ -31,10 +38,59 @@ def write_results(path: Path, outcomes: Iterable[Outcome], metrics: Sequence[Met
                 writer.writerow([trial.name, trial.seed, *parameters, metric.name, value, outcome.state, outcome.error])
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """What a report has to know about the results."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+def read_results(path: Path) -> list[Outcome]:
+    """The outcomes of `write_results`, without what it does not write: command lines, histories and times."""
+    found: dict[tuple[str, str], Outcome] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            name, seed = line["variant"], line["seed"]
+            if (name, seed) not in found:
+                swept = {key: _value(text) for key, text in line.items() if key not in _OWN}
+                trial = Trial(name, int(seed), (), path.parent, swept)
+                found[name, seed] = Outcome(trial, line["state"], error=line["error"])
+            if line["value"]:
+                found[name, seed].values[line["metric"]] = float(line["value"])
+    return list(found.values())
+
+
+@dataclass(frozen=True)
+class Description:
+    """What stands beside results.csv, in ablation.json or sweep.json.
+
+    Attributes:
+        title: of the table.
+        metrics: the first one is that of the plot.
+        variants: names in the order of the table, of an ablation.
+        axis: see `Ablation`.
+        paper: see `Ablation`.
+    """
+
+    title: str
+    metrics: tuple[Metric, ...]
+    variants: tuple[str, ...] = ()
+    axis: str | None = None
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        content = {**vars(self), "metrics": {each.name: each.goal for each in self.metrics}}
+        with replacing(path) as part:
+            part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_description(path: Path) -> Description:
+    """What `Description.write` wrote.
+
+    Raises:
+        UsageError: an entry is absent or of another kind.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        metrics = tuple(metric_of(name, goal) for name, goal in content["metrics"].items())
+        return Description(**{**content, "metrics": metrics, "variants": tuple(content["variants"])})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        advice = "the command that made it writes it again, without running anything twice"
+        raise UsageError(f"{path} is no description of an ablation or a sweep ({error!r}): {advice}") from None
 
 
 def values_of(outcomes: Iterable[Outcome], metric: Metric) -> Values:
@@ -52,7 +108,7 @@ def ablation_table(
 ) -> list[list[str]]:
     """Rows of text, the head first: mean, standard deviation, and the paired difference from the first variant."""
     first = values.get(variants[0], {})
-    head = ["variant", f"{metric.name}{', %' if metric.percent else ''}", "seeds", f"minus {variants[0]} (95 %)"]
+    head = ["variant", metric.label, "seeds", f"minus {variants[0]} (95 %)"]
     rows = [[*head, *(f"paper: {column}" for column in paper)]]
     for name in variants:
         found = estimate(values.get(name, {}).values())
@@ -65,8 +121,8 @@ def ablation_table(
 
 def sweep_table(outcomes: Sequence[Outcome], metric: Metric) -> list[list[str]]:
     """Rows of text, the head first, the best trial next."""
-    keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.trial.values))
-    rows = [["trial", *(key.rpartition(".")[2] if _unique(key, keys) else key for key in keys), metric.name, "state"]]
+    keys = swept_names(outcomes)
+    rows = [["trial", *keys.values(), metric.name, "state"]]
     for outcome in ranked(outcomes, metric):
         value = outcome.values.get(metric.name)
         shown = "" if value is None else f"{value:.4f}"
@@ -83,6 +139,19 @@ def ranked(outcomes: Iterable[Outcome], metric: Metric) -> list[Outcome]:
         return order, -metric.sign * outcome.values.get(metric.name, math.nan) if outcome.values else 0.0
 
     return sorted((outcome for outcome in outcomes if outcome.state != "interrupted"), key=rank)
+
+
+def swept_names(outcomes: Iterable[Outcome]) -> dict[str, str]:
+    """What a table calls each swept key: its last part, where no other one ends in the same."""
+    keys = list(dict.fromkeys(key for outcome in outcomes for key in outcome.trial.values))
+    ends = [key.rpartition(".")[2] for key in keys]
+    return {key: end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)}
+
+
+def points_of(outcomes: Iterable[Outcome], metric: Metric) -> list[dict[str, Any]]:
+    """Swept values and the metric of each trial that has one, for `parallel_coordinates`."""
+    known = [outcome for outcome in outcomes if metric.name in outcome.values]
+    return [{**outcome.trial.values, metric.name: outcome.values[metric.name]} for outcome in known]
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -104,6 +173,9 @@ def _with_interval(found: Estimate) -> str:
     return f"{found.mean:+.3g}{interval}"
 
 
-def _unique(key: str, keys: Sequence[str]) -> bool:
-    end = key.rpartition(".")[2]
-    return sum(other.rpartition(".")[2] == end for other in keys) == 1
+def _value(text: str) -> Any:
+    """A swept value: what is no number, list or the like stays text."""
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
