@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pcfrl_lightning.figures.style import COLOURS, INK, LINES, MUTED, figure_of, plot
+from pcfrl_lightning.figures.style import COLOURS, INK, LINES, MUTED, figure_of, legend_below, look, plain, plot
 
 
+@look()
 def ablation_figure(
     values: Mapping[str, Mapping[int, float]], variants: Sequence[str], metric: str, axis: str | None, title: str
 ) -> Figure:
@@ -21,6 +22,7 @@ def ablation_figure(
             horizontal line. None: one row for each variant.
         title: of the plot.
     """
+    title = plain(title)
     shown = [name for name in variants if values.get(name)]
     if axis is None:
         axes = plot(metric, "", title, (5.6, 0.9 + 0.4 * max(len(shown), 2)), grid=False)
@@ -36,7 +38,7 @@ def _rows(axes: Axes, values: Mapping[str, Mapping[int, float]], names: Sequence
         found = list(values[name].values())
         axes.plot(found, [row] * len(found), "o", color=MUTED, markersize=4, alpha=0.6, linestyle="none")
         axes.plot(_mean(found), row, "|", color=COLOURS[0], markersize=16, markeredgewidth=2.5)
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.axvline(_mean(list(values[names[0]].values())), color=INK, linewidth=0.8, linestyle=":")
 
@@ -53,9 +55,8 @@ def _curve(axes: Axes, values: Mapping[str, Mapping[int, float]], names: Sequenc
     others = [name for name in names if name not in numbers]
     for count, name in enumerate(others, start=1):
         colour, line = COLOURS[count % len(COLOURS)], LINES[count % len(LINES)]
-        axes.axhline(_mean(list(values[name].values())), label=name, color=colour, linestyle=line)
-    if others:
-        axes.legend()
+        axes.axhline(_mean(list(values[name].values())), label=plain(name), color=colour, linestyle=line)
+    legend_below(figure_of(axes), axes)
 
 
 def _mean(found: Sequence[float]) -> float:

@@ -32,15 +32,6 @@ def face_grid(columns: Mapping[str, Tensor], cell: float = 0.95) -> Figure:
     return figure
 
 
-@style.look()
-def contact_sheet(images: Tensor, columns: int = 8, cell: float = 0.75) -> Figure:
-    """Images (n, 3, S, S) in [0, 1] row by row."""
-    figure, place = _sheet(min(columns, len(images)), -(-len(images) // columns), cell, cell)
-    for number, image in enumerate(images):
-        _show(place(number % columns, number // columns), image)
-    return figure
-
-
 class Partner(NamedTuple):
     """A proposed partner: its picture (3, S, S), what to write below it, whether the labels agree (None: unknown)."""
 

@@ -36,7 +36,14 @@ def class_maps(
             marker, colour = style.MARKERS[number % 8], style.COLOURS[number % 8]
             mine = positions[labels == number]
             axes.scatter(
-                mine[:, 0], mine[:, 1], s=_SIZE, color=colour, marker=marker, linewidth=0, alpha=0.85, label=name
+                mine[:, 0],
+                mine[:, 1],
+                s=_SIZE,
+                color=colour,
+                marker=marker,
+                linewidth=0,
+                alpha=0.85,
+                label=style.plain(name),
             )
     style.legend_below(figure, panels[0], 4, scale=1.8)
     return figure

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pcfrl_lightning.embedding.nearest import Nearest
+from pcfrl_lightning.figures import style
 
 _TITLES = {"f_s": "$F_s$  backbone", "f_f": "$F_f$  face", "f_p": "$F_p$  pose"}
 _CELL, _LABEL, _TEXT = 1.05, 1.25, 0.32  # inches
@@ -31,7 +32,7 @@ def neighbour_sheet(found: Sequence[Nearest], title: str) -> Figure:
         """A square at inches from the upper left corner."""
         return figure.add_axes((x / width, 1 - (y + side) / height, side / width, side / height))
 
-    figure.text(0.15 / width, 1 - 0.12 / height, _plain(title), fontsize=9, va="top", weight="bold")
+    figure.text(0.15 / width, 1 - 0.12 / height, style.plain(title), fontsize=9, va="top", weight="bold")
     note = "below each face: cosine distance (0: same direction) and file; left: median distance to all faces"
     figure.text(0.15 / width, 1 - 0.32 / height, note, fontsize=6.5, va="top", color="#444444")
     for number, each in enumerate(found):
@@ -69,9 +70,4 @@ def _short(name: str, length: int) -> str:
     """The file and, where there is room, its folder; what cannot be printed is escaped."""
     parts = str(PurePosixPath(name).with_suffix("")).encode("utf-8", "backslashreplace").decode().split("/")[-2:]
     text = "/".join(parts) if sum(map(len, parts)) < length else parts[-1]
-    return _plain(text if len(text) <= length else f"...{text[3 - length :]}")
-
-
-def _plain(text: str) -> str:
-    """Text in which `$` begins no formula."""
-    return text.replace("$", r"\$")
+    return style.plain(text if len(text) <= length else f"...{text[3 - length :]}")

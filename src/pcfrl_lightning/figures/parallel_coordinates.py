@@ -28,7 +28,8 @@ def parallel_coordinates(points: Sequence[Mapping[str, Any]], larger_is_better: 
     for position, key in enumerate(keys):
         axes.axvline(position, color=MUTED, linewidth=0.8, zorder=0)
         for height, text in _ticks([point[key] for point in points], heights[key]):
-            axes.annotate(text, (position, height), (5, 0), "data", "offset points", color=INK, fontsize=8, va="center")
+            written = axes.annotate(text, (position, height), (5, 0), "data", "offset points", va="center", fontsize=8)
+            written.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
     axes.set_xticks(range(len(keys)), [".".join(key.split(".")[-2:]) for key in keys], fontsize=8)
     axes.set_xlim(-0.2, len(keys) - 0.5)
     axes.set_yticks([])
@@ -46,8 +47,11 @@ def _heights(values: Sequence[Any]) -> list[float]:
 
 
 def _ticks(values: Sequence[Any], heights: Sequence[float]) -> list[tuple[float, str]]:
-    """The ends of an axis of numbers, every value where there are few."""
+    """The ends of an axis of numbers, every value where there are few, without those that would cover the one below."""
     texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
     known = dict(zip(heights, texts, strict=True))
     order = sorted(known)
-    return [(height, known[height]) for height in (order if len(order) <= 6 else (order[0], order[-1]))]
+    ends, apart = order[:1] + order[-1:], 1 / 12
+    kept = [height for height in order[1:-1] if len(order) <= 6 and apart < height < 1 - apart]
+    free = [height for below, height in zip([0.0, *kept], kept, strict=False) if height - below > apart]
+    return [(height, known[height]) for height in dict.fromkeys([*ends, *free])]

@@ -22,12 +22,13 @@ def confusion_matrix(counts: Sequence[Sequence[float]], names: Sequence[str], ti
     matrix = np.array(counts, dtype=float)
     shares = 100 * matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = min(6.0, max(3.6, 0.46 * len(names) + 1.7))
-    axes = style.plot("predicted class", "true class", title, (side + 0.5, side), grid=False)
+    axes = style.plot("predicted class", "true class", style.plain(title), (side + 0.5, side), grid=False)
     # square cells would have to be laid out twice before labels fit
     mesh = axes.imshow(shares, cmap=style.HEAT, vmin=0, vmax=100, aspect="auto")
     if len(names) <= _MANY:
-        axes.set_xticks(range(len(names)), list(names), rotation=40, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(names)), list(names))
+        shown = [style.plain(name) for name in names]
+        axes.set_xticks(range(len(names)), shown, rotation=40, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), shown)
         for row, column in np.ndindex(*shares.shape):
             value = shares[row, column]
             colour = "black" if value > 55 else "white"
@@ -50,7 +51,7 @@ def roc(
     axes.plot([0, 100], [0, 100], color=style.MUTED, linewidth=1, linestyle=(0, (1, 2)), label="chance")
     for number, (label, (false, true)) in enumerate(curves.items()):
         colour, line = style.COLOURS[number % len(style.COLOURS)], style.LINES[number % len(style.LINES)]
-        axes.plot(100 * np.array(false), 100 * np.array(true), color=colour, linestyle=line, label=label)
+        axes.plot(100 * np.array(false), 100 * np.array(true), color=colour, linestyle=line, label=style.plain(label))
     axes.set(xlim=(0, 100), ylim=(0, 100))
     style.legend_below(style.figure_of(axes), axes, 2)
     return style.figure_of(axes)
@@ -73,7 +74,7 @@ def error_by_yaw(
         known = np.array([np.nan if error is None else error for error in errors], dtype=float)
         colour, line = style.COLOURS[number % len(style.COLOURS)], style.LINES[number % len(style.LINES)]
         marker = style.MARKERS[number % len(style.MARKERS)]
-        axes.plot(middles, known, color=colour, linestyle=line, marker=marker, label=label)
+        axes.plot(middles, known, color=colour, linestyle=line, marker=marker, label=style.plain(label))
     seen = [edge for edge in edges if abs(edge) <= 180]
     axes.set_xticks([edge for edge in seen if edge % 30 == 0])
     axes.set_ylim(bottom=0)
