@@ -1,8 +1,13 @@
 """The common look of plots."""
 
+import numpy as np
 from PIL import Image
 
 from pcfrl_lightning.figures import style
+from pcfrl_lightning.figures.ablation import ablation_figure
+from pcfrl_lightning.figures.curves import interval_plot, training_curve
+from pcfrl_lightning.figures.feature_map import class_maps
+from pcfrl_lightning.figures.probe_plots import confusion_matrix, error_by_yaw, roc
 
 
 def test_both_files_are_written_and_reproducible(tmp_path):
@@ -30,3 +35,19 @@ def test_panels_beside_each_other():
     axes = style.plots(2, rows=2, sharey=True)
     assert len(axes) == 4
     assert tuple(style.figure_of(axes[0]).get_size_inches()) == (9.2, 6.2)
+
+
+def test_names_of_the_user_are_no_formulas(tmp_path):
+    name = r"price $\x$"  # as a formula, an error
+    figures = [
+        confusion_matrix([[1, 0], [0, 1]], [name, "b"], name),
+        roc({name: ([0, 1], [0, 1])}),
+        error_by_yaw({name: [1.0, 2.0]}, [-30, 0, 30]),
+        training_curve({name: ([1, 2], [1, 2])}, "t", "y"),
+        interval_plot({name: (1, 0, 2)}, "x", "t"),
+        class_maps({"a": np.eye(2)}, np.array([0, 0]), [name], "t"),
+        ablation_figure({name: {0: 1.0}, "b": {0: 2.0}}, [name, "b"], "accuracy", None, name),
+        ablation_figure({name: {0: 1.0}, "1": {0: 2.0}}, [name, "1"], "accuracy", "alpha", name),
+    ]
+    for figure in figures:
+        assert len(style.save(figure, tmp_path / "figure", 40)) == 2

@@ -5,16 +5,21 @@ import json
 import pytest
 from markupsafe import escape
 
+from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.figures import style
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
-from pcfrl_lightning.reports.paper import paper_section, printed
+from pcfrl_lightning.reports.paper import absent_lines, paper_section, printed
 from pcfrl_lightning.reports.render import write_page
-from pcfrl_lightning.reports.runs import Measured, Run, read_runs
+from pcfrl_lightning.reports.runs import Measured, Run, Study, read_runs
 from pcfrl_lightning.reports.sections.learned import headline, learned_section, verdict
-from pcfrl_lightning.reports.sections.separation import identity_verdict
+from pcfrl_lightning.reports.sections.separation import identity_verdict, separation_section
 from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
+from pcfrl_lightning.sweeps.ablation import read_ablation
+from pcfrl_lightning.sweeps.metrics import metric
+from pcfrl_lightning.sweeps.results import RESULTS, Description, read_description, read_results, write_results
+from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 
 def measured(task="fer2013", value=0.4, seed=0, weights="pretrained", feature="f_s", metric="accuracy", samples=3589):
@@ -123,33 +128,73 @@ def test_seeds_of_one_name_get_an_interval_and_a_paired_difference(tmp_path):
     assert [picture.name for picture in section.pictures] == ["seeds_fer2013"]
 
 
+def study_of(folder, description, outcomes, name):
+    """The section of an ablation or a sweep, from files by its own writers."""
+    write_results(folder / RESULTS, outcomes, description.metrics)
+    description.write(folder / name)
+    (section,) = [each for each in page_of(read_runs([str(folder)])).shown if each.tables]
+    return section
+
+
 def test_ablation_shows_the_papers_values(tmp_path):
-    lines = ["variant,seed,metric,value,state,error"]
-    values = {"1": 0.4, "5": 0.5, "10": 0.45}
-    lines += [
-        f"{name},{seed},fer2013,{value + seed / 100},finished," for name, value in values.items() for seed in (0, 1)
+    accuracy, loss = metric("fer2013"), metric("train/loss_epoch", "minimize")
+    values = {"10": 0.45, "1": 0.4, "5": 0.5}  # in the order in which several runs at once have ended
+    outcomes = [
+        Outcome(Trial(name, seed, (), tmp_path), "finished", {accuracy.name: value + seed / 100, loss.name: value})
+        for name, value in values.items()
+        for seed in (0, 1)
     ]
-    (tmp_path / "results.csv").write_text("\n".join([*lines, "10,2,fer2013,,failed,no memory"]))
-    about = {"title": "Fig. 6: alpha", "axis": "alpha", "paper": {"RAF-DB, %": {"10": 75.68}}}
-    (tmp_path / "ablation.json").write_text(json.dumps(about))
-    page = page_of(read_runs([str(tmp_path)]))
-    (section,) = [each for each in page.shown if each.tables]
+    outcomes.append(Outcome(Trial("10", 2, (), tmp_path), "failed", error="no memory"))
+    paper = {"RAF-DB, %": {"10": 75.68}}
+    description = Description("Fig. 6a: alpha", (accuracy, loss), ("1", "5", "10", "20"), "alpha", paper)
+    section = study_of(tmp_path, description, outcomes, "ablation.json")
     cells = [[cell.text for cell in row] for row in section.tables[0].cells]
     assert cells[1][:2] == ["5", "50.50 ± 6.35 (n = 2)"]
     assert cells[1][2] == "+10.00 [+10.00, +10.00]"
     assert cells[2][-1] == "75.68"
     assert section.pictures[0].figure.axes[0].get_xlabel() == "alpha"
     assert "10, seed 2: failed no memory" in section.text[0]
+    assert section.tables[0].headings[1:4] == ["fer2013, %", "minus 1", "train/loss_epoch"]
+    assert cells[3] == ["20", *[""] * 5]
+    best = [[row[0].text for row in section.tables[0].cells if row[column].best] for column in (1, 3)]
+    assert best == [["5"], ["1"]]  # the highest accuracy, the lowest loss
+    assert len(section.pictures) == 2
 
 
 def test_a_sweep_lists_its_trials_the_best_first(tmp_path):
-    lines = ["variant,seed,optimizer.lr,metric,value,state,error", "t0,0,0.1,monitor/knn_accuracy,0.3,finished,"]
-    (tmp_path / "results.csv").write_text("\n".join([*lines, "t1,0,0.01,monitor/knn_accuracy,0.4,finished,"]))
-    (tmp_path / "sweep.json").write_text(json.dumps({"title": "rates"}))
-    (section,) = [each for each in page_of(read_runs([str(tmp_path)])).shown if each.tables]
-    assert [row[0].text for row in section.tables[0].cells] == ["t1", "t0"]
+    accuracy = metric("monitor/knn_accuracy")
+    trials = [Trial(f"t{number}", 0, (), tmp_path, {"optimizer.lr": 0.1**number}) for number in range(4)]
+    found = [("finished", 0.3), ("finished", 0.4), ("stopped", 0.5), ("failed", None)]
+    outcomes = [
+        Outcome(trial, state, {} if value is None else {accuracy.name: value})
+        for trial, (state, value) in zip(trials, found, strict=True)
+    ]
+    section = study_of(tmp_path, Description("rates", (accuracy,)), outcomes, "sweep.json")
+    assert [row[0].text for row in section.tables[0].cells][:2] == ["t1", "t0"]
+    assert [row[0].text for row in section.tables[0].cells][2:] == ["t2", "t3"]  # stopped early, without a figure
     assert section.tables[0].headings[2] == "lr"
     assert len(section.pictures) == 1
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    error = metric("monitor/error", "minimize")
+    values = {"model.pose_beta": 0.2, "model.contrast.calibrator": "TopK", "data.flip": True, "model.epoch": 3}
+    outcomes = [
+        Outcome(Trial("000", 0, (), tmp_path, values), "finished", {error.name: 0.1 + 0.2}),
+        Outcome(Trial("001", 0, (), tmp_path, values), "failed", error='a "quoted", line'),
+    ]
+    write_results(tmp_path / RESULTS, outcomes, [error])
+    assert read_results(tmp_path / RESULTS) == outcomes
+    described = Description("t", (error,), ("a", "b"), None, {"column": {"a": 1.5}})
+    described.write(tmp_path / "ablation.json")
+    assert read_description(tmp_path / "ablation.json") == described
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"title": "t", "metrics": {"a/b": "up"}, "variants": []}'])
+def test_damaged_description_is_named(tmp_path, text):
+    (tmp_path / "ablation.json").write_text(text)
+    with pytest.raises(UsageError, match=r"ablation.json is no description of an ablation"):
+        read_description(tmp_path / "ablation.json")
 
 
 @pytest.mark.parametrize("given", ["absent", "NAME=absent"])
@@ -198,3 +243,49 @@ def test_runs_of_one_method_with_other_settings_are_no_seeds(tmp_path):
     assert [run.name for run in read_runs([f"mine={each}" for each in folders])] == ["mine"] * 3
     assert seeds[0].history["loss"] == ([1.0, 2.0], [1.5, 1.25])
     assert seeds[0].images_seen == 128
+
+
+def test_settings_of_one_method_in_folders_of_one_name_are_told_apart(tmp_path):
+    folders = []
+    for name, lr in (("a", 1e-3), ("b", 1e-4)):
+        folders.append(tmp_path / name / "version_0")
+        folders[-1].mkdir(parents=True)
+        config = {"model": {"class_path": "x.SimCLR"}, "optimizer": {"lr": lr}, "seed_everything": 0}
+        (folders[-1] / "config.yaml").write_text(json.dumps(config))
+        (folders[-1] / "metrics.csv").write_text("epoch,train/loss_epoch\n0,1.5\n")
+    paths = [str(each) for each in folders]
+    assert [run.name for run in read_runs(paths)] == ["SimCLR (a/version_0)", "SimCLR (b/version_0)"]
+    seeds = read_runs([f"mine={path}" for path in paths])
+    assert [run.name for run in seeds] == ["mine", "mine"]
+    assert [run.label for run in seeds] == ["mine (a/version_0)", "mine (b/version_0)"]  # both have seed 0
+    assert [run.label for run in read_runs([f"mine={paths[0]}"] * 2)] == ["mine (1)", "mine (2)"]
+
+
+def test_a_run_called_untrained_is_not_untrained_twice(tmp_path):
+    runs = [Run("untrained", tmp_path, measured=[measured(weights="untrained"), measured(weights="lbp")])]
+    (table,) = learned_section(runs).tables
+    assert table.headings == ["task", "untrained F_s", "lbp"]
+    runs.append(Run("lr, 1e-3", tmp_path, measured=[measured(value=0.5)]))
+    rows = [row[0].text for row in learned_section(runs).tables[0].cells]
+    assert rows == ["untrained", "lbp", "lr, 1e-3"]
+
+
+def test_what_is_absent_comes_with_a_command_of_the_package(tmp_path):
+    run = Run("mine", tmp_path, measured=[measured()])
+    (section,) = [each for each in page_of([run]).sections if each.title == "Not in this report"]
+    text = " ".join(section.missing)
+    assert all(each in text for each in ("Fig. 5 and 7 to 10", "Fig. 6a: fig6_alpha", "Fig. 7c: fig7_threshold"))
+    ablations = {path.stem: read_ablation(path) for path in (FOLDER / "ablation").glob("*.yaml")}
+    for part, names in printed()["ablations"].items():
+        assert all(ablations[name].title.startswith(part) for name in names)
+    study = Study(Description(ablations["fig7_threshold"].title, (), ("1",)), [])
+    assert not any("fig7_threshold" in line for line in absent_lines([run, Run("T", tmp_path, study=study)]))
+
+
+def test_features_measured_in_a_folder_of_their_own_count_for_the_run(tmp_path):
+    pose = [
+        measured("aflw2000", 12.0 - 3 * (name == "f_p"), 0, "pretrained", name, "mae_mean") for name in ("f_f", "f_p")
+    ]
+    section = separation_section([Run("mine", tmp_path), Run("mine", tmp_path, measured=pose)], [])
+    assert section.text[0].startswith("Pose is concentrated in F_p")
+    assert [cell.text for cell in section.tables[0].cells[0]][1:] == ["", "12.00 deg", "9.00 deg"]

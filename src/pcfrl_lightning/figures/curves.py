@@ -1,7 +1,6 @@
-"""Curves: losses and weights while training, and a figure against a setting (Fig. 6, 7c)."""
+"""Curves of losses and weights while training, and intervals of figures over seeds."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,46 +22,12 @@ def training_curve(lines: Mapping[str, Line], title: str, y: str, x: str = "epoc
     """
     axes = style.plot(x, y, title, (4.2, 2.9))
     for number, (label, (across, up)) in enumerate(lines.items()):
-        few = len(across) <= 12
-        axes.plot(across, up, **_line(number), label=label or None, marker=style.MARKERS[number % 8] if few else None)
+        colour, line = style.COLOURS[number % len(style.COLOURS)], style.LINES[number % len(style.LINES)]
+        marker = style.MARKERS[number % len(style.MARKERS)] if len(across) <= 12 else None
+        axes.plot(across, up, color=colour, linestyle=line, label=style.plain(label) or None, marker=marker)
     if x == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.legend_below(style.figure_of(axes), axes, 2)
-    return style.figure_of(axes)
-
-
-class Point(NamedTuple):
-    """A figure at one value of a setting, with its interval over seeds; without one, ``low`` and ``high`` equal it."""
-
-    x: float
-    mean: float
-    low: float
-    high: float
-
-
-@style.look()
-def setting_curve(
-    curves: Mapping[str, Sequence[Point]], x: str, y: str, title: str, chosen: float | None = None
-) -> Figure:
-    """Fig. 6 and 7c: a figure against a setting such as alpha, beta or T, a line per task or metric.
-
-    Args:
-        curves: points by label, by rising x.
-        x: the setting.
-        y: the figure, with its unit.
-        title: what is seen.
-        chosen: the paper's value of the setting, a vertical line.
-    """
-    axes = style.plot(x, y, title)
-    for number, (label, points) in enumerate(curves.items()):
-        across, mean = [point.x for point in points], [point.mean for point in points]
-        below = [max(0.0, point.mean - point.low) for point in points]
-        above = [max(0.0, point.high - point.mean) for point in points]
-        marker = style.MARKERS[number % len(style.MARKERS)]
-        axes.errorbar(across, mean, [below, above], **_line(number), marker=marker, capsize=3, label=label)
-    if chosen is not None:
-        axes.axvline(chosen, color=style.MUTED, linewidth=1.2, linestyle=":", label=f"paper: {chosen:g}")
-    style.legend_below(style.figure_of(axes), axes, 3)
     return style.figure_of(axes)
 
 
@@ -80,11 +45,6 @@ def interval_plot(estimates: Mapping[str, tuple[float, float, float]], x: str, t
     axes.grid(axis="x", color=style.GRID, linewidth=0.8)
     for row, (mean, low, high) in enumerate(estimates.values()):
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=style.POSE, capsize=4)
-    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.set_yticks(range(len(estimates)), [style.plain(label) for label in estimates])
     axes.set_ylim(len(estimates) - 0.5, -0.5)
     return style.figure_of(axes)
-
-
-def _line(number: int) -> Any:
-    colours, lines = style.COLOURS, style.LINES
-    return {"color": colours[number % len(colours)], "linestyle": lines[number % len(lines)]}

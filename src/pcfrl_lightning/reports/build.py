@@ -1,16 +1,17 @@
 """The whole report of some runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.evaluate.run import Announce, silent
 from pcfrl_lightning.reports.content import Page, Section
 from pcfrl_lightning.reports.material import Material, material
-from pcfrl_lightning.reports.paper import paper_section
+from pcfrl_lightning.reports.paper import absent_lines, paper_section
 from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Run, read_runs
-from pcfrl_lightning.reports.sections.alignment import alignment_section, first_batch, pairs_section
+from pcfrl_lightning.reports.sections.alignment import alignment_sections
 from pcfrl_lightning.reports.sections.features import features_section
 from pcfrl_lightning.reports.sections.learned import learned_line, learned_section
 from pcfrl_lightning.reports.sections.overview import overview_section
@@ -20,13 +21,7 @@ from pcfrl_lightning.reports.sections.study import study_section
 from pcfrl_lightning.reports.sections.training import training_section
 
 
-def silent(_: str) -> None:
-    """Announce nothing."""
-
-
-def write_report(
-    given: Sequence[str], out: Path, data: FaceData | None = None, announce: Callable[[str], None] = silent
-) -> Path:
+def write_report(given: Sequence[str], out: Path, data: FaceData | None = None, announce: Announce = silent) -> Path:
     """Read runs, draw everything that can be drawn from them and write the report; returns report.html.
 
     Args:
@@ -43,50 +38,44 @@ def write_report(
     return write_page(page_of(runs, data, announce), out)
 
 
-def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Callable[[str], None] = silent) -> Page:
+def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announce = silent) -> Page:
     """The content of the report."""
     announce("figures and tables of the results")
-    shown, hidden = [], []
-    for run in runs:
-        if run.checkpoint is None:
-            continue
-        announce(f"{run.name}: pictures from {run.checkpoint}")
-        found = material(run, data)
-        hidden += found.notes
-        shown += _of_weights(found)
-    separations = [] if any(run.checkpoint for run in runs) else [separation_section(run, None) for run in runs]
+    parts: list[Section] = []  # F_f and F_p
+    shown: list[Section] = []
+    notes: list[str] = []
+    for name in dict.fromkeys(run.name for run in runs if not run.study):
+        mine, found = [run for run in runs if run.name == name], []
+        for run in mine:
+            if run.checkpoint is not None:
+                announce(f"{run.label}: pictures from {run.checkpoint}")
+                found.append(material(run, data))
+                notes += found[-1].notes
+                shown += _of_weights(found[-1])
+        parts.append(separation_section(mine, found))
+    alone = len(runs) == 1  # what a reader looks for first is then this run
     sections = [
         learned_section(runs),
-        *_shown_first(runs, shown),
-        *(section for section in separations if section is not None),
+        *(parts if alone else ()),
         paper_section(runs) if _measures(runs) else Section("The paper's tables"),
         *(study_section(run) for run in runs if run.study),
         overview_section(runs),
         training_section(runs),
-        *[section for section in shown if section not in _shown_first(runs, shown)],
+        *(() if alone else parts),
+        *shown,
         probes_section(runs),
-        Section("Notes", missing=hidden),
+        Section("Not in this report", missing=[*notes, *absent_lines(runs)]),
     ]
     return Page(_title(runs), _lead(runs), sections)
 
 
 def _of_weights(found: Material) -> list[Section]:
     """Sections that need the weights of a run."""
-    sections = [separation_section(found.run, found)]
-    batch = first_batch(found)
-    if batch is not None:
-        sections += [alignment_section(found, batch), pairs_section(found, batch)]
+    sections = alignment_sections(found)
     try:
-        sections.append(features_section(found))
+        return [*sections, features_section(found)]
     except DataError as error:  # an unreadable image among those shown
-        sections.append(Section(f"Feature space: {found.run.name}", missing=[str(error)]))
-    return [section for section in sections if section is not None]
-
-
-def _shown_first(runs: Sequence[Run], sections: Sequence[Section]) -> list[Section]:
-    """What a reader looks for first: for a single run, the pictures of the separation."""
-    single = len(runs) == 1
-    return [section for section in sections if single and section.title.startswith("What is in F_f")]
+        return [*sections, Section(f"Feature space: {found.run.label}", missing=[str(error)])]
 
 
 def _measures(runs: Sequence[Run]) -> bool:
@@ -98,7 +87,7 @@ def _title(runs: Sequence[Run]) -> str:
     if len(runs) == 1 and runs[0].demo:
         return "PCFRL on synthetic faces"
     if len(runs) == 1 and runs[0].study:
-        return str(runs[0].study.about.get("title") or runs[0].name)
+        return runs[0].study.about.title
     return "Report: " + ", ".join(dict.fromkeys(run.name for run in runs))
 
 

@@ -14,9 +14,10 @@ from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.methods.simclr import SimCLR
+from pcfrl_lightning.networks.checkpoint import one_line
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
 from pcfrl_lightning.reports.demo import still
-from pcfrl_lightning.reports.runs import Run
+from pcfrl_lightning.reports.runs import Run, within
 from pcfrl_lightning.synthetic.source import SyntheticSource
 
 METHODS: dict[str, type[PCFRL] | type[SimCLR]] = {"PCFRLNetwork": PCFRL, "SimCLRNetwork": SimCLR}
@@ -71,14 +72,13 @@ def material(run: Run, given: FaceData | None) -> Material:
     kind = METHODS.get(type(encoder).__name__)
     method = kind.load_from_checkpoint(run.checkpoint).eval() if kind else None
     notes: list[str] = []
-    own = given or own_data(run, notes)
     size = encoder.image_size
-    faces = opened(own, size) if own is not None else rendered(size)
+    faces = (opened(given, size) if given is not None else own_faces(run, size, notes)) or rendered(size)
     return Material(run, encoder, method, faces, faces if faces.labelled else rendered(size), notes)
 
 
-def own_data(run: Run, notes: list[str]) -> FaceData | None:
-    """The data module that the run's config names, if it is one of this package and its files are there."""
+def own_faces(run: Run, size: int, notes: list[str]) -> Faces | None:
+    """The faces that the run's config names, if their class is one of this package and the files are there."""
     spec = run.config.get("data")
     if not isinstance(spec, Mapping) or not all(path.startswith(_PACKAGE) for path in class_paths(spec)):
         return None
@@ -87,14 +87,15 @@ def own_data(run: Run, notes: list[str]) -> FaceData | None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(FaceData, "data")
     try:
-        data: FaceData = parser.instantiate_classes(parser.parse_object({"data": spec})).data
-        data.build()
+        return opened(parser.instantiate_classes(parser.parse_object({"data": spec})).data, size)
     except Exception as error:  # files that have moved, options of another version: the report goes on without
-        root = (spec.get("init_args") or {}).get("root", "")
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:140]}"
-        notes.append(f"{run.name}: its own images {Path(str(root)).name} could not be opened ({reason})")
+        root = within(spec, "init_args", "root") or ""
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        notes.append(
+            f"{run.label}: its own images {Path(str(root)).name} could not be opened ({reason}); others are named by "
+            "--data and --data-root"
+        )
         return None
-    return data
 
 
 def class_paths(spec: Any) -> list[str]:

@@ -1,15 +1,17 @@
 """Figures of probes side by side: a row per setting, weights and feature, its seeds together."""
 
-from collections.abc import Mapping, Sequence, Set
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import NamedTuple
 
+from pcfrl_lightning.evaluate.statistics import Estimate
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 from pcfrl_lightning.reports.runs import Measured, Run
 
-Rows = dict[str, dict[str, list[Measured]]]
-"""By what a row is called, then by task: one entry per seed."""
-
+HAND_MADE = ("lbp", "hog", "pixels")
+"""Features that no run has learned, which stand in rows of their own."""
 _NAMES = {"f_s": "F_s", "f_f": "F_f", "f_p": "F_p", "concat": "all features"}
 
 
@@ -18,20 +20,68 @@ def feature_name(feature: str) -> str:
     return _NAMES.get(feature, feature)
 
 
+class Key(NamedTuple):
+    """What a row of a table is about; its seeds share it."""
+
+    name: str  # of the run; empty for hand-made features
+    weights: str = "pretrained"  # see `Measured`
+    feature: str = "f_s"
+
+    @property
+    def title(self) -> str:
+        """Of the row."""
+        if not self.name:
+            return self.weights
+        words = (self.name,) if self.weights == "pretrained" else (self.name, self.weights)
+        what = " ".join(dict.fromkeys(words))
+        return what if self.feature == "f_s" else f"{what}, {feature_name(self.feature)}"
+
+    @property
+    def column(self) -> str:
+        """Beside others of the same run."""
+        if not self.name:
+            return self.weights
+        return " ".join([self.weights] * (self.weights != "pretrained") + [feature_name(self.feature)])
+
+
+Rows = dict[Key, dict[str, list[Measured]]]
+"""By row, then by task: one entry per seed."""
+
+
 def rows_of(runs: Sequence[Run]) -> Rows:
     """What was measured; runs of one name are seeds of one row."""
     rows: Rows = {}
     for run in runs:
         for one in sorted(run.measured, key=_order):
-            rows.setdefault(_row_name(run, one), {}).setdefault(one.task, []).append(one)
+            rows.setdefault(_key(run, one), {}).setdefault(one.task, []).append(one)
     return rows
 
 
-def tasks_of(rows: Rows) -> list[str]:
-    """All tasks, in the order of `pcfrl evaluate` and of the demo, then others."""
+def tasks_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
+    """All tasks of some rows, in the order of `pcfrl evaluate` and of the demo, then others."""
     known = [task.name for task in (*TASKS, *DEMO_TASKS.values())]
-    found = dict.fromkeys(task for each in rows.values() for task in each)
+    found = dict.fromkeys(task for each in rows for task in each)
     return sorted(found, key=lambda task: known.index(task) if task in known else len(known))
+
+
+def best_of(values: Iterable[float | None], lower: bool) -> float | None:
+    """The best of the known values, which are neither None nor nan; None where there is nothing to compare."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return (min if lower else max)(known) if len(known) > 1 else None
+
+
+def with_interval(found: Estimate) -> str:
+    """A mean, and the half width of its interval where there are several seeds."""
+    if not found.n:
+        return ""
+    return f"{found.mean:.2f}" if found.n == 1 else f"{found.mean:.2f} \u00b1 {found.half_width:.2f} (n = {found.n})"
+
+
+def with_ends(found: Estimate) -> str:
+    """A difference, and its interval where there are several seeds."""
+    if not found.n:
+        return ""
+    return f"{found.mean:+.2f}" if found.n == 1 else f"{found.mean:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
 
 
 def _order(one: Measured) -> tuple[bool, int]:
@@ -40,11 +90,8 @@ def _order(one: Measured) -> tuple[bool, int]:
     return one.weights == "pretrained", features.index(one.feature) if one.feature in features else len(features)
 
 
-def _row_name(run: Run, one: Measured) -> str:
-    what = run.name if one.weights == "pretrained" else f"{run.name} {one.weights}"
-    if one.weights in ("lbp", "hog", "pixels"):
-        return one.weights
-    return what if one.feature == "f_s" else f"{what}, {feature_name(one.feature)}"
+def _key(run: Run, one: Measured) -> Key:
+    return Key("" if one.weights in HAND_MADE else run.name, one.weights, one.feature)
 
 
 def facts_of(runs: Sequence[Run], tasks: Set[str]) -> dict[str, dict[str, str]]:
@@ -53,9 +100,8 @@ def facts_of(runs: Sequence[Run], tasks: Set[str]) -> dict[str, dict[str, str]]:
     for run in runs:
         for one in run.measured:
             if one.task in tasks:
-                found[f"How {_row_name(run, one)} was measured: {one.task}, seed {one.content.get('seed')}"] = facts(
-                    run, one, runs
-                )
+                title = f"How {_key(run, one).title} was measured: {one.task}, seed {one.content.get('seed')}"
+                found[title] = facts(run, one, runs)
     return found
 
 

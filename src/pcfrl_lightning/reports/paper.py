@@ -9,7 +9,7 @@ import yaml
 
 from pcfrl_lightning.evaluate.statistics import estimate
 from pcfrl_lightning.reports.content import Cell, Section, Table
-from pcfrl_lightning.reports.measured import Rows, facts_of, rows_of
+from pcfrl_lightning.reports.measured import Rows, best_of, facts_of, rows_of, with_interval
 from pcfrl_lightning.reports.runs import Run
 
 
@@ -44,11 +44,34 @@ def paper_section(runs: Sequence[Run]) -> Section:
     return Section("The paper's tables", text, tables=tables, facts=facts_of(runs, used), missing=missing)
 
 
+def absent_lines(runs: Sequence[Run]) -> list[str]:
+    """What else of the paper could be here, and the commands that make it."""
+    lines = []
+    if not any(run.checkpoint for run in runs):
+        lines.append(
+            "Fig. 5 and 7 to 10, reconstructions and the pose swap need weights: pcfrl fit --config pcfrl:pretrain "
+            "--data.root FACES makes them; give the folder of that run (runs/pretrain/version_0), too."
+        )
+    titles = [run.study.about.title for run in runs if run.study]
+    left = {
+        part: " and ".join(names)
+        for part, names in printed()["ablations"].items()
+        if not any(title.startswith(part) for title in titles)
+    }
+    if left:
+        names = "; ".join(f"{part}: {each}" for part, each in left.items())
+        lines.append(f"pcfrl ablate NAME --data FACES, then pcfrl report runs/ablate/NAME, with these NAMEs: {names}.")
+    return lines
+
+
 def _table(table: Mapping[str, Any], measured: Rows) -> Table:
     columns = table["columns"]
     shown = [number for number, column in enumerate(columns) if _wanted(number, column, table, measured)]
     learned = [row for row in table["rows"] if "(supervised)" not in row[0]]  # the best of these is bold
-    best = [_best(column, [row[1 + n] for row in learned if 1 + n < len(row)]) for n, column in enumerate(columns)]
+    best = [
+        best_of([row[1 + n] for row in learned if 1 + n < len(row)], bool(column.get("lower")))
+        for n, column in enumerate(columns)
+    ]
     rows: list[list[str | Cell]] = []
     for name, *values in table["rows"]:
         padded = [*values, *[None] * (len(columns) - len(values))]
@@ -60,21 +83,11 @@ def _table(table: Mapping[str, Any], measured: Rows) -> Table:
             column = columns[number]
             scale = 100 if column["metric"] in ("accuracy", "f1", "label_f1") else 1
             each = [one.value(column["metric"], column.get("index")) for one in found.get(column["task"], [])]
-            cells.append(Cell(with_interval([scale * value for value in each if value is not None])))
-        rows.append([f"here: {key}", *cells])
+            cells.append(Cell(with_interval(estimate(scale * value for value in each if value is not None))))
+        rows.append([f"here: {key.title}", *cells])
     notes = [table["note"]] if "note" in table else []
     headings = [columns[number]["heading"] for number in shown]
     return Table(["method", *headings], rows, table["title"], notes)
-
-
-def with_interval(values: Sequence[float], digits: int = 2) -> str:
-    """A mean, and the half width of its 95 % interval where there are several seeds."""
-    found = estimate(values)
-    if not found.n:
-        return ""
-    if found.n == 1:
-        return f"{found.mean:.{digits}f}"
-    return f"{found.mean:.{digits}f} \u00b1 {found.half_width:.{digits}f} (n = {found.n})"
 
 
 def _wanted(number: int, column: Mapping[str, Any], table: Mapping[str, Any], measured: Rows) -> bool:
@@ -82,11 +95,6 @@ def _wanted(number: int, column: Mapping[str, Any], table: Mapping[str, Any], me
     return any(number < len(row) - 1 for row in table["rows"]) or any(
         column["task"] in row for row in measured.values()
     )
-
-
-def _best(column: Mapping[str, Any], values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return (min if column.get("lower") else max)(known) if known else None
 
 
 def _printed(value: float | None, column: Mapping[str, Any], best: float | None) -> Cell:

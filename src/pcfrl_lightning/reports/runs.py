@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.networks.stored import checkpoint_of
 from pcfrl_lightning.probes.results import blocks
+from pcfrl_lightning.sweeps.results import RESULTS, Description, read_description, read_results
+from pcfrl_lightning.sweeps.trial import Outcome
 
-STUDIES = ("ablation.json", "sweep.json")
+_DESCRIPTIONS = ("ablation.json", "sweep.json")
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,13 @@ class Measured:
 
 @dataclass(frozen=True)
 class Study:
-    """An ablation or a sweep: ``rows`` of results.csv and the description beside them."""
+    """An ablation or a sweep, as far as it has run."""
 
-    about: Mapping[str, Any]
-    rows: Sequence[Mapping[str, str]]
+    about: Description
+    outcomes: Sequence[Outcome]
 
 
-@dataclass
+@dataclass(eq=False)
 class Run:
     """One folder that was given; each part is empty where the folder does not have it."""
 
@@ -59,6 +62,10 @@ class Run:
     disentangled: Mapping[str, Any] = field(default_factory=dict)  # disentangle.json
     seed: int | None = None
     named: bool = False  # by the user
+    label: str = ""  # differs from those of all other runs
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.name
 
     @property
     def pretraining(self) -> bool:
@@ -77,8 +84,37 @@ def read_runs(given: Sequence[str]) -> list[Run]:
     for run in runs:
         same = {_setting(other) for other, name in zip(runs, names, strict=True) if name == run.name and other.config}
         if run.config and not run.named and len(same) > 1:  # not seeds of one setting
-            run.name = f"{run.name} ({run.folder.resolve().name})"
+            run.name = f"{run.name} ({_place(run, runs)})"
+    for run in runs:
+        run.label = _label(run, runs)
     return runs
+
+
+def within(config: Any, *path: str) -> Any:
+    """A value inside a config; None where it has none."""
+    for key in path:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config
+
+
+def _label(run: Run, runs: Sequence[Run]) -> str:
+    """The name, where it is taken with the seed, else with the folder, else with the place in the command."""
+    same = [one for one in runs if one.name == run.name and one.pretraining == run.pretraining]
+    ways: tuple[Callable[[Run], str], ...] = (
+        lambda one: one.name,
+        lambda one: f"{one.name}, seed {one.seed}",
+        lambda one: f"{one.name} ({_place(one, same)})",
+        lambda one: f"{one.name} ({1 + runs.index(one)})",
+    )
+    return next(way(run) for way in ways if len({way(one) for one in same}) == len(same))
+
+
+def _place(run: Run, runs: Sequence[Run]) -> str:
+    """The end of its path, as long as it must be to differ from those of the others."""
+    parts, others = run.folder.resolve().parts, [one.folder.resolve().parts for one in runs if one is not run]
+    lengths = range(1, len(parts))
+    length = next((n for n in lengths if all(other[-n:] != parts[-n:] for other in others)), len(parts))
+    return "/".join(parts[-length:])
 
 
 def _runs(text: str) -> Iterator[Run]:
@@ -89,7 +125,7 @@ def _runs(text: str) -> Iterator[Run]:
     if not folder.is_dir():
         raise UsageError(f"{path} is not a folder; give that of a run, such as runs/pretrain/version_0")
     several = [] if (folder / "summary.json").exists() else sorted(folder.glob("*/summary.json"))
-    if several and not _is_study(folder):  # `pcfrl evaluate` of several encoders
+    if several:  # `pcfrl evaluate` of several encoders
         for summary in several:
             encoder = str(_json(summary).get("encoder") or summary.parent.name)
             yield _read(summary.parent, f"{name} {encoder}".strip())
@@ -110,17 +146,13 @@ def _read(folder: Path, name: str) -> Run:
     run.named = bool(name)
     run.config, run.disentangled = config, _json(folder / "disentangle.json")
     run.seed = config.get("seed_everything", summary.get("seed"))
-    if _is_study(folder):
-        run.study = Study(
-            next(filter(None, (_json(folder / each) for each in STUDIES))), _lines(folder / "results.csv")
-        )
+    if described := _description(folder):
+        run.study = Study(read_description(described), read_results(folder / RESULTS))
         return run
     if (folder / "metrics.csv").is_file():
         run.history, run.images_seen = read_history(folder / "metrics.csv")
-        try:
-            run.checkpoint = checkpoint_of(folder)
-        except FileNotFoundError:
-            run.checkpoint = None
+    with suppress(FileNotFoundError):
+        run.checkpoint = checkpoint_of(folder)
     run.demo = results if "random_init" in results and "calibration" in results else {}
     run.measured = [one for path in sorted(folder.rglob("results.json")) for one in read_probe(path)]
     return run
@@ -156,9 +188,7 @@ def read_history(path: Path) -> tuple[dict[str, tuple[list[float], list[float]]]
 
 def method_name(config: Mapping[str, Any]) -> str:
     """The class of the method, and PCL for a PCFRL that calibrates nothing; empty where the config has none."""
-    model = config.get("model")
-    model = model if isinstance(model, Mapping) else {}
-    kind = str(model.get("class_path", "")).rpartition(".")[2]
+    kind = str(within(config, "model", "class_path") or "").rpartition(".")[2]
     return "PCL" if kind == "PCFRL" and calibrators(config) == ["NoCalibration"] else kind
 
 
@@ -180,14 +210,14 @@ def calibrators(config: Mapping[str, Any]) -> list[str]:
 def _setting(run: Run) -> str:
     """What two seeds of one setting share: the configuration, but for seeds and places."""
     config = {key: run.config.get(key) for key in ("model", "optimizer", "lr_scheduler")}
-    data = dict((run.config.get("data") or {}).get("init_args") or {})
-    data.pop("seed", None)
-    epochs = (run.config.get("trainer") or {}).get("max_epochs")
-    return json.dumps([config, data, epochs], sort_keys=True, default=str)
+    data = {key: value for key, value in (within(run.config, "data", "init_args") or {}).items() if key != "seed"}
+    return json.dumps([config, data, within(run.config, "trainer", "max_epochs")], sort_keys=True, default=str)
 
 
-def _is_study(folder: Path) -> bool:
-    return (folder / "results.csv").is_file() and any((folder / name).is_file() for name in STUDIES)
+def _description(folder: Path) -> Path | None:
+    """The file that describes an ablation or a sweep; None for a folder of something else."""
+    known = [folder / name for name in _DESCRIPTIONS if (folder / name).is_file()]
+    return known[0] if known and (folder / RESULTS).is_file() else None
 
 
 def _config(folder: Path) -> dict[str, Any]:

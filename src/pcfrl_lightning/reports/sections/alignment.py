@@ -13,6 +13,7 @@ from pcfrl_lightning.evaluate.calibrated_pairs import (
     calibrated_batches,
     identities_agree,
     poses_agree,
+    tally,
 )
 from pcfrl_lightning.figures.alignment import alignment_map, pair_scores, row_maxima
 from pcfrl_lightning.figures.faces import Partner, partner_sheet
@@ -63,9 +64,22 @@ def first_batch(found: Material) -> Batch | None:
     return next(calibrated_batches(found.method, faces.train, faces.views, faces.batch_size))
 
 
-def alignment_section(found: Material, batch: Batch) -> Section:
+def alignment_sections(found: Material) -> list[Section]:
+    """Fig. 5 and 7 to 9, or what makes them."""
+    name, batch = found.run.label, first_batch(found)
+    if batch is None:
+        line = (
+            "Fig. 5, 7a, 7b, 8 and 9 are drawn of PCFRL, PCL and SimCLR, whose pairs are all in one batch: "
+            "pcfrl fit --config pcfrl:pretrain --data.root FACES"
+        )
+        return [Section(f"Pair alignment: {name}", missing=[line])]
+    branches = _scored(found, batch)
+    return [alignment_section(found, batch, branches), pairs_section(found, batch, branches)]
+
+
+def alignment_section(found: Material, batch: Batch, branches: dict[str, Scored]) -> Section:
     """Fig. 5, 7 and 9."""
-    name, branches = found.run.name, _scored(found, batch)
+    name = found.run.label
     pictures = []
     for branch, one in branches.items():
         images = len(one.score) // 2
@@ -87,16 +101,18 @@ def alignment_section(found: Material, batch: Batch) -> Section:
     return Section(f"Pair alignment: {name}", [_explained(found, batch, branches)], pictures=pictures)
 
 
-def pairs_section(found: Material, batch: Batch) -> Section:
+def pairs_section(found: Material, batch: Batch, branches: dict[str, Scored]) -> Section:
     """Fig. 8 with the true labels, and how often the choices are right."""
-    name, faces, tables, pictures = found.run.name, found.faces.train, [], []
+    name, faces, tables, pictures, same = found.run.label, found.faces.train, [], [], []
     rows: list[list[str | Cell]] = []
-    for branch, one in _scored(found, batch).items():
+    for branch, one in branches.items():
         agree, _ = _labels(branch, faces, batch.rows)
         if agree is not None:
             rows.append([f"{branch}: {_rule(branch)}", *_shares(one, agree)])
         sheet = _sheet(branch, one, faces, batch.rows, found.encoder.image_size)
-        if sheet is not None:
+        if sheet is None:
+            same.append(f"Fig. 8: in the {branch} branch cosine and PA choose the same image for every anchor.")
+        else:
             caption = (
                 f"Fig. 8, {branch} branch of {name}: anchors for which cosine and PA choose different images, those "
                 "with the highest PA first."
@@ -112,7 +128,9 @@ def pairs_section(found: Material, batch: Batch) -> Section:
         "Calibration turns the best match of an anchor among other images from a negative into a positive if its PA "
         "reaches T. With true labels it can be checked how often that is right."
     ]
-    return Section(f"Calibrated pairs: {name}", text, tables=tables, pictures=pictures)
+    if not rows:
+        same.append(f"{found.faces.train.name} does not say who is shown and in what pose: --data SyntheticFaces does.")
+    return Section(f"Calibrated pairs: {name}", text, tables=tables, pictures=pictures, missing=same)
 
 
 def _scored(found: Material, batch: Batch) -> dict[str, Scored]:
@@ -123,7 +141,7 @@ def _scored(found: Material, batch: Batch) -> dict[str, Scored]:
 
 
 def _explained(found: Material, batch: Batch, branches: dict[str, Scored]) -> str:
-    accepted = {name: int(one.best.accepted.sum()) for name, one in branches.items()}
+    accepted = {name: int(one.best.accepted.any(1).sum()) for name, one in branches.items()}
     counts = ", ".join(f"{count} of {2 * len(batch.rows)} {name} anchors" for name, count in accepted.items())
     if not all(one.own for one in branches.values()):
         rule = "This run does not calibrate by PA; PA and T = 1 are those of the paper, for comparison."
@@ -147,19 +165,15 @@ def _labels(branch: str, faces: FaceSet, rows: Tensor) -> tuple[Tensor | None, T
 
 
 def _shares(one: Scored, agree: Tensor) -> list[str | Cell]:
-    images = len(agree)
-    anchors = torch.arange(2 * images) % images
+    """Of the calibrated pairs, of the best by PA and by cosine, and of all."""
+    chosen = (one.best, top_k_calibration(one.score, one.others, 1), one.nearest)
+    counts = [tally(each, torch.arange(2 * len(agree)), agree) for each in chosen]
+    shares = [_percent(each.precision, each.pairs) for each in counts]
+    return [*shares, f"{100 * (counts[0].base_rate or 0):.1f} %"]
 
-    def share(partner: Tensor, mask: Tensor) -> str:
-        right = agree[anchors.unsqueeze(1), partner % images]
-        count = int(mask.sum())
-        return f"{100 * int((right & mask).sum()) / count:.1f} % of {count}" if count else "none"
 
-    every = torch.ones_like(one.nearest.accepted)
-    best = one.best.partner[:, :1]
-    different = ~torch.eye(images, dtype=torch.bool)
-    base = f"{100 * float(agree[different].double().mean()):.1f} %"
-    return [share(one.best.partner, one.best.accepted), share(best, every), share(one.nearest.partner, every), base]
+def _percent(share: float | None, count: int) -> str:
+    return "none" if share is None else f"{100 * share:.1f} % of {count}"
 
 
 def _sheet(branch: str, one: Scored, faces: FaceSet, rows: Tensor, size: int):  # type: ignore[no-untyped-def]
@@ -199,7 +213,7 @@ def _demo_table(found: Material) -> Table:
     """What the demo counted over all its training images."""
     counted = found.run.demo["calibration"]
     rows: list[list[str | Cell]] = []
-    for branch in ("pose", "face"):
+    for branch in ("face", "pose"):
         precision, base = counted[f"{branch}_precision"], counted[f"{branch}_base_rate"]
         share = "none calibrated" if precision is None else f"{100 * precision:.1f} %"
         count = f"{counted[f'{branch}_right']} of {counted[f'{branch}_pairs']}"

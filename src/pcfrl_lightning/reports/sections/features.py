@@ -25,7 +25,7 @@ def features_section(found: Material) -> Section:
     rows = spread(len(faces), MOST)
     maps = {_TITLES.get(name, name): positions(each) for name, each in vectors(found, rows).items()}
     pictures = [
-        Picture(f"{slug(run.name)}_fig10_{key}", figure, f"Fig. 10, {run.name}: {told}", f"t-SNE coloured by {key}")
+        Picture(f"{slug(run.label)}_fig10_{key}", figure, f"Fig. 10, {run.label}: {told}", f"t-SNE coloured by {key}")
         for key, (figure, told) in _coloured(maps, faces, rows).items()
     ]
     text = [
@@ -34,7 +34,7 @@ def features_section(found: Material) -> Section:
         "If the two parts are separated, colours of the yaw form bands in F_p and are mixed in F_f, and people form "
         "groups in F_f."
     ]
-    return Section(f"Feature space: {run.name}", text, pictures=pictures)
+    return Section(f"Feature space: {run.label}", text, pictures=pictures)
 
 
 @torch.inference_mode()

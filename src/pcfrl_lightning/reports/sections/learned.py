@@ -1,21 +1,20 @@
 """What was learned: every figure beside that of the untrained network, and settings beside each other."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from pcfrl_lightning.evaluate.statistics import estimate, paired_difference
+from pcfrl_lightning.evaluate.statistics import Estimate, estimate, paired_difference
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.figures.curves import interval_plot
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
-from pcfrl_lightning.reports.measured import Rows, feature_name, rows_of, tasks_of
+from pcfrl_lightning.reports.measured import Key, Rows, best_of, rows_of, tasks_of, with_ends, with_interval
 from pcfrl_lightning.reports.runs import Measured, Run
 from pcfrl_lightning.reports.sections.training import slug
 
 SHARE, POINTS = 0.05, 0.02
 """Smallest relative change of an error, and change of an F1 score, that count where no standard error is known."""
-
 
 _WORDS = {"mae_mean": "mean error", "mae": "mean error", "f1": "mean F1", "nme": "error"}
 
@@ -68,7 +67,7 @@ def learned_section(runs: Sequence[Run]) -> Section:
     names = list(dict.fromkeys(run.name for run in runs if run.measured))
     points = [point for name in names for point in verdicts(name, rows, len(names) > 1)]
     if len(names) == 1:
-        return Section("What was learned", points=points, tables=[_of_one(names[0], rows)])
+        return Section("What was learned", points=points, tables=[_of_one(rows)])
     tables, pictures = [_side_by_side(rows), *_differences(names, rows)], _intervals(rows)
     text = [
         "Means over seeds with 95 % intervals of Student's distribution; one seed has no interval."
@@ -80,9 +79,9 @@ def learned_section(runs: Sequence[Run]) -> Section:
 
 def verdicts(name: str, rows: Rows, named: bool = False) -> list[str]:
     """A sentence for each task of a setting whose F_s was measured untrained and pretrained."""
-    before, after = rows.get(f"{name} untrained", {}), rows.get(name, {})
+    before, after = rows.get(Key(name, "untrained"), {}), rows.get(Key(name), {})
     found = []
-    for task in tasks_of({name: after}):
+    for task in tasks_of([after]):
         if task in before:
             label = f"{name}, {task}" if named else task
             found.append(verdict(label, headline(after[task][0]), before[task], after[task]))
@@ -113,42 +112,33 @@ def _limit(shown: Headline, old: float, new: float, one: Measured) -> float:
     return POINTS if shown.unit == "%" else SHARE * old
 
 
-def _of_one(name: str, rows: Rows) -> Table:
-    """Tasks as rows, weights and features as columns."""
-    own = {key: found for key, found in rows.items() if key.startswith(name) or key in ("lbp", "hog", "pixels")}
-    tasks = tasks_of(own)
-    headings = [_column(key, name) for key in own]
+def _of_one(rows: Rows) -> Table:
+    """Of one setting: tasks as rows, weights and features as columns."""
+    tasks = tasks_of(rows.values())
     lines: list[list[str | Cell]] = []
     for task in tasks:
-        shown = headline(next(found[task] for found in own.values() if task in found)[0])
-        means = [_mean(found.get(task, ()), shown) for found in own.values()]
-        best = _best(shown, means)
-        cells = [Cell("" if mean is None else f"{shown.scale * mean:.2f}", mean == best) for mean in means]
+        shown = headline(next(found[task] for found in rows.values() if task in found)[0])
+        found = [_estimate(each.get(task, ()), shown) for each in rows.values()]
+        best = best_of([one.mean for one in found], shown.lower)
+        cells = [Cell(f"{one.mean:.2f}" if one.n else "", one.mean == best) for one in found]
         lines.append([f"{task}: {shown.title}", *cells])
     notes = [
         "Frozen features, last epoch; the same images, heads, learning rates (chosen on validation images) and seed in "
         "every column. The best figure of a row is bold."
     ]
-    return Table(["task", *headings], lines, notes=notes)
-
-
-def _column(key: str, name: str) -> str:
-    feature = key.rpartition(", ")[2] if ", " in key else feature_name("f_s")
-    return f"untrained {feature}" if key.startswith(f"{name} untrained") else feature if key.startswith(name) else key
+    return Table(["task", *(key.column for key in rows)], lines, notes=notes)
 
 
 def _side_by_side(rows: Rows) -> Table:
     """Settings as rows, tasks as columns."""
-    tasks = tasks_of(rows)
+    tasks = tasks_of(rows.values())
     shown = {task: headline(next(found[task] for found in rows.values() if task in found)[0]) for task in tasks}
-    means = {task: [_mean(found.get(task, ()), shown[task]) for found in rows.values()] for task in tasks}
+    found = {task: [_estimate(each.get(task, ()), shown[task]) for each in rows.values()] for task in tasks}
+    best = {task: best_of([one.mean for one in found[task]], shown[task].lower) for task in tasks}
     lines: list[list[str | Cell]] = []
-    for number, (key, found) in enumerate(rows.items()):
-        cells = []
-        for task in tasks:
-            best = means[task][number] is not None and means[task][number] == _best(shown[task], means[task])
-            cells.append(Cell(_interval(found.get(task, ()), shown[task]), best))
-        lines.append([key, *cells])
+    for number, key in enumerate(rows):
+        each = {task: found[task][number] for task in tasks}
+        lines.append([key.title, *(Cell(with_interval(one), one.mean == best[task]) for task, one in each.items())])
     headings = [f"{task}: {shown[task].title}" for task in tasks]
     return Table(["setting", *headings], lines, "Settings side by side")
 
@@ -156,19 +146,14 @@ def _side_by_side(rows: Rows) -> Table:
 def _differences(names: Sequence[str], rows: Rows) -> list[Table]:
     """Differences to the last setting over the seeds that both have."""
     base, lines = names[-1], []
-    tasks = tasks_of({name: rows.get(name, {}) for name in names})
+    tasks = tasks_of(rows.get(Key(name), {}) for name in names)
     for name in names[:-1]:
         cells: list[str | Cell] = [f"{name} - {base}"]
         for task in tasks:
-            mine, other = (_by_seed(rows.get(each, {}).get(task, ())) for each in (name, base))
+            mine, other = (_by_seed(rows.get(Key(each), {}).get(task, ())) for each in (name, base))
             found = paired_difference(mine, other)
-            if found.n < 2:
-                cells.append("")
-                continue
-            one = headline(rows[name][task][0])
-            low, high = one.scale * found.low, one.scale * found.high
-            sure = "" if low > 0 or high < 0 else ", holds 0"
-            cells.append(f"{one.scale * found.mean:+.2f} [{low:+.2f}, {high:+.2f}]{sure}")
+            sure = found.low > 0 or found.high < 0
+            cells.append("" if found.n < 2 else with_ends(found) + ("" if sure else ", holds 0"))
         if any(cells[1:]):
             lines.append(cells)
     if not lines:
@@ -178,43 +163,32 @@ def _differences(names: Sequence[str], rows: Rows) -> list[Table]:
 
 
 def _by_seed(found: Sequence[Measured]) -> dict[int, float]:
-    return {int(one.content.get("seed") or 0): float(one.metrics[headline(one).metric]) for one in found}
+    """In the unit of the tables."""
+    shown = headline(found[0]) if found else None
+    return {int(one.content.get("seed") or 0): shown.scale * one.metrics[shown.metric] for one in found if shown}
 
 
 def _intervals(rows: Rows) -> list[Picture]:
     """A plot for each task with several rows of which one has several seeds."""
     found = []
-    for task in tasks_of(rows):
-        mine = {key: each[task] for key, each in rows.items() if task in each}
+    for task in tasks_of(rows.values()):
+        mine = {key.title: each[task] for key, each in rows.items() if task in each}
         if len(mine) < 2 or all(len(each) < 2 for each in mine.values()):
             continue
         shown = headline(next(iter(mine.values()))[0])
         bars = {}
-        for key, each in mine.items():
-            e = estimate(shown.scale * one.metrics[shown.metric] for one in each)
-            bars[key] = (e.mean, e.mean, e.mean) if e.n < 2 else (e.mean, e.low, e.high)
+        for name, each in mine.items():
+            e = _estimate(each, shown)
+            bars[name] = (e.mean, e.mean, e.mean) if e.n < 2 else (e.mean, e.low, e.high)
         figure = interval_plot(bars, shown.title, task)
         caption = f"{task}: means over seeds with 95 % intervals; a point without one is a single seed."
         found.append(Picture(f"seeds_{slug(task)}", figure, caption, f"Intervals of {task}"))
     return found
 
 
-def _interval(found: Sequence[Measured], shown: Headline) -> str:
-    e = estimate(shown.scale * one.metrics[shown.metric] for one in found)
-    if not e.n:
-        return ""
-    return f"{e.mean:.2f}" if e.n == 1 else f"{e.mean:.2f} \u00b1 {e.half_width:.2f} (n = {e.n})"
-
-
-def _mean(found: Sequence[Measured], shown: Headline) -> float | None:
-    return estimate(one.metrics[shown.metric] for one in found).mean if found else None
-
-
-def _best(shown: Headline, means: Sequence[float | None]) -> float | None:
-    known = [mean for mean in means if mean is not None]
-    if len(known) < 2:
-        return None
-    return min(known) if shown.lower else max(known)
+def _estimate(found: Sequence[Measured], shown: Headline) -> Estimate:
+    """In the unit of the tables."""
+    return estimate(shown.scale * one.metrics[shown.metric] for one in found)
 
 
 def learned_line(runs: Sequence[Run]) -> str:
@@ -228,11 +202,3 @@ def learned_line(runs: Sequence[Run]) -> str:
         kind, _, rest = line.partition(": ")
         kinds.setdefault(kind, []).append(rest.partition(" (")[0])
     return "; ".join(f"{kind.lower()}: {', '.join(tasks)}" for kind, tasks in kinds.items())
-
-
-def options(config: Mapping[str, Any], *path: str) -> Any:
-    """A value inside a config; None where it has none."""
-    value: Any = config
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

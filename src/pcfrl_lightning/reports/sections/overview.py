@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from pcfrl_lightning.reports.content import Cell, Section, Table
 from pcfrl_lightning.reports.measured import describe_hardware
-from pcfrl_lightning.reports.runs import Run, calibrators, method_name
-from pcfrl_lightning.reports.sections.learned import options
+from pcfrl_lightning.reports.runs import Run, calibrators, method_name, within
 
 
 def overview_section(runs: Sequence[Run]) -> Section:
@@ -20,11 +19,11 @@ def overview_section(runs: Sequence[Run]) -> Section:
 
 def _row(run: Run) -> list[str | Cell]:
     epochs = len(next(iter(run.history.values()))[0]) if run.history else None
-    data = str(options(run.config, "data", "class_path") or "").rpartition(".")[2]
+    data = str(within(run.config, "data", "class_path") or "").rpartition(".")[2]
     seen = f"{run.images_seen:,}" if run.images_seen is not None else "not logged"
     cells = [method_name(run.config) or "unknown", ", ".join(calibrators(run.config)) or "the method's own", data]
     last = ["" if value is None else str(value) for value in (epochs, run.seed)]
-    return [run.name, *cells, seen, *last, run.folder.name]
+    return [run.label, *cells, seen, *last, run.folder.name]
 
 
 def _demo(run: Run) -> dict[str, str]:

@@ -16,7 +16,7 @@ _MOST = 6  # lines in a plot, confusion matrices of a task
 def probes_section(runs: Sequence[Run]) -> Section:
     """A figure for each task that has one; the first seed of each row."""
     rows = rows_of(runs)
-    tasks = tasks_of(rows)
+    tasks = tasks_of(rows.values())
     pictures = [picture for task in tasks for picture in _pictures(task, rows)]
     missing = []
     if not rows and any(run.pretraining for run in runs):
@@ -29,7 +29,7 @@ def probes_section(runs: Sequence[Run]) -> Section:
 
 def _pictures(task: str, rows: Rows) -> list[Picture]:
     """Those of one task."""
-    found = {name: each[task][0] for name, each in rows.items() if task in each}
+    found = {key.title: each[task][0] for key, each in rows.items() if task in each}
     data = next(iter(found.values())).content.get("dataset")
     pictures = [_confusion(task, name, one) for name, one in list(found.items())[:_MOST] if _named(one)]
     curves = {name: (ROC_FAR, one.metrics["roc_tar"]) for name, one in found.items() if "roc_tar" in one.metrics}

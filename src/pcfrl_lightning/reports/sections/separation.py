@@ -1,11 +1,13 @@
 """What is in F_f and what is in F_p: measured, and shown by reconstructions and a swap of poses."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
 from pcfrl_lightning.evaluate.calibrated_pairs import view_batch
+from pcfrl_lightning.evaluate.statistics import estimate
 from pcfrl_lightning.figures.faces import face_grid
 from pcfrl_lightning.networks.network import PCFRLNetwork
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
@@ -30,19 +32,21 @@ _TITLES = {
 }
 
 
-def separation_section(run: Run, found: Material | None) -> Section | None:
-    """The verdict, the figures behind it and the pictures; None for a run whose method has no F_f and F_p."""
-    text, tables = _verdict(run), _tables(run)
-    pictures = _pictures(found) if found is not None and isinstance(found.encoder, PCFRLNetwork) else []
-    if not (text or tables or pictures):
-        return None
+def separation_section(runs: Sequence[Run], found: Sequence[Material]) -> Section:
+    """The verdict, the figures behind it and the pictures, of the runs of one name; empty without F_f and F_p."""
+    pose, people = (_by_feature(runs, metric) for metric in ("mae_mean", "tar_at_far_1e-3"))
+    text = [*_verdicts(pose, people), *(line for run in runs for line in disentangled_lines(run.disentangled))]
+    tables = [*_own_table(pose, people), *(table for run in runs for table in disentangled_tables(run.disentangled))]
+    shown = [each for each in found if isinstance(each.encoder, PCFRLNetwork)]
     missing = []
-    if not text:
+    if shown and not text:
+        folder = shown[0].run.folder
         missing.append(
-            f"How much of pose and identity each part holds was not measured: pcfrl disentangle {run.folder}, or "
-            f"pcfrl evaluate {run.folder} --data-root ROOT --tasks lfw aflw2000 --feature f_f f_p"
+            f"How much of pose and identity each part holds was not measured: pcfrl disentangle {folder}, or "
+            f"pcfrl evaluate {folder} --data-root ROOT --tasks lfw aflw2000 --feature f_f f_p"
         )
-    title = f"What is in F_f and what is in F_p: {run.name}"
+    pictures = [picture for each in shown for picture in _pictures(each)]
+    title = f"What is in F_f and what is in F_p: {runs[0].name}"
     return Section(title, text, tables=tables, pictures=pictures, missing=missing)
 
 
@@ -72,41 +76,42 @@ def identity_verdict(face: float, pose: float, pairs: int) -> str:
     return f"Identity is not separated: {figures} (chance 50 %), a difference within two standard errors."
 
 
-def _verdict(run: Run) -> list[str]:
+def _by_feature(runs: Sequence[Run], metric: str) -> dict[str, list[Measured]]:
+    """What was measured of the trained features, of the first task that has the metric."""
+    known = [one for run in runs for one in run.measured if one.weights == "pretrained" and metric in one.metrics]
+    found: dict[str, list[Measured]] = {}
+    for one in known:
+        if one.task == known[0].task:
+            found.setdefault(one.feature, []).append(one)
+    return found if {"f_f", "f_p"} <= found.keys() else {}
+
+
+def _mean(found: Sequence[Measured], metric: str) -> float:
+    return estimate(one.metrics[metric] for one in found).mean
+
+
+def _verdicts(pose: Mapping[str, Sequence[Measured]], people: Mapping[str, Sequence[Measured]]) -> list[str]:
     found = []
-    pose = {one.feature: one for one in _of(run, "mae_mean")}
-    if {"f_f", "f_p"} <= pose.keys():
-        found.append(verdict(*(pose[name].metrics["mae_mean"] for name in ("f_f", "f_p"))))
-    people = {one.feature: one for one in _of(run, "tar_at_far_1e-3")}
-    if {"f_f", "f_p"} <= people.keys():
-        pairs = int(people["f_f"].content.get("splits", {}).get("test", {}).get("samples", 0))
-        face, other = (people[name].metrics["accuracy"] for name in ("f_f", "f_p"))
+    if pose:
+        found.append(verdict(*(_mean(pose[name], "mae_mean") for name in ("f_f", "f_p"))))
+    if people:
+        pairs = int(people["f_f"][0].content.get("splits", {}).get("test", {}).get("samples", 0))
+        face, other = (_mean(people[name], "accuracy") for name in ("f_f", "f_p"))
         found.append(identity_verdict(face, other, pairs))
-    return found + disentangled_lines(run.disentangled)
+    return found
 
 
-def _of(run: Run, metric: str) -> list[Measured]:
-    return [one for one in run.measured if one.weights == "pretrained" and metric in one.metrics]
-
-
-def _tables(run: Run) -> list[Table]:
-    own = _own_table(run)
-    return [*([own] if own else []), *disentangled_tables(run.disentangled)]
-
-
-def _own_table(run: Run) -> Table | None:
+def _own_table(pose: Mapping[str, Sequence[Measured]], people: Mapping[str, Sequence[Measured]]) -> list[Table]:
     """Head pose and verification by feature."""
     rows: list[list[str | Cell]] = []
-    for metric, name, scale, unit in (
-        ("mae_mean", "head pose, mean error", 1, " deg"),
-        ("tar_at_far_1e-3", "verification, accuracy", 100, " %"),
+    for found, name, metric, scale, unit in (
+        (pose, "head pose, mean error", "mae_mean", 1, "deg"),
+        (people, "verification, accuracy", "accuracy", 100, "%"),
     ):
-        found = {one.feature: one for one in _of(run, metric)}
-        if {"f_f", "f_p"} <= found.keys():
-            shown = "accuracy" if metric.startswith("tar") else metric
-            cells = (found.get(feature) for feature in ("f_s", "f_f", "f_p"))
-            rows.append([name, *(f"{scale * one.metrics[shown]:.2f}{unit}" if one else "" for one in cells)])
-    return Table(["", *map(feature_name, ("f_s", "f_f", "f_p"))], rows, "What linear heads read") if rows else None
+        means = [_mean(found.get(feature, ()), metric) for feature in ("f_s", "f_f", "f_p")]
+        if found:
+            rows.append([name, *("" if math.isnan(mean) else f"{scale * mean:.2f} {unit}" for mean in means)])
+    return [Table(["", *map(feature_name, ("f_s", "f_f", "f_p"))], rows, "What linear heads read")] if rows else []
 
 
 def _pictures(found: Material) -> list[Picture]:
@@ -117,7 +122,7 @@ def _pictures(found: Material) -> list[Picture]:
     batch = view_batch(faces.test, faces.views, rows, [0])
     with torch.inference_mode():
         columns = reconstruction_columns(encoder, batch["source"], batch["target"])
-    name = slug(found.run.name)
+    name = slug(found.run.label)
     shown = {_TITLES[key]: value for key, value in columns.items()}
     swap = {"face": shown[_TITLES["s"]], **{_TITLES[key]: columns[key] for key in ("pose donor", "pose swap")}}
     grid = {key: value for key, value in shown.items() if key not in ("pose donor", "pose swap")}
@@ -125,7 +130,7 @@ def _pictures(found: Material) -> list[Picture]:
         Picture(
             f"{name}_pose_swap",
             face_grid(swap),
-            f"Pose swap between people, {found.run.name} ({faces.about}): the decoder gets F_f of the first image and "
+            f"Pose swap between people, {found.run.label} ({faces.about}): the decoder gets F_f of the first image and "
             "F_p of the pose donor. If the parts are separated, the swap shows the first person in the pose of the "
             "donor. Training never asks for it.",
             "Faces, pose donors and pose swaps",
@@ -134,7 +139,7 @@ def _pictures(found: Material) -> list[Picture]:
         Picture(
             f"{name}_reconstructions",
             face_grid(grid, 0.82),
-            f"Reconstructions of Eq. 1, {found.run.name}: s, its mirror image, and the four combinations of their "
+            f"Reconstructions of Eq. 1, {found.run.label}: s, its mirror image, and the four combinations of their "
             "features. The second and third take the pose from the other image.",
             "Reconstructions of faces",
             FACES_DPI,

@@ -1,7 +1,7 @@
 """Curves of the pretraining: losses, DWA weights, calibrated pairs."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pcfrl_lightning.figures.curves import Line, training_curve
 from pcfrl_lightning.reports.content import Picture, Section
@@ -26,23 +26,26 @@ _PANELS: Mapping[str, tuple[str, str, Mapping[str, str], str]] = {
     "dwa": (
         "DWA weights (Eq. 8)",
         "weight",
-        {"face": "alpha_face", "pose": "alpha_pose"},
+        {"pose": "alpha_pose", "face": "alpha_face"},
         "Weights of the two contrastive tasks; a task whose loss falls more slowly gets more.",
     ),
     "pairs": (
         "Calibrated pairs",
         "pairs per batch",
-        {"face": "face/calibrated", "pose": "pose/calibrated"},
+        {"pose": "pose/calibrated", "face": "face/calibrated"},
         "Anchors of a batch whose best candidate reached T.",
     ),
     "negatives": (
         "Negatives",
         "mean cosine",
-        {"face": "face/negative_cosine", "pose": "pose/negative_cosine"},
+        {"pose": "pose/negative_cosine", "face": "face/negative_cosine"},
         "Near 0: images stay apart. A rise towards 1 is a collapse.",
     ),
 }
-"""By name of the figure: title, label of the axis, values by branch, caption."""
+"""By name of the figure: title, label of the axis, values by branch, caption.
+
+Pose comes first, so that the branches have the colours of `style.POSE` and `style.FACE`, those of all other figures.
+"""
 
 
 def training_section(runs: Sequence[Run]) -> Section:
@@ -50,7 +53,7 @@ def training_section(runs: Sequence[Run]) -> Section:
     logged = [run for run in runs if run.history]
     pictures = [picture for name in _PANELS if (picture := _picture(name, logged)) is not None]
     missing = [
-        f"{run.name}: no log of the training in {run.folder}; pcfrl fit writes metrics.csv"
+        f"{run.label}: no metrics.csv in {run.folder}; pcfrl fit writes it with --config pcfrl:logger/csv"
         for run in runs
         if run.checkpoint and not run.history
     ]
@@ -60,28 +63,15 @@ def training_section(runs: Sequence[Run]) -> Section:
 
 def _picture(name: str, runs: Sequence[Run]) -> Picture | None:
     title, axis, values, caption = _PANELS[name]
-    label = labels_of(runs)
     lines: dict[str, Line] = {}
     for run in runs:
         for branch, key in values.items():
             if key in run.history:
-                lines[" ".join(filter(None, [label(run), branch]))] = run.history[key]
+                lines[" ".join(filter(None, ["" if len(runs) == 1 else run.label, branch]))] = run.history[key]
     if not lines or all(not any(ups) for _, ups in lines.values()):  # nothing was calibrated, or no such loss
         return None
     figure = training_curve(lines, title, axis)
     return Picture(f"training_{name}", figure, caption, f"{title} against epochs")
-
-
-def labels_of(runs: Sequence[Run]) -> Callable[[Run], str]:
-    """Names of runs in a legend: none for a single run, the seed where names repeat."""
-    names = [run.name for run in runs]
-
-    def label(run: Run) -> str:
-        if len(runs) == 1:
-            return ""
-        return f"{run.name}, seed {run.seed}" if names.count(run.name) > 1 else run.name
-
-    return label
 
 
 def slug(text: str) -> str:
