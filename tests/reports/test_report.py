@@ -10,9 +10,11 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.figures import style
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
+from pcfrl_lightning.reports.material import Material
 from pcfrl_lightning.reports.paper import absent_lines, paper_section, printed
 from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Measured, Run, Study, read_runs
+from pcfrl_lightning.reports.sections.alignment import alignment_sections
 from pcfrl_lightning.reports.sections.learned import headline, learned_section, verdict
 from pcfrl_lightning.reports.sections.separation import identity_verdict, separation_section
 from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
@@ -289,3 +291,9 @@ def test_features_measured_in_a_folder_of_their_own_count_for_the_run(tmp_path):
     section = separation_section([Run("mine", tmp_path), Run("mine", tmp_path, measured=pose)], [])
     assert section.text[0].startswith("Pose is concentrated in F_p")
     assert [cell.text for cell in section.tables[0].cells[0]][1:] == ["", "12.00 deg", "9.00 deg"]
+
+
+def test_pairs_of_other_methods_are_said_to_be_absent(tmp_path):
+    (section,) = alignment_sections(Material(Run("MoCo", tmp_path), None, None, None, None))
+    assert "pcfrl fit --config pcfrl:pretrain --data.root FACES" in section.missing[0]
+    assert section.title == "Pair alignment: MoCo"

@@ -15,6 +15,8 @@ import yaml
 from pcfrl_lightning.cli import ablate, sweep, trials
 from pcfrl_lightning.cli.main import stoppable
 from pcfrl_lightning.errors import Stopped
+from pcfrl_lightning.reports.build import page_of
+from pcfrl_lightning.reports.runs import read_runs
 from pcfrl_lightning.sweeps.ablation import read_ablation
 from pcfrl_lightning.sweeps.metrics import metric
 from pcfrl_lightning.sweeps.results import ablation_table, sweep_table, values_of
@@ -90,6 +92,24 @@ def test_an_ablation_writes_a_row_for_each_seed_and_a_table(folder, capsys):
     }
     assert (out / "plot.png").stat().st_size > 1000
     assert "failed: dead, seed 0: pcfrl: the disk is full" in capsys.readouterr().out
+
+
+def test_what_the_commands_write_can_be_reported_on(folder):
+    files, compare = folder / "runs" / "ablate" / "two", "--metric=monitor/knn_accuracy=minimize"
+    assert ablate.main(["two.yaml", "--seeds", "2", "--jobs", "2", compare]) == 1
+    (section,) = [each for each in page_of(read_runs([str(files)])).shown if each.tables]
+    (rows,) = [table.cells for table in section.tables]
+    assert [[cell.text for cell in row[:3]] for row in rows] == [
+        ["low", "50.50 \u00b1 6.35 (n = 2)", ""],
+        ["high", "60.50 \u00b1 6.35 (n = 2)", "+10.00 [+10.00, +10.00]"],
+        ["dead", "", ""],
+    ]
+    assert [row[1].best for row in rows] == [True, False, False]  # the error was asked to be small
+    assert section.title == "Two qualities"
+    assert "dead, seed 1: failed pcfrl: the disk is full" in section.text[0]
+    sweep.main(["grid.yaml", "--out", "partial", "--count", "1"])
+    (section,) = [each for each in page_of(read_runs(["partial"])).shown if each.tables]
+    assert [cell.text for cell in section.tables[0].cells[0]] == ["000", "0", "0.3", "30.00", "finished"]
 
 
 def test_commands_of_a_dry_run_hold_everything(folder, capsys):

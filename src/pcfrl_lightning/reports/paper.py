@@ -34,8 +34,7 @@ def paper_section(runs: Sequence[Run]) -> Section:
         used |= set(tasks)
         tables.append(_table(table, measured))
     if not tables:
-        lines = [f"Not measured in these runs. {line}" for line in missing]
-        return Section("The paper's tables", missing=lines)
+        return Section("The paper's tables", ["None of their tasks was measured in these runs."], missing=missing)
     text = [
         f"{printed()['source']} Rows that begin with \u201chere\u201d were measured with this package: last epoch, "
         "learning rate chosen on images other than the test images. They are comparable with the printed ones only "
