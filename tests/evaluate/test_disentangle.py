@@ -198,3 +198,10 @@ def test_the_command_writes_a_table_and_the_figures_behind_it(checkpoint, tmp_pa
     assert "pointing04: pose error" in (out / "disentangle.txt").read_text()
     with pytest.raises(ValueError, match="--images 0 leaves no faces"):
         disentangle.main([checkpoint, "--images", "0"])
+
+
+@pytest.mark.parametrize("wrong", [["nowhere.ckpt"], ["CHECKPOINT", "--pointing04", "nowhere"]])
+def test_what_is_wrong_is_found_before_faces_are_rendered(checkpoint, monkeypatch, wrong):
+    monkeypatch.setattr("pcfrl_lightning.evaluate.pose_sets.rendered_faces", lambda *_: pytest.fail("rendered"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        disentangle.main([checkpoint if word == "CHECKPOINT" else word for word in wrong])

@@ -137,6 +137,7 @@ def test_what_an_ablation_refuses(folder, refused):
     assert "table77: no such file; did you mean table7?" in refused(ablate, "table77")
     assert "--only hihg: there is no such variant; did you mean high?" in refused(ablate, "two.yaml", "--only", "hihg")
     assert "--data ./FACES does not exist" in refused(ablate, "two.yaml", "--data", "./FACES")
+    assert "--data ./FACES.zip does not exist" in refused(ablate, "two.yaml", "--data", "./FACES.zip")
     assert "rafdb is measured by a probe: give --data-root" in refused(ablate, "two.yaml", "--metric", "rafdb")
     assert "did you mean rafdb?" in refused(ablate, "two.yaml", "--metric", "rafbd")
     assert "takes a whole number" in refused(ablate, "two.yaml", "--seeds", "0")

@@ -27,20 +27,21 @@ def main(arguments: Sequence[str]) -> int:
     from pcfrl_lightning.evaluate.disentangle_table import pairs_table, tables
     from pcfrl_lightning.evaluate.pose_sets import PoseFaces, pointing04, rendered_faces
     from pcfrl_lightning.evaluate.summary import source_name
+    from pcfrl_lightning.networks.encoder import load_encoder
     from pcfrl_lightning.probes.results import command, hardware, versions, write_results
 
-    sets: list[PoseFaces] = [rendered_faces(options.images, options.image_size)] if options.images else []
-    if options.pointing04:
-        sets.append(pointing04(options.pointing04))
-    if not sets:
+    if not options.images and not options.pointing04:
         raise ValueError("--images 0 leaves no faces: give --pointing04 ROOT, or a number of rendered faces")
+    # what can be wrong comes before the minutes of rendering
+    encoders = {name: load_encoder(name, trust=options.trust, weights=options.weights) for name in options.sources}
+    sets: list[PoseFaces] = [pointing04(options.pointing04)] if options.pointing04 else []
+    if options.images:
+        sets.insert(0, rendered_faces(options.images, options.image_size))
     results: list[dict[str, Any]] = []
     console = Console()
-    for source in dict.fromkeys(options.sources):
+    for source, encoder in encoders.items():
         console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim")
-        results.append(
-            measure_source(source, sets, options.image_size, options.seed, trust=options.trust, weights=options.weights)
-        )
+        results.append(measure_source(source, encoder, sets, options.image_size, options.seed, options.trust))
     out = Path(options.out) if options.out else _folder_of(options.sources[0])
     about = {"image_size": options.image_size, "seed": options.seed, "hardware": hardware(), "versions": versions()}
     about |= {"sets": {known.name: len(known.faces) for known in sets}, "command": command(sys.argv)}

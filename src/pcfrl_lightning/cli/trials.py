@@ -66,7 +66,7 @@ def overrides_of(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     found = [f"--config={name}" for name in options.config]
     if options.data and Path(options.data).exists():
         found.append(f"--data.root={options.data}")
-    elif options.data and options.data.rpartition(".")[2].isidentifier():
+    elif options.data and all(word.isidentifier() for word in options.data.split(".")):
         found.append(f"--data={options.data}")
     elif options.data:
         raise UsageError(f"--data {options.data} does not exist")
@@ -100,7 +100,8 @@ def check_arguments(arguments: Sequence[str], title: str) -> None:
             run(["fit", *arguments, "--print_config"])
     except SystemExit as end:
         if end.code:
-            raise UsageError(f"{title}: {printed.getvalue().strip().rpartition('pcfrl: ')[2] or end.code}") from None
+            reason = printed.getvalue().strip().rpartition("pcfrl: ")[2].removesuffix(" (see `pcfrl fit --help`)")
+            raise UsageError(f"{title}: {reason or end.code}") from None
     except UsageError as error:
         raise UsageError(f"{title}: {error}") from None
     finally:

@@ -18,7 +18,7 @@ from pcfrl_lightning.functional.ridge import ridge_by_folds
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.networks import PCFRLNetwork
 from pcfrl_lightning.networks.checkpoint import read_checkpoint
-from pcfrl_lightning.networks.encoder import Encoder, load_encoder, untrained_encoder
+from pcfrl_lightning.networks.encoder import Encoder, untrained_encoder
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
 from pcfrl_lightning.probes.metrics import area_under_roc
@@ -125,20 +125,19 @@ def verdict(measures: dict[str, dict[str, Any]]) -> dict[str, float | bool] | No
 
 def measure_source(
     source: str,
+    encoder: Encoder,
     sets: Sequence[PoseFaces],
     image_size: int,
     seed: int = 0,
     trust: Sequence[str] = (),
-    weights: str | None = None,
 ) -> dict[str, Any]:
-    """An encoder beside the untrained network of its architecture, and the calibrated pairs of a PCFRL checkpoint.
+    """A source beside the untrained network of its architecture, and the calibrated pairs of a PCFRL checkpoint.
 
     Returns the entry of disentangle.json: ``name``, ``epoch`` (of a checkpoint, else None), ``measures`` and
     ``untrained`` by set and feature (see `measure`), ``verdict`` by set, and ``pairs`` (see `pair_quality`; None where
     the source is no checkpoint of PCFRL, or no set is of rendered faces).
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    encoder = load_encoder(source, trust=trust, weights=weights)
     measures = measure_encoder(encoder, sets, image_size, device)
     untrained = measure_encoder(untrained_encoder(source, seed, trust=trust), sets, image_size, device)
     file = locate(source) if Path(source).exists() else None
