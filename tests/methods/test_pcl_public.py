@@ -5,23 +5,31 @@ import copy
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.strategies import DDPStrategy
 
 from host_syncs import HostSyncs
 from pcfrl_lightning import PCFRL
 from pcfrl_lightning.data import PCLViews
-from pcfrl_lightning.heads import CalibratedContrast, CosineOnly, MirroredNegatives, MixedNegatives, NoCalibration
+from pcfrl_lightning.heads import (
+    AllNegatives,
+    CalibratedContrast,
+    CosineOnly,
+    MirroredNegatives,
+    MixedNegatives,
+    NoCalibration,
+)
 from pcfrl_lightning.methods.orthogonality import CrossCovariance
 from pcfrl_lightning.methods.pcl_public import PCLThreeSteps, regrouped
 from pcfrl_lightning.networks import FaceBackbone
 from tiny import TinyFaces, trainer
 
 
-def public(cls: type[PCFRL] = PCLThreeSteps, **arguments) -> PCFRL:
+def public(cls: type[PCFRL] = PCLThreeSteps, plain_face: bool = False, **arguments) -> PCFRL:
     torch.manual_seed(0)
     parts = NoCalibration(), CosineOnly()
     return cls(
         FaceBackbone(0.0625),
-        face_contrast=CalibratedContrast(*parts, 0.07, "all", MixedNegatives()),
+        face_contrast=CalibratedContrast(*parts, 0.07, "all", AllNegatives() if plain_face else MixedNegatives()),
         pose_contrast=CalibratedContrast(*parts, 0.07, "all", MirroredNegatives()),
         orthogonality=CrossCovariance(),
         image_size=32,
@@ -173,3 +181,37 @@ def test_losses_are_logged_and_wait_for_nothing(tmp_path):
     with HostSyncs() as syncs:
         model.losses(views)[0].backward()
     assert syncs.found == []
+
+
+class InDouble(PCLThreeSteps):
+    """Plain descent in float64, so that what differs between runs is no rounding."""
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=1e-5)
+
+    def step(self, batch):
+        return super().step({name: each.double() if each.is_floating_point() else each for name, each in batch.items()})
+
+
+def test_two_processes_take_the_steps_of_one(tmp_path):
+    """One mirrored view an image and no blended face negatives: those are drawn at random on each rank."""
+
+    def fit(images, **run):
+        data = Faces(16, batch_size=images)
+        data.views = PCLViews(32, pose_negatives=1, pose_images=images)
+        model = public(InDouble, plain_face=True).double()
+        start = copy.deepcopy(model.state_dict())
+        run = trainer(tmp_path, max_epochs=2, **run)
+        run.fit(model, data)
+        way = {name: weight.detach() - start[name] for name, weight in model.named_parameters()}
+        return way, run
+
+    strategy = DDPStrategy(process_group_backend="gloo", start_method="fork", find_unused_parameters=True)
+    (expected, alone), (found, run) = fit(8), fit(4, devices=2, strategy=strategy)
+    assert alone.global_step == 2 * 2 * 3  # the other trainer stays in its processes
+    for name, way in expected.items():
+        assert (found[name] - way).norm() <= 1e-6 * way.norm() + 1e-12, name
+    parts = {name.split(".")[1] for name, way in expected.items() if way.norm() > 0}
+    assert parts == {"backbone", "face_subnet", "pose_subnet", "face_projector", "pose_projector", "decoder"}
+    for name in ("train/loss_epoch", "train/face/loss_epoch", "train/pose/loss_epoch", "train/alpha_pose_epoch"):
+        torch.testing.assert_close(run.callback_metrics[name], alone.callback_metrics[name], atol=1e-5, rtol=1e-5)

@@ -4,13 +4,16 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-import wandb
 import yaml
+from wandb_server import SweepServer
 
 from pcfrl_lightning.cli import ablate, sweep, trials
 from pcfrl_lightning.cli.main import stoppable
@@ -21,6 +24,8 @@ from pcfrl_lightning.sweeps.ablation import read_ablation
 from pcfrl_lightning.sweeps.metrics import metric
 from pcfrl_lightning.sweeps.results import ablation_table, sweep_table, values_of
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
+
+STANDIN = Path(__file__).parent / "standin.py"
 
 ABLATION = """
 title: Two qualities
@@ -209,14 +214,38 @@ def interrupt_when_there_is(log):
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_wandb_gets_the_file_and_runs_its_own_agent(folder, monkeypatch):
-    """The two calls that need a server are replaced; their signatures are those of the installed version."""
-    calls = []
-    monkeypatch.setattr(wandb, "sweep", lambda sweep: calls.append(sweep) or "abc123")
-    monkeypatch.setattr(wandb, "agent", lambda sweep_id, count=None: calls.append((sweep_id, count)))
-    assert sweep.main(["grid.yaml", "--backend", "wandb", "--count", "5", "--trainer.max_epochs=2"]) == 0
+QUICK_AGENT = """
+import sys, wandb.wandb_agent
+from pcfrl_lightning.cli import sweep
+wandb.wandb_agent.Agent.POLL_INTERVAL = 0.1
+sweep.check_arguments = lambda *_: None
+sys.exit(sweep.main(sys.argv[1:]))
+"""
+
+
+def test_wandb_gets_the_file_and_its_agent_runs_the_command(folder):
+    """The client and the agent of the installed W&B, in a process of their own, against a server of the test."""
+    server = SweepServer()
     file = yaml.safe_load(GRID)
-    assert calls == [{**file, "command": ["pcfrl", "fit", "--trainer.max_epochs=2", "${args}"]}, ("abc123", 5)]
+    command = ["pcfrl", "fit", "--trainer.logger.save_dir=${envvar:OUT}", "--trainer.logger.name=a"]
+    file |= {"project": "faces", "command": [*command, "${args}"]}
+    (folder / "grid.yaml").write_text(yaml.safe_dump(file))
+    program = folder / "bin" / "pcfrl"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STANDIN}" "$@"\n')
+    program.chmod(0o755)
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
+    settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "a" * 40, "OUT": "runs"}
+    settings["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    words = [sys.executable, "-c", QUICK_AGENT, "grid.yaml", "--backend", "wandb", "--count", "2", "--epochs=1"]
+    done = subprocess.run(words, env=clean | settings, capture_output=True, text=True, timeout=120)
+    server.shutdown()
+    assert done.returncode == 0, done.stderr
+    (sent,) = server.sweeps
+    assert sent == {**file, "command": [*command, "--epochs=1", "${args}"]}
+    assert server.projects == ["faces"]
+    logged = [float(row["monitor/knn_accuracy"]) for path in sorted(folder.rglob("metrics.csv")) for row in table(path)]
+    assert logged == [0.3, 0.8]  # two of the three runs of the grid, each of one epoch
 
 
 def test_rows_of_an_ablation_by_hand(tmp_path):
