@@ -8,6 +8,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of this process and those it st
 import pytest
 import torch
 
+from parsers import keep_parsers
+
+keep_parsers()
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -31,5 +31,5 @@ def _worker(rank: int, function: Callable[..., Any], ranks: int, port: int, fold
 def run_on_ranks(function: Callable[..., Any], *args: Any, ranks: int = 2) -> list[Any]:
     """``[function(rank, ranks, *args) for each rank]``, computed in parallel; function must be a module-level one."""
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(_worker, (function, ranks, _free_port(), folder, args), nprocs=ranks)
+        mp.start_processes(_worker, (function, ranks, _free_port(), folder, args), nprocs=ranks, start_method="fork")
         return [torch.load(Path(folder) / f"{rank}.pt", weights_only=False) for rank in range(ranks)]

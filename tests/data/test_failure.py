@@ -94,7 +94,7 @@ def _no_ranks_left():
 @pytest.mark.usefixtures("_no_ranks_left")
 def test_a_data_error_of_one_rank_ends_the_other(tmp_path, capfd):
     processes = run(Faces, tmp_path)
-    processes[0].join(45)
+    processes[0].join(120)
     assert processes[0].exitcode == 1
     assert processes[1].is_alive()
     message = capfd.readouterr().err
@@ -109,7 +109,7 @@ def test_a_data_error_of_one_rank_ends_the_other(tmp_path, capfd):
 def test_a_rank_that_dies_without_a_word_ends_the_other(tmp_path, capfd, monkeypatch, kind, message):
     monkeypatch.setattr("pcfrl_lightning.data.failure._SILENCE", 3.0)
     processes = run(kind, tmp_path)
-    processes[0].join(45)
+    processes[0].join(120)
     assert processes[0].exitcode == 1
     assert message in capfd.readouterr().err
 
@@ -118,6 +118,6 @@ def test_a_rank_that_dies_without_a_word_ends_the_other(tmp_path, capfd, monkeyp
 def test_an_error_at_set_up_is_met_by_every_rank(tmp_path, capfd):
     processes = run(Absent, tmp_path)
     for process in processes:
-        process.join(45)
+        process.join(120)
     assert [process.exitcode for process in processes] == [1, 1]
     assert capfd.readouterr().err.count("DataError: no faces here") == 2

@@ -2,14 +2,12 @@
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import numpy as np
 import pytest
 import torch
 from jsonargparse import ActionConfigFile
-from jsonargparse._typehints import ActionTypeHint
 from lightning.pytorch.cli import LightningArgumentParser
 
 from pcfrl_lightning.cli.configs import FOLDER, with_config_paths
@@ -40,23 +38,6 @@ def parser():
     for name in ("trainer", "optimizer", "lr_scheduler"):  # of no interest here
         parser.add_argument(f"--{name}", type=dict)
     return parser
-
-
-@pytest.fixture(autouse=True)
-def _parsers_are_kept(monkeypatch):
-    """jsonargparse makes the parser of a class anew for each value, which is most of the time of a command line."""
-
-    def kept(kind, sub_add_kwargs=None, skip_args=None):
-        key = str(kind), repr(sub_add_kwargs), repr(skip_args)
-        if key not in PARSERS:
-            PARSERS[key] = make(kind, sub_add_kwargs, skip_args)
-        return PARSERS[key]
-
-    make = ActionTypeHint.get_class_parser
-    monkeypatch.setattr(ActionTypeHint, "get_class_parser", staticmethod(kept))
-
-
-PARSERS: dict[tuple[str, ...], Any] = {}
 
 
 def parsed(arguments):
