@@ -30,8 +30,9 @@ class FailureWatch:
             self._stopped = threading.Event()
             self._store = dist.distributed_c10d._get_default_store()
             store = self._store.clone()  # a connection of its own: the other may be busy waiting
-            alive = (dist.get_rank(), dist.get_world_size())
-            threading.Thread(target=_look, args=(store, self._stopped, *alive), daemon=True).start()
+            rank, ranks = dist.get_rank(), dist.get_world_size()
+            store.add(_BEAT.format(rank), 1)  # before the first step, in which it may already be lost
+            threading.Thread(target=_look, args=(store, self._stopped, rank, ranks), daemon=True).start()
 
     def stop(self) -> None:
         if self._stopped is not None:
