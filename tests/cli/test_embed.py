@@ -165,7 +165,7 @@ def test_the_former_command_names_the_new_one(command, folder):
         (["ENCODER", "faces", "--precision", "tf32"], "needs a GPU"),
         (["ENCODER", "faces", "--weights", "w.pth"], "weights"),
         (["ENCODER", "faces", "--crop", "yunet"], "--yunet-model"),
-        (["ENCODER", "faces", "--fps", "0"], "must be above 0"),
+        (["ENCODER", "faces", "--fps", "0"], "must be a number above 0"),
         (["ENCODER", "faces", "--out", "empty", "--format", "npz"], "empty is a folder"),
         (["ENCODER", "faces", "--out", "f.csv"], "ends in .npz or .parquet"),
     ],
@@ -181,3 +181,24 @@ def test_what_cannot_be_done_ends_in_one_line(encoder, faces, folder, command, c
     assert line.startswith("pcfrl")
     assert words in line
     assert not list(folder.glob("f.npz"))
+
+
+def test_without_a_name_the_file_is_features_npz_which_is_not_replaced(encoder, faces, folder, command, capsys):
+    arguments = ("embed", encoder, "faces/3.png", "--image-size", "32")
+    assert command(*arguments) == 0
+    assert "wrote features.npz: 1 rows" in capsys.readouterr().out
+    assert command(*arguments) == 2
+    assert "features.npz is there already; give --out FILE" in capsys.readouterr().err
+
+
+def test_paths_of_a_list_that_are_nowhere_are_said_to_begin_at_the_root(encoder, faces, folder, command):
+    (folder / "labels.csv").write_text("file,emotion\n3.png,happy\n4.png,sad\n")
+    line = command("embed", encoder, "labels.csv", "--image-size", "32", "--out", "f.npz")
+    assert line.endswith("; the paths in labels.csv begin at .: is that right? (--root)")
+    assert command("embed", encoder, "labels.csv", "--root", faces, "--image-size", "32", "--out", "f.npz") == 0
+
+
+@pytest.mark.parametrize("rate", ["x", "0", "nan", "1e400"])
+def test_a_rate_is_a_number_above_0(command, capsys, rate):
+    assert command("embed", "x.ckpt", "m.mp4", "--out", "f.npz", "--fps", rate) == 2
+    assert f"argument --fps: must be a number above 0, got '{rate}'" in capsys.readouterr().err

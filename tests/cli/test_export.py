@@ -185,3 +185,28 @@ def test_numbers_of_a_checkpoint_that_are_none(run, folder):
 def test_results_that_are_none_are_one_line(run, folder, command, text):
     (folder / "bad.json").write_text(text)
     assert "bad.json is no results.json" in command("export", run, "--out", "x", "--results", "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("README.md", "mine"), ("config.json", '{"architectures": ["Bert"]}'), ("model.onnx", "")]
+)
+def test_files_of_something_else_are_not_replaced(run, folder, command, capsys, name, text):
+    (folder / "mine").mkdir()
+    (folder / "mine" / name).write_text(text)
+    assert command("export", run, "--out", "mine") == 2
+    assert f"--out mine: {name} there is of something else and is not replaced" in capsys.readouterr().err
+    assert [path.read_text() for path in (folder / "mine").iterdir()] == [text]
+
+
+def test_an_export_is_replaced_and_other_files_stay(run, folder):
+    (folder / "mine").mkdir()
+    (folder / "mine/notes.txt").write_text("mine")
+    for name in ("first", "second"):
+        assert export.main([run, "--out", "mine", "--name", name]) == 0
+    assert "# second" in (folder / "mine/README.md").read_text()
+    assert (folder / "mine/notes.txt").read_text() == "mine"
+
+
+def test_a_wrong_file_of_results_leaves_nothing_behind(run, folder, command):
+    assert command("export", run, "--results", "no.json", "--out", "x").startswith("pcfrl: no.json does not exist; ")
+    assert not (folder / "x").exists()

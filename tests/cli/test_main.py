@@ -39,8 +39,16 @@ def test_help_loads_no_heavy_library():
     subprocess.run([sys.executable, "-c", code, "--help"], check=True, capture_output=True)
 
 
-def test_unknown_command_is_named(command):
-    assert "unknown command 'fti'; did you mean fit?" in command("fti")
+def test_unknown_command_is_named(command, capsys):
+    assert command("fti") == 2
+    assert capsys.readouterr().err == "pcfrl: unknown command 'fti'; did you mean fit? (see `pcfrl --help`)\n"
+
+
+def test_a_public_checkpoint_is_not_replaced_by_its_conversion(folder, command, capsys):
+    (folder / "a.pth").write_bytes(b"weights")
+    assert command("import-pcl", "a.pth", folder / "a.pth") == 2
+    assert "is the file that is converted; give another OUT.ckpt" in capsys.readouterr().err
+    assert (folder / "a.pth").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

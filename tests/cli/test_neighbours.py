@@ -9,7 +9,7 @@ from pcfrl_lightning.cli import neighbours
 from pcfrl_lightning.embedding import Job, open_input
 from pcfrl_lightning.embedding.nearest import nearest
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.figures.neighbours import neighbour_sheet
+from pcfrl_lightning.figures.neighbours import is_neighbour_sheet, neighbour_sheet, save_neighbour_sheet
 from tiny import tiny_model
 
 
@@ -86,6 +86,22 @@ def test_where_no_picture_can_be_written_is_said_first(folder, command, capsys):
     assert "--out sheet.png is a folder" in capsys.readouterr().err
     (folder / "file").touch()
     assert "file" in command("neighbours", "absent.ckpt", "absent", "--query", "absent.jpg", "--out", "file/sheet.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_sheet_replaces_a_sheet_and_nothing_else(squares, folder, command, capsys, recwarn, suffix):
+    found, _ = nearest(jobs("squares"), jobs("squares/person/07.png"), 2)
+    found[0].neighbours["f_f"][0] = found[0].neighbours["f_f"][0]._replace(name="\u4eba\U0001f642.png")  # in no font
+    for _ in range(2):
+        save_neighbour_sheet(found, "t", folder / f"sheet.{suffix}")
+    assert is_neighbour_sheet(folder / f"sheet.{suffix}")
+    assert not recwarn.list
+    face = folder / f"face.{suffix}"
+    face.write_bytes((squares / "person/07.png").read_bytes())
+    before = face.read_bytes()
+    assert command("neighbours", "absent.ckpt", "squares", "--query", face, "--out", face) == 2
+    assert "is there and no sheet of this command" in capsys.readouterr().err
+    assert face.read_bytes() == before
 
 
 def test_the_command_writes_a_picture(faces, folder, capsys):

@@ -141,3 +141,9 @@ def test_other_files_are_refused(root):
     (root / "x.pdf").touch()
     with pytest.raises(DataError, match=r"x\.pdf: neither a folder, zip, list"):
         open_input(str(root / "x.pdf"))
+
+
+def test_a_list_in_utf_16_is_named(root):
+    (root / "list.txt").write_text("a.png\nb/c/z.png\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"list.txt: not a UTF-8 text file; save it as UTF-8"):
+        open_input("root/list.txt").total()

@@ -9,6 +9,7 @@ import torch
 
 from pcfrl_lightning.data.images.decode import CorruptImage
 from pcfrl_lightning.embedding import Input, Job, embed_to_file, run
+from pcfrl_lightning.embedding.parts import alone
 from pcfrl_lightning.embedding.videos import Item
 from pcfrl_lightning.errors import DataError, UsageError
 
@@ -185,3 +186,38 @@ def test_faces_are_cut_out_before_they_are_resized(tmp_path):
     embed_to_file(each, tmp_path / "f.npz", "npz")
     data = np.load(tmp_path / "f.npz")
     assert data["f_p"][:, 0].tolist() == (data["frame"] // 2).tolist()
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8 a photo", b"", b"PK no zip"])
+def test_a_file_of_something_else_is_not_replaced(tmp_path, content):
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(UsageError, match=r"a\.jpg is there and holds no features"):
+        embed_to_file(job(Means()), tmp_path / "a.jpg", "npz")
+    np.savez(tmp_path / "mine.npz", x=1)
+    with pytest.raises(UsageError, match=r"mine\.npz is there and holds no features"):
+        embed_to_file(job(Means()), tmp_path / "mine.npz", "npz")
+    assert (tmp_path / "a.jpg").read_bytes() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "mine.npz"]
+
+
+@pytest.mark.parametrize("form", ["npz", "parquet"])
+def test_a_file_of_features_is_replaced(tmp_path, form):
+    pytest.importorskip("pyarrow")
+    for total in (5, 9):
+        report = embed_to_file(job(Means(), {"a": pictures(total)}), tmp_path / "f", form)
+        assert report.rows == total
+
+
+def test_one_process_at_a_time_writes_a_file(tmp_path):
+    with alone(tmp_path / "f.npz.parts"), pytest.raises(UsageError, match=r"another process works in .*f\.npz\.parts"):
+        embed_to_file(job(Means()), tmp_path / "f.npz", "npz")
+    assert embed_to_file(job(Means()), tmp_path / "f.npz", "npz").rows == 106
+
+
+def test_a_run_that_failed_before_its_first_part_leaves_nothing(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        embed_to_file(job(Means(0, ZeroDivisionError)), tmp_path / "f.npz", "npz")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ZeroDivisionError):
+        embed_to_file(job(Means(6, ZeroDivisionError)), tmp_path / "f.npz", "npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["f.npz.parts"]

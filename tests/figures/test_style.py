@@ -1,10 +1,12 @@
 """The common look of plots."""
 
 import numpy as np
+import torch
 from PIL import Image
 
 from pcfrl_lightning.figures import style
 from pcfrl_lightning.figures.ablation import ablation_figure
+from pcfrl_lightning.figures.alignment import alignment_map
 from pcfrl_lightning.figures.curves import interval_plot, training_curve
 from pcfrl_lightning.figures.feature_map import class_maps
 from pcfrl_lightning.figures.probe_plots import confusion_matrix, error_by_yaw, roc
@@ -51,3 +53,16 @@ def test_names_of_the_user_are_no_formulas(tmp_path):
     ]
     for figure in figures:
         assert len(style.save(figure, tmp_path / "figure", 40)) == 2
+
+
+def test_a_threshold_below_all_scores_leaves_room_for_the_map(recwarn):
+    matrix = torch.linspace(10, 10.6, 64).reshape(8, 8)
+    for threshold, title in ((1.0, "T = 1.00\n(below)"), (10.3, "T = 10.30"), (12.0, "T = 12.00"), (float("inf"), "")):
+        figure = alignment_map(matrix, threshold, "PA")
+        figure.draw_without_rendering()
+        heat, bar = figure.axes
+        assert bar.get_title() == title
+        assert heat.get_tightbbox().x0 >= 0
+        assert bar.get_tightbbox().x1 <= figure.bbox.x1
+        assert bar.get_tightbbox().y1 <= figure.bbox.y1
+    assert not recwarn.list

@@ -216,6 +216,69 @@ def test_damaged_file_is_named(tmp_path):
         read_runs([str(tmp_path)])
 
 
+@pytest.mark.parametrize("given", ["NAME=", "="])
+def test_a_name_without_a_folder(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "metrics.csv").write_text("epoch,train/loss_epoch\n0,1.5\n")
+    with pytest.raises(UsageError, match=f"{given} is not a folder"):
+        read_runs([given])
+
+
+def probe_folder(folder):
+    """What `pcfrl fit` with a config of a probe leaves."""
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints/last.ckpt").touch()
+    settings = {"checkpoint": "runs/pretrain/version_0", "baseline": None}
+    (folder / "config.yaml").write_text(json.dumps({"model": {"class_path": "x.LabelProbe", "init_args": settings}}))
+    (folder / "metrics.csv").write_text("epoch,step,train/loss,val/accuracy\n0,0,2.0,\n")
+    return folder
+
+
+def test_the_folder_of_a_probe_is_reported_on_without_its_head(tmp_path):
+    folder = probe_folder(tmp_path / "probe")
+    content = {"probe": "LabelProbe", "task": "emotion", "dataset": "labelled", "features": {"feature": "f_s"}}
+    content |= {"metrics": {"last": {"accuracy": 0.25}}, "seed": 0, "splits": {"test": {"samples": 32}}}
+    (folder / "results.json").write_text(json.dumps(content))
+    (run,) = read_runs([str(folder)])
+    assert run.name == "pretrain-version_0"
+    assert run.checkpoint is None
+    section = next(each for each in page_of([run]).shown if each.tables)
+    assert section.tables[0].cells[0][0].text == "emotion: accuracy in % ↑"
+    assert section.tables[0].cells[0][1].text == "25.00"
+
+
+def test_a_probe_that_was_not_tested_comes_with_the_command(tmp_path):
+    folder = probe_folder(tmp_path / "probe")
+    with pytest.raises(UsageError, match=f"not tested yet: pcfrl test --config {folder}/config.yaml --ckpt_path"):
+        read_runs([str(folder)])
+
+
+@pytest.mark.parametrize("place", ["", "mine"])
+def test_an_evaluation_without_any_data_is_no_report(tmp_path, place):
+    (tmp_path / place).mkdir(exist_ok=True)
+    (tmp_path / place / "summary.json").write_text(json.dumps({"encoder": "mine", "rows": []}))
+    with pytest.raises(UsageError, match="no task was measured there"):
+        read_runs([str(tmp_path)])
+
+
+def test_a_line_that_was_cut_is_named(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,train/loss_epoch\n0,1.5\n1,1.2e\n")
+    with pytest.raises(UsageError, match=r"metrics.csv:3: could not convert string to float: '1.2e'; remove the line"):
+        read_runs([str(tmp_path)])
+    (tmp_path / "metrics.csv").write_bytes(b"epoch,train/loss_epoch\n0,\xff\n")
+    with pytest.raises(UsageError, match=r"metrics.csv is not a table"):
+        read_runs([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    "content", [{"features": []}, {"features": {}}, {"features": {}, "task": "x", "metrics": {"last": 3}}]
+)
+def test_results_of_something_else_are_named(tmp_path, content):
+    (tmp_path / "results.json").write_text(json.dumps({"probe": "LabelProbe", **content}))
+    with pytest.raises(UsageError, match=r"results.json is no results.json of `pcfrl test`"):
+        read_runs([str(tmp_path)])
+
+
 def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
     def one(pose, other):
         values = {"pose": {"mean": pose}, "pose_nearest": 20.0, "identity_same_pose": 0.5, "identity_other_pose": other}

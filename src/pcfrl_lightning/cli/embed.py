@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +39,20 @@ def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl embed`; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    form = options.format or options.out.suffix[1:].lower()
+    out = options.out or Path(f"features.{options.format or 'npz'}")
+    if options.out is None and out.exists():
+        parser.error(f"{out} is there already; give --out FILE")
+    form = options.format or out.suffix[1:].lower()
     if form not in FORMATS:
-        parser.error(f"--out {options.out}: give a name that ends in .npz or .parquet, or --format")
+        parser.error(f"--out {out}: give a name that ends in .npz or .parquet, or --format")
     job = make_job(parser, options, options.inputs)
     try:
-        report = embed_to_file(job, options.out, form)
+        report = embed_to_file(job, out, form)
     except Stopped as stop:
         if not job.live:
-            stop.text += f"; the same command goes on with what is in {options.out}.parts"
+            stop.text += f"; the same command goes on with what is in {out}.parts"
         raise
-    _show(report, options.out)
+    _show(report, out)
     return 1 if report.unreadable else 0
 
 
@@ -97,9 +101,10 @@ def _show(report: Report, out: Path) -> None:
 
 
 def _rate(text: str) -> float:
-    if not 0 < (value := float(text)) < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < float("inf"):
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("encoder", metavar="CKPT", help="whose features")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="folder, zip, list, image, video, pattern, webcam")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write, .npz or .parquet")
+    out = "file to write, .npz or .parquet (default: features.npz, if there is none)"
+    parser.add_argument("--out", type=Path, metavar="FILE", help=out)
     parser.add_argument("--format", choices=tuple(FORMATS), help="default: by the name of FILE")
     parser.add_argument("--limit", type=positive, help="frames of a webcam (default: until Ctrl-C)")
     add_job_options(parser)

@@ -1,6 +1,7 @@
 """``pcfrl export CKPT --format ... --out DIR``: an encoder for use elsewhere, with a card that says what it is."""
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from pcfrl_lightning.cli.bench import positive
 from pcfrl_lightning.cli.embed import chosen_features
 from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.evaluate.summary import source_name
-from pcfrl_lightning.export import GRAPHS, export_graph, model_card
+from pcfrl_lightning.export import GRAPHS, export_graph, model_card, results_table
 from pcfrl_lightning.networks import hub
 from pcfrl_lightning.networks.encoder import load_encoder
-from pcfrl_lightning.networks.stored import locate
+from pcfrl_lightning.networks.stored import CONFIG, WEIGHTS, locate
+
+CARD = "README.md"
 
 EPILOG = """DIR holds model.safetensors and config.json, which load_encoder(DIR) reads and every other command takes as
 CKPT; README.md, the card; and for each format a graph that needs no code of this project: model.onnx,
@@ -28,6 +31,11 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out.is_file():
         parser.error(f"--out {options.out} is a file; give a folder")
+    results_table(options.results)  # a file that cannot be read is said before weights are
+    if foreign := _foreign(options.out):
+        parser.error(
+            f"--out {options.out}: {foreign} there is of something else and is not replaced; give a new folder"
+        )
     encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
     names = chosen_features(parser, encoder, options.feature)
     encoder.save(options.out, torch.float16 if options.half else None)
@@ -50,11 +58,26 @@ def main(arguments: Sequence[str]) -> int:
         options.results,
         options.license,
     )
-    (options.out / "README.md").write_text(card, encoding="utf-8")
+    (options.out / CARD).write_text(card, encoding="utf-8")
     print(f"wrote {options.out}: load_encoder({str(options.out)!r}) reads it; look through its README.md")
     if options.push:
         print(f"pushed to {hub.push(options.out, options.push, private=not options.public)}")
     return 0
+
+
+def _foreign(folder: Path) -> str:
+    """A file that the export would replace and that no export wrote; empty where there is none."""
+    there = [
+        name for name in (CARD, CONFIG, WEIGHTS, *(name for name, _ in GRAPHS.values())) if (folder / name).exists()
+    ]
+    try:
+        exported = not there or json.loads((folder / CONFIG).read_text(encoding="utf-8")).keys() >= {
+            "class",
+            "init_args",
+        }
+    except (OSError, ValueError, AttributeError):
+        exported = False
+    return "" if exported else there[0]
 
 
 def _parser() -> argparse.ArgumentParser:

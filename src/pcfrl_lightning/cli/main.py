@@ -94,7 +94,8 @@ def main() -> None:
         if arguments[0] == "predict":
             sys.exit("pcfrl: `predict` is `embed` now: pcfrl embed X.ckpt FACES --out F.npz")
         hint = near(arguments[0], [*TRAINING, *TOOLS])
-        sys.exit(f"pcfrl: unknown command {arguments[0]!r}{hint}\n\n{usage()}")
+        print(f"pcfrl: unknown command {arguments[0]!r}{hint} (see `pcfrl --help`)", file=sys.stderr)
+        sys.exit(2)
 
 
 def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:

@@ -26,12 +26,14 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--out {options.out}: give a name that ends in .png, .svg or .pdf")
     if options.out.is_dir():
         parser.error(f"--out {options.out} is a folder; give the name of a file in it")
+    from pcfrl_lightning.figures.neighbours import is_neighbour_sheet, save_neighbour_sheet
+
+    if options.out.exists() and not is_neighbour_sheet(options.out):
+        parser.error(f"--out {options.out} is there and no sheet of this command; it is not replaced, give another")
     options.out.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before faces are looked at
     job = make_job(parser, options, options.faces)
     queries = replace(job, inputs={text: open_input(text, options.fps) for text in options.query})
     found, unreadable = nearest(job, queries, options.count)
-    from pcfrl_lightning.figures.neighbours import save_neighbour_sheet
-
     title = f"{source_name(options.encoder)}: nearest faces in {', '.join(Path(text).name for text in options.faces)}"
     save_neighbour_sheet(found, title, options.out)
     for line in unreadable:

@@ -28,11 +28,13 @@ class Input(NamedTuple):
         items: its pictures from a number on, always in the same order.
         total: how many there are, about; None if nobody knows.
         live: whether it goes on until it is interrupted, and cannot be read again.
+        hint: what to look at where none of its pictures can be read.
     """
 
     items: Callable[[int], Iterator[Item]]
     total: Callable[[], int | None]
     live: bool = False
+    hint: str = ""
 
 
 def open_input(text: str, fps: float | None = None, root: Path | None = None, limit: int | None = None) -> Input:
@@ -95,11 +97,13 @@ def read_names(path: Path) -> Iterator[str]:
     """Paths in a list, one a line; label columns may follow, a first line without a picture is a header.
 
     Raises:
-        DataError: a later line names no picture; names file and line.
+        DataError: a later line names no picture; names file and line.  Or it is text in UTF-16.
     """
     with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             text = line.strip()
+            if "\0" in text:
+                raise DataError(f"{path}: not a UTF-8 text file; save it as UTF-8")
             if found := _PICTURE.match(text):
                 yield found[1].replace("\\", "/")
             elif text and not text.startswith("#") and number > 1:
@@ -110,7 +114,8 @@ def _listed(path: Path, root: Path, fps: float | None) -> Input:
     if not root.exists():
         raise FileNotFoundError(f"{root}: does not exist; expected the folder or zip archive of the paths in {path}")
     if root.is_dir():
-        return _files(lambda: read_names(path), root, fps)
+        found = _files(lambda: read_names(path), root, fps)
+        return found._replace(hint=f"the paths in {path} begin at {root}: is that right? (--root)")
     source = ZipSource(root)
     rows = {source.name(row): row for row in range(len(source))}
     if absent := next((name for name in read_names(path) if name not in rows), None):

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.embedding.inputs import Input
-from pcfrl_lightning.embedding.parts import Parts
+from pcfrl_lightning.embedding.parts import Parts, alone, is_features
 from pcfrl_lightning.embedding.videos import Item
 from pcfrl_lightning.errors import CTRL_C, DataError, Stopped, UsageError
 
@@ -94,20 +94,34 @@ def embed_to_file(job: Job, out: Path, form: str) -> Report:
 
     Raises:
         DataError: there is no picture, or none that can be read, or the input is not that of the interrupted run.
-        UsageError: features that are not finite, no space on the disk, or ``out`` is a folder.
+        UsageError: features that are not finite, no space on the disk, another process that writes ``out``, or ``out``
+            is a folder or a file of something else.
     """
     if out.is_dir():
         raise UsageError(f"{out} is a folder; give the name of a file in it")
+    if out.exists() and not is_features(out):
+        raise UsageError(f"{out} is there and holds no features; it is not replaced, give another --out")
     counts = [each.total() for each in job.inputs.values()]
     total = None if None in counts else sum(filter(None, counts))
     if total == 0:
         raise DataError(f"{', '.join(job.inputs)}: no images or videos found")
     folder = out.with_name(f"{out.name}.parts")
-    if job.live:  # what a camera saw does not come again
-        shutil.rmtree(folder, ignore_errors=True)
+    with alone(folder):
+        return _embed(job, out, form, folder, total)
+
+
+def _embed(job: Job, out: Path, form: str, folder: Path, total: int | None) -> Report:
+    """`embed_to_file`, with the folder of its parts and the number of pictures, where it is known."""
+    for old in folder.iterdir() if job.live else ():  # what a camera saw does not come again
+        old.unlink()
     parts = Parts(folder, job.settings)
     resumed = parts.state().get("seen", 0)
-    _fill(parts, job, total)
+    try:
+        _fill(parts, job, total)
+    except Exception:
+        if not parts.state():  # nothing to go on with
+            shutil.rmtree(folder)
+        raise
     unreadable, widths, rows = parts.unreadable(), dict[str, int](), 0
     for part in parts.rows(*job.features):
         widths = {name: value.shape[1] for name, value in part.items()}
@@ -116,7 +130,8 @@ def embed_to_file(job: Job, out: Path, form: str) -> Report:
         parts.write(out, form, {**job.about, **job.settings, "rows": rows, "unreadable": unreadable})
     shutil.rmtree(folder)
     if not rows:
-        raise DataError(f"none of {len(unreadable)} pictures can be read; the first: {unreadable[0]}")
+        hints = "".join(f"; {each.hint}" for each in job.inputs.values() if each.hint)
+        raise DataError(f"none of {len(unreadable)} pictures can be read; the first: {unreadable[0]}{hints}")
     return Report(rows, unreadable, widths, resumed)
 
 

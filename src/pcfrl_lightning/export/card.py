@@ -108,7 +108,7 @@ def model_card(
         embed_size=encoder.embed_size,
         graphs="\n".join(map(_graph, graphs)) or "There is no graph for other programs here (`pcfrl export --format`).",
         training="\n".join([*([data] if data else []), *_recipe(checkpoint)]) or "Not stated.",
-        results=_results(results) or "None given.",
+        results=results_table(results) or "None given.",
     )
 
 
@@ -150,10 +150,12 @@ def _at(config: Any, path: str) -> Any:
     return config
 
 
-def _results(paths: Sequence[Path]) -> str:
-    """A table of the numbers in files of `pcfrl test` and `pcfrl evaluate`."""
+def results_table(paths: Sequence[Path]) -> str:
+    """A table of the numbers in files of `pcfrl test` and `pcfrl evaluate`; see `model_card` for what is refused."""
     rows = []
     for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} does not exist; give a results.json of pcfrl test or a summary.json")
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             rows += _summary_rows(content["rows"]) if "rows" in content else _result_rows(content)

@@ -20,23 +20,25 @@ def alignment_map(matrix: Tensor, threshold: float, title: str, score: str = "PA
 
     Args:
         matrix: (M, M), views of the first kind before those of the second; the diagonal is not shown.
-        threshold: T; infinite where there is none.
+        threshold: T; infinite where there is none, and not on the bar where nearly all scores are above it.
         title: names the branch.
         score: what the numbers are.
     """
     shown = matrix.detach().clone().fill_diagonal_(float("nan"))
     low, high = float(shown.nanquantile(0.01)), float(shown.nanquantile(0.999))
-    marked = np.isfinite(threshold)
-    if marked:
+    known = np.isfinite(threshold)
+    if known:
         high = max(high, threshold)
     axes = style.plot("view", "view", title, (4.6, 3.9), grid=False)
     figure = style.figure_of(axes)
     mesh = axes.imshow(shown.numpy(), cmap=style.HEAT, vmin=low, vmax=high, interpolation="nearest")
     bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.03, label=score)
-    if marked:
+    if known and threshold >= low:
         bar.ax.plot([-0.35, 1.35], [threshold] * 2, color="white", linewidth=4, clip_on=False, zorder=4)
         bar.ax.plot([-0.35, 1.35], [threshold] * 2, color=style.INK, linewidth=2, clip_on=False, zorder=5)
-        bar.ax.set_title(f"T = {threshold:.2f}", fontsize=9, loc="center", weight="normal")
+    if known:  # a mark far below the bar would leave no room for the map
+        text = f"T = {threshold:.2f}" if threshold >= low else f"T = {threshold:.2f}\n(below)"
+        bar.ax.set_title(text, fontsize=9, loc="center", weight="normal")
     return figure
 
 

@@ -12,6 +12,7 @@ from pcfrl_lightning.figures import style
 _TITLES = {"f_s": "$F_s$  backbone", "f_f": "$F_f$  face", "f_p": "$F_p$  pose"}
 _CELL, _LABEL, _TEXT = 1.05, 1.25, 0.32  # inches
 _LONGEST = 21  # characters of a name below a picture
+_MARK = "nearest faces by pcfrl neighbours"  # in the metadata of every sheet
 
 
 def neighbour_sheet(found: Sequence[Nearest], title: str) -> Figure:
@@ -52,7 +53,13 @@ def neighbour_sheet(found: Sequence[Nearest], title: str) -> Figure:
 def save_neighbour_sheet(found: Sequence[Nearest], title: str, path: Path) -> None:
     """Write `neighbour_sheet` as PNG, SVG or PDF, by the name of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    neighbour_sheet(found, title).savefig(path)
+    with style.any_letters():
+        neighbour_sheet(found, title).savefig(path, metadata={"Title": _MARK})
+
+
+def is_neighbour_sheet(path: Path) -> bool:
+    """Whether a file was written by `save_neighbour_sheet`, so that another one may replace it."""
+    return _MARK.encode() in path.read_bytes()
 
 
 def _face(axis: Axes, picture: object, name: str, number: str) -> None:

@@ -1,5 +1,8 @@
 """The look of every plot: sizes, fonts, colours that can be told apart in grey, and how a figure is saved."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +121,14 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
+@contextmanager
+def any_letters() -> Iterator[None]:
+    """While it lasts, names with letters that the font does not have are drawn with boxes, without a warning each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
+
+
 def save(figure: Figure, path: Path, dpi: int = 180) -> list[Path]:
     """Write ``<path>.png`` and ``<path>.svg``; the same figure gives the same bytes.
 
@@ -132,7 +143,7 @@ def save(figure: Figure, path: Path, dpi: int = 180) -> list[Path]:
     stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path
     stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = (stem.with_name(stem.name + suffix) for suffix in (".png", ".svg"))
-    with matplotlib.rc_context(_LOOK | _SAVED):
+    with matplotlib.rc_context(_LOOK | _SAVED), any_letters():
         figure.savefig(png, dpi=dpi, metadata={"Software": None})
         layout = figure.get_layout_engine()
         figure.set_layout_engine("none")  # places stay as they are: laying out takes as long as drawing

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.networks.stored import checkpoint_of
 from pcfrl_lightning.probes.results import blocks
@@ -122,27 +123,38 @@ def _runs(text: str) -> Iterator[Run]:
     if not separator or Path(text).exists():
         name, path = "", text
     folder = Path(path)
-    if not folder.is_dir():
-        raise UsageError(f"{path} is not a folder; give that of a run, such as runs/pretrain/version_0")
+    if not path or not folder.is_dir():
+        raise UsageError(f"{path or text} is not a folder; give that of a run, such as runs/pretrain/version_0")
     several = [] if (folder / "summary.json").exists() else sorted(folder.glob("*/summary.json"))
     if several:  # `pcfrl evaluate` of several encoders
-        for summary in several:
-            encoder = str(_json(summary).get("encoder") or summary.parent.name)
-            yield _read(summary.parent, f"{name} {encoder}".strip())
-        return
-    run = _read(folder, name)
-    if not (run.pretraining or run.measured or run.study or run.disentangled):
-        raise UsageError(
-            f"{path} holds neither a run of `pcfrl fit` (metrics.csv, checkpoints) nor results of `pcfrl evaluate`, "
-            "`pcfrl demo`, `pcfrl ablate` or `pcfrl sweep`"
-        )
-    yield run
+        encoders = [str(_json(summary).get("encoder") or summary.parent.name) for summary in several]
+        found = [_read(file.parent, f"{name} {one}".strip()) for file, one in zip(several, encoders, strict=True)]
+    else:
+        found = [_read(folder, name)]
+    if not any(run.pretraining or run.measured or run.study or run.disentangled for run in found):
+        raise UsageError(_nothing(path, found[0].config, bool(several) or (folder / "summary.json").exists()))
+    yield from found
+
+
+def _nothing(path: str, config: Mapping[str, Any], evaluated: bool) -> str:
+    """Why a folder gives nothing to report on."""
+    if evaluated:
+        return f"{path}: no task was measured there; summary.json says why, `pcfrl evaluate --data-root` where data is"
+    if _probed(config):
+        how = f"pcfrl test --config {path}/config.yaml --ckpt_path {path}/checkpoints/last.ckpt"
+        return f"{path} holds a probe that was not tested yet: {how}"
+    return (
+        f"{path} holds neither a run of `pcfrl fit` (metrics.csv, checkpoints) nor results of `pcfrl evaluate`, "
+        "`pcfrl demo`, `pcfrl ablate` or `pcfrl sweep`"
+    )
 
 
 def _read(folder: Path, name: str) -> Run:
     summary, results = _json(folder / "summary.json"), _json(folder / "results.json")
     config = _config(folder)
-    run = Run(name or str(summary.get("encoder") or "") or method_name(config) or folder.resolve().name, folder)
+    probed = _probed(config)
+    found = name or str(summary.get("encoder") or "") or probed or method_name(config)
+    run = Run(found or folder.resolve().name, folder)
     run.named = bool(name)
     run.config, run.disentangled = config, _json(folder / "disentangle.json")
     run.seed = config.get("seed_everything", summary.get("seed"))
@@ -151,8 +163,9 @@ def _read(folder: Path, name: str) -> Run:
         return run
     if (folder / "metrics.csv").is_file():
         run.history, run.images_seen = read_history(folder / "metrics.csv")
-    with suppress(FileNotFoundError):
-        run.checkpoint = checkpoint_of(folder)
+    if not probed:  # its checkpoint is that of a head
+        with suppress(FileNotFoundError):
+            run.checkpoint = checkpoint_of(folder)
     run.demo = results if "random_init" in results and "calibration" in results else {}
     run.measured = [one for path in sorted(folder.rglob("results.json")) for one in read_probe(path)]
     return run
@@ -163,26 +176,32 @@ def read_probe(path: Path) -> list[Measured]:
     content = _json(path)
     if "probe" not in content or "features" not in content:
         return []
-    baseline = content["features"].get("baseline")
-    weights = "untrained" if baseline == "random" else baseline or "pretrained"
-    key = content["probe"], content.get("dataset")
-    task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), str(content["task"]))
-    found = blocks(dict(content))
-    return [Measured(task, weights, name, each["metrics"]["last"], content) for name, each in found.items()]
+    try:
+        baseline = content["features"].get("baseline")
+        weights = "untrained" if baseline == "random" else baseline or "pretrained"
+        key = content["probe"], content.get("dataset")
+        task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), str(content["task"]))
+        found = blocks(dict(content))
+        return [Measured(task, weights, name, dict(each["metrics"]["last"]), content) for name, each in found.items()]
+    except (LookupError, TypeError, AttributeError, ValueError):
+        raise UsageError(f"{path} is no results.json of `pcfrl test`; remove it or run the test again") from None
 
 
 def read_history(path: Path) -> tuple[dict[str, tuple[list[float], list[float]]], int | None]:
     """Epochs and epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``; and the images seen."""
     history: dict[str, tuple[list[float], list[float]]] = {}
     seen: int | None = None
-    for line in _lines(path):
-        if line.get("train/images_seen"):
-            seen = int(float(line["train/images_seen"]))
-        for key, value in line.items():
-            if key and value and key.startswith("train/") and key.endswith("_epoch") and line.get("epoch"):
-                epochs, values = history.setdefault(key[len("train/") : -len("_epoch")], ([], []))
-                epochs.append(float(line["epoch"]) + 1)
-                values.append(float(value))
+    for number, line in enumerate(_lines(path), 2):
+        try:
+            if line.get("train/images_seen"):
+                seen = int(float(line["train/images_seen"]))
+            for key, value in line.items():
+                if key and value and key.startswith("train/") and key.endswith("_epoch") and line.get("epoch"):
+                    epochs, values = history.setdefault(key[len("train/") : -len("_epoch")], ([], []))
+                    epochs.append(float(line["epoch"]) + 1)
+                    values.append(float(value))
+        except ValueError as error:
+            raise UsageError(f"{path}:{number}: {error}; remove the line") from None
     return history, seen
 
 
@@ -190,6 +209,15 @@ def method_name(config: Mapping[str, Any]) -> str:
     """The class of the method, and PCL for a PCFRL that calibrates nothing; empty where the config has none."""
     kind = str(within(config, "model", "class_path") or "").rpartition(".")[2]
     return "PCL" if kind == "PCFRL" and calibrators(config) == ["NoCalibration"] else kind
+
+
+def _probed(config: Mapping[str, Any]) -> str:
+    """The encoder that a probe with this config measures; empty for the config of something else."""
+    settings = within(config, "model", "init_args")
+    if not isinstance(settings, Mapping) or "baseline" not in settings:
+        return ""
+    source = settings.get("checkpoint")
+    return source_name(str(source)) if source else str(settings["baseline"] or "untrained")
 
 
 def calibrators(config: Mapping[str, Any]) -> list[str]:
@@ -244,5 +272,8 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a table: {error}") from None

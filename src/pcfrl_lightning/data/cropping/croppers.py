@@ -98,8 +98,8 @@ class YuNetCrop(Cropper):
         if not self.model_path.is_file():
             raise FileNotFoundError(
                 f"YuNet model {self.model_path} does not exist: download face_detection_yunet_2023mar.onnx from the "
-                "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and pass its path as "
-                "model_path, or as --yunet-model of pcfrl evaluate"
+                "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and give its path as "
+                "--yunet-model, or as model_path of YuNetCrop"
             )
 
     def detector(self) -> "YuNet":
