@@ -12,12 +12,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from wandb_server import SweepServer
 
+import trees
+from pcfrl_lightning import PCFRL
 from pcfrl_lightning.cli import ablate, sweep, trials
 from pcfrl_lightning.cli.main import stoppable
 from pcfrl_lightning.errors import Stopped
+from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.runs import read_runs
 from pcfrl_lightning.sweeps.ablation import read_ablation
@@ -117,6 +121,41 @@ def test_what_the_commands_write_can_be_reported_on(folder):
     assert [cell.text for cell in section.tables[0].cells[0]] == ["000", "0", "0.3", "30.00", "finished"]
 
 
+@pytest.fixture
+def checkpoint(folder, monkeypatch):
+    """Runs end with a real checkpoint of an untrained network."""
+    module = PCFRL(FaceBackbone(width=0.0625), image_size=32, projection_dim=16)
+    path = folder / "untrained.ckpt"
+    torch.save({"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}, path)
+    monkeypatch.setenv("STANDIN_CHECKPOINT", str(path))
+    return path
+
+
+def test_final_probes_are_measured_on_the_last_checkpoint(folder, checkpoint):
+    """The probe is that of the real `pcfrl evaluate`, and the value that of its summary."""
+    for split, prefix in (("train", "Training"), ("validation", "PublicTest"), ("test", "PrivateTest")):
+        for name in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"):
+            trees.image(folder / "data" / "fer2013" / split / name / f"{prefix}_1.jpg", 48, 48)
+    given = ["two.yaml", "--seeds", "1", "--only", "low", "--metric", "fer2013", "monitor/knn_accuracy"]
+    assert ablate.main([*given, "--data-root", "data", "--probe-epochs", "1"]) == 0
+    out = folder / "runs" / "ablate" / "two"
+    values = {row["metric"]: float(row["value"]) for row in table(out / "results.csv")}
+    (row,) = json.loads((out / "runs" / "low" / "seed_0" / "evaluate" / "summary.json").read_text())["rows"]
+    assert values == {"fer2013": row["value"], "monitor/knn_accuracy": 0.5}
+    assert row["status"] == "measured"
+    assert json.loads((out / "ablation.json").read_text())["metrics"]["fer2013"] == "maximize"
+
+
+def test_a_probe_that_fails_says_why_in_the_results(folder, checkpoint):
+    (folder / "data" / "fer2013").mkdir(parents=True)
+    given = ["two.yaml", "--seeds", "1", "--only", "low", "--metric", "fer2013", "--data-root", "data"]
+    assert ablate.main(given) == 1
+    (row,) = table(folder / "runs" / "ablate" / "two" / "results.csv")
+    assert row["state"] == "failed"
+    assert row["error"].startswith("fer2013: ")
+    assert "data/fer2013" in row["error"]
+
+
 def test_commands_of_a_dry_run_hold_everything(folder, capsys):
     given = ["two.yaml", "--seeds", "2", "--dry-run", "--data", "two.yaml", "--config", "pcfrl:experiment/cpu"]
     assert ablate.main([*given, "--trainer.max_epochs", "3"]) == 0
@@ -144,6 +183,8 @@ def test_what_an_ablation_refuses(folder, refused):
     assert "--data ./FACES does not exist" in refused(ablate, "two.yaml", "--data", "./FACES")
     assert "--data ./FACES.zip does not exist" in refused(ablate, "two.yaml", "--data", "./FACES.zip")
     assert "rafdb is measured by a probe: give --data-root" in refused(ablate, "two.yaml", "--metric", "rafdb")
+    absent = refused(ablate, "two.yaml", "--metric", "rafdb", "--data-root", ".")
+    assert "--data-root .: rafdb is read from rafdb, which does not exist" in absent
     assert "did you mean rafdb?" in refused(ablate, "two.yaml", "--metric", "rafbd")
     assert "takes a whole number" in refused(ablate, "two.yaml", "--seeds", "0")
     logger = refused(ablate, "two.yaml", "--trainer.logger.name=x")

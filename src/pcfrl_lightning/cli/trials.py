@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.errors import Stopped, UsageError, near
+from pcfrl_lightning.evaluate.tasks import tasks_named
 from pcfrl_lightning.sweeps.metrics import Metric
 from pcfrl_lightning.sweeps.runner import Settings, Watch, alone, run_trials
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
@@ -82,6 +83,11 @@ def settings_of(options: argparse.Namespace, metrics: Sequence[Metric]) -> Setti
     tasks = [metric.name for metric in metrics if metric.is_task]
     if tasks and not (options.data_root and Path(options.data_root).is_dir()):
         raise UsageError(f"{', '.join(tasks)} is measured by a probe: give --data-root, the folder of the data sets")
+    for task in tasks_named(tasks) if tasks else ():
+        if not (folder := Path(options.data_root) / task.folder).exists():
+            raise UsageError(
+                f"--data-root {options.data_root}: {task.name} is read from {folder}, which does not exist"
+            )
     return Settings(metrics, options.jobs, options.budget_minutes, options.data_root, options.probe_epochs)
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,9 +88,10 @@ def measured(folder: Path, metrics: Sequence[Metric]) -> dict[str, float]:
         UsageError: a metric was not measured, or is not finite.
     """
     found: dict[str, float] = {}
-    tasks = _probed(folder / "evaluate" / "summary.json")
+    probed = _probed(folder)
     for each in metrics:
-        values = [tasks[each.name]] if each.name in tasks else history(folder, each.name)
+        row = probed.get(each.name, {})
+        values = [row["value"]] if row.get("status") == "measured" else history(folder, each.name)
         if not values or not math.isfinite(values[-1]):
             raise UsageError(f"{each.name} {'is not finite' if values else _missing(folder, each)}")
         found[each.name] = values[-1]
@@ -108,16 +109,22 @@ def _version(path: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def _probed(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
-    rows: list[Mapping[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {row["task"]: row["value"] for row in rows if row["status"] == "measured" and row["weights"] == "pretrained"}
+def _probed(folder: Path) -> dict[str, dict[str, Any]]:
+    """Rows of the final probes by task."""
+    path = folder / "evaluate" / "summary.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
+    return {row["task"]: row for row in rows if row["weights"] == "pretrained"}
+
+
+def unmeasured(folder: Path) -> str:
+    """Why a final probe has no figure; empty if there is none such."""
+    rows = [row for row in _probed(folder).values() if row["status"] != "measured"]
+    return "; ".join(f"{row['task']}: {row['message']}" for row in rows)
 
 
 def _missing(folder: Path, wanted: Metric) -> str:
     if wanted.is_task:
-        return f"was not measured, see {folder / 'log.txt'}"
+        return f"was not measured: {_probed(folder).get(wanted.name, {}).get('message') or folder / 'log.txt'}"
     columns: set[str] = set()
     for path in folder.glob("version_*/metrics.csv"):
         columns |= set(path.read_text(encoding="utf-8").partition("\n")[0].strip().split(","))

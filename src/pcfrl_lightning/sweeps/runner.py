@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.sweeps.metrics import Metric, history, measured, newest_part
+from pcfrl_lightning.sweeps.metrics import Metric, history, measured, newest_part, unmeasured
 from pcfrl_lightning.sweeps.trial import LOG, Outcome, Trial, begin, last_line, recorded, trained
 
 PROGRAM = (sys.executable, "-m", "pcfrl_lightning")
@@ -122,7 +122,8 @@ class _Run:
             last = {self.settings.metrics[0].name: values[-1]} if values else {}
             return self._ended("stopped", values=last)
         if code:
-            error = last_line(self.trial.folder / LOG)
+            probes = "" if self.training else unmeasured(self.trial.folder)
+            error = probes or last_line(self.trial.folder / LOG)
             return self._ended("interrupted" if self.reason else "failed", error=error)
         if self.training:
             self.training = False
