@@ -244,12 +244,25 @@ def test_a_summary_of_an_earlier_version_is_added_to(checkpoint, releases, tmp_p
     run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
     path = tmp_path / "out/summary.json"
     stored = json.loads(path.read_text())
-    del stored["encoder"], stored["rows"][0]["feature"]
+    del stored["encoder"], stored["precision"], stored["rows"][0]["feature"]
     path.write_text(json.dumps(stored))
     (releases / "lfw").rename(tmp_path / "gone")
     status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw", "rafdb")
     assert status == 0
     assert [(row["task"], row["status"]) for row in summary["rows"]] == [("lfw", "measured"), ("rafdb", "measured")]
+
+
+def test_precision_is_written_down_and_not_mixed(checkpoint, releases, tmp_path, capsys):
+    out = tmp_path / "out"
+    _, summary = run(checkpoint, releases, out, "--tasks", "lfw", "--precision", "float32")
+    results = json.loads((out / "lfw/pretrained/results.json").read_text())
+    stored = summary["precision"], summary["rows"][0]["precision"], results["features"]["precision"]
+    assert stored == ("float32", "float32", "float32")
+    with pytest.raises(SystemExit):
+        run(checkpoint, releases, out, "--tasks", "lfw", "--precision", "bf16")
+    assert "holds results of precision float32, not bf16" in capsys.readouterr().err
+    folders = {default_folder(Settings(checkpoint, out, precision=each), None) for each in ("auto", "bf16")}
+    assert len(folders) == 2
 
 
 def test_a_failure_leaves_no_older_results(checkpoint, releases, tmp_path, capsys):

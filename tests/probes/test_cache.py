@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 import warnings
 
 import numpy as np
@@ -16,8 +17,9 @@ from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.networks.encoder import load_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
+from pcfrl_lightning.probes.features.filling import FeatureFile, HostCopy
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
-from pcfrl_lightning.probes.features.store import FeatureFile, cached_features
+from pcfrl_lightning.probes.features.store import cached_features
 
 
 class Counting(PixelFeatures):
@@ -62,7 +64,7 @@ def test_rows_equal_a_direct_computation_and_are_computed_once(split, tmp_path):
 
 def test_one_pass_gives_all_features_of_a_network(faces, checkpoint, tmp_path, monkeypatch):
     split = faces("tiny/test", {"expression": torch.zeros(5, dtype=torch.long)})
-    extractor = EncoderFeatures(load_encoder(checkpoint))
+    extractor = EncoderFeatures(load_encoder(checkpoint), precision="float32")
     calls = []
     monkeypatch.setattr(EncoderFeatures, "__call__", counted(EncoderFeatures.__call__, calls))
 
@@ -183,6 +185,10 @@ def test_killed_extraction_resumes_behind_the_last_chunk(split, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "in the second chunk"
+    for _ in range(500):  # the first one is written in a thread
+        if list(folder.glob("*.json")):
+            break
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     table = extract(split, folder)
@@ -202,6 +208,60 @@ def test_unreadable_image_names_split_and_row(split, tmp_path):
     split.source = Broken(split.source.array)
     with pytest.raises(DataError, match=r"tiny/test: image 5 cannot be read: five\.jpg"):
         extract(split, tmp_path)
+
+
+class OnDevice(PixelFeatures):
+    """Features as of a device whose values the host cannot read."""
+
+    def __call__(self, images):
+        return {"pixels": torch.empty(len(images), 2, device="meta")}
+
+
+def test_features_stay_on_the_device_to_the_end_of_a_chunk(split, tmp_path, monkeypatch):
+    """One copy for each chunk, none for each batch: reading a value of the device `meta` is an error."""
+    copies = []
+    monkeypatch.setattr(HostCopy, "fetch", lambda self: copies.append(self.values["pixels"]) or zeros(self.values))
+    table = extract(split, tmp_path, OnDevice(), chunk_rows=8)
+    assert [(len(each), each.device.type) for each in copies] == [(8, "meta"), (8, "meta"), (7, "meta")]
+    assert (len(table), table.dim) == (23, 2)
+
+
+def zeros(values):
+    return {name: torch.zeros(each.shape) for name, each in values.items()}
+
+
+def test_writing_overlaps_with_the_next_chunk(split, tmp_path, monkeypatch):
+    """The chunk is on its way while the network sees the next images; what fails there ends the extraction."""
+    seen = []
+
+    def slow(self):
+        before = Counting.seen
+        for _ in range(500):
+            if Counting.seen > before or Counting.seen == 23:
+                break
+            time.sleep(0.01)
+        seen.append(Counting.seen > before)
+        return dict(self.values)
+
+    monkeypatch.setattr(HostCopy, "fetch", slow)
+    table = extract(split, tmp_path, chunk_rows=8)
+    assert seen[:2] == [True, True]
+    assert torch.equal(table.load(), direct(split))
+
+
+def test_a_feature_that_is_not_finite_names_its_image(split, tmp_path):
+    class Broken(PixelFeatures):
+        def __call__(self, images):
+            values = images.flatten(1)[:, :2].float()
+            values[1, 1] = torch.nan if (images == split_image(6)).flatten(1).all(1).any() else 0
+            return {"pixels": values}
+
+    def split_image(row):
+        return torch.from_numpy(split.image(row)).permute(2, 0, 1)
+
+    with pytest.raises(DataError, match="feature pixels is not finite for image 5;"):
+        extract(split, tmp_path, Broken(), chunk_rows=8)
+    assert not list(tmp_path.glob("*.npy"))
 
 
 def test_full_disk_is_refused_beforehand(split, tmp_path, monkeypatch):

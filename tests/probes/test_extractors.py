@@ -1,10 +1,13 @@
 """Extracted features are the features of a direct forward pass; baselines match their definitions."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
 from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
+from pcfrl_lightning.probes.features import extract
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
 from pcfrl_lightning.probes.features.handmade import HoGFeatures, LBPFeatures, PixelFeatures, to_grey
 from pcfrl_lightning.probes.features.source import FeatureSource
@@ -20,7 +23,7 @@ def extractor(checkpoint, baseline=None, **options):
 
 
 def test_features_equal_a_direct_forward(checkpoint, images):
-    found = extractor(checkpoint)(images)
+    found = extractor(checkpoint, precision="float32")(images)
     with torch.no_grad():
         expected = load_encoder(checkpoint).encode(images.float() / 255)
     assert list(found) == ["f_s", "f_f", "f_p"]
@@ -47,7 +50,7 @@ def test_random_network_leaves_the_global_generator_alone(checkpoint):
 
 
 def test_precision_is_part_of_the_fingerprint_and_stays_close(checkpoint, images):
-    exact, rounded = extractor(checkpoint), extractor(checkpoint, precision="bf16")
+    exact, rounded = (extractor(checkpoint, precision=name) for name in ("float32", "bf16"))
     assert (exact.precision, rounded.precision) == ("float32", "bf16")
     assert exact.fingerprint() != rounded.fingerprint()
     a, b = exact(images)["f_s"], rounded(images)["f_s"]
@@ -55,6 +58,60 @@ def test_precision_is_part_of_the_fingerprint_and_stays_close(checkpoint, images
     assert 0 < float((a - b).norm() / a.norm()) < 0.05
     with pytest.raises(ValueError, match=r"model\.precision tf32 needs a GPU"):
         extractor(checkpoint, precision="tf32")
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "float32")])
+def test_auto_is_bf16_where_the_processor_has_it(checkpoint, images, monkeypatch, native, expected):
+    monkeypatch.setattr(extract, "native_bf16", lambda: native)
+    made = extractor(checkpoint)
+    assert made.precision == expected
+    assert made.fingerprint() == extractor(checkpoint, precision=expected).fingerprint()
+    assert all(value.dtype == torch.float32 for value in made(images).values())
+    assert extract.chosen_precision("auto", torch.device("cuda")) == "bf16"
+    assert extract.chosen_precision("auto", torch.device("mps")) == "float32"
+    assert extract.chosen_precision("float32", torch.device("cpu")) == "float32"
+
+
+def test_bf16_computes_in_bf16_and_channels_last(checkpoint, images):
+    made, maps = extractor(checkpoint, precision="bf16"), []
+    layer = made.encoder.backbone.stem[1][0]
+    layer.register_forward_hook(lambda module, given, result: maps.extend([*given, result]))
+    made(images)
+    assert [each.dtype for each in maps] == [torch.bfloat16] * 2
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in [*maps, layer.weight])
+
+
+@pytest.mark.parametrize(("instructions", "expected"), [((0, 0), False), ((1, 0), True), ((0, 1), True)])
+def test_bf16_products_are_those_that_pytorch_finds(monkeypatch, instructions, expected):
+    for name, there in zip(("avx512_bf16", "amx_tile"), instructions, strict=True):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda there=there: bool(there), raising=False)
+    assert extract.native_bf16() is expected
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    assert extract.native_bf16() is False
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx512_bf16 sse\n", True),
+        ("model name: x\nflags : fpu amx_bf16\n", True),
+        ("flags : fpu avx512f\n", False),
+        ("Features : bf16\n", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_bf16_products_are_those_of_the_flags_where_pytorch_does_not_say(monkeypatch, text, expected):
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+
+    def read_text(path):
+        assert str(path) == "/proc/cpuinfo"
+        if text is None:
+            raise FileNotFoundError(path)
+        return text
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert extract.native_bf16() is expected
 
 
 @pytest.mark.parametrize(("setting", "within"), [("float32", "highest"), ("tf32", "high")])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from host_syncs import HostSyncs
 from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
 from pcfrl_lightning.probes.features.loaders import FeatureBatches
@@ -65,6 +66,18 @@ def test_pairs_come_side_by_side(part_and_table, streamed):
     assert torch.equal(batches[0].features, table.load()[[0, 7, 5, 5]])
     assert torch.equal(batches[1].features, table.load()[[202, 1]])
     assert batches[0].members.tolist() == [[True, False]]
+
+
+def test_batches_are_made_where_the_features_lie(part_and_table):
+    """Of an epoch only its order is copied there."""
+    part, table = part_and_table
+    loader = FeatureBatches(part, table, table.load().to("meta"), 16, True)
+    with HostSyncs() as syncs:
+        batches = list(loader)
+    assert syncs.found == ["_to_copy to another device"]
+    tensors = [each for batch in batches for each in (batch.features, batch.targets["label"], batch.members)]
+    assert {each.device.type for each in tensors} == {"meta"}
+    assert batches[-1].members.shape == (1, 203 % 16)
 
 
 def test_moments_are_those_of_the_training_images_of_each_fold(part_and_table):

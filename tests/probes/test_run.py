@@ -6,8 +6,9 @@ import logging
 import pytest
 import torch
 
+from host_syncs import HostSyncs
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.probes import LabelProbe, measure
+from pcfrl_lightning.probes import LabelProbe, Probe, measure
 
 
 @pytest.fixture
@@ -27,6 +28,33 @@ def test_a_probe_is_fitted_and_tested_and_says_nothing(data, tmp_path, capfd, mo
     assert "accuracy" in (tmp_path / "out/report.txt").read_text()
     assert capfd.readouterr().out == ""
     assert logging.getLogger("lightning.pytorch").level == level
+
+
+def test_steps_wait_for_nothing_and_outputs_stay_on_the_device(data, tmp_path, monkeypatch):
+    found = []
+    step = Probe.training_step
+
+    def watched(self, batch, batch_idx):
+        with HostSyncs() as syncs:
+            loss = step(self, batch, batch_idx)
+        found.append(syncs.found)
+        return loss
+
+    monkeypatch.setattr(Probe, "training_step", watched)
+    probe = LabelProbe("mood", baseline="pixels", image_size=16, batch_size=5, cache_dir=str(tmp_path / "features"))
+    measure(probe, data, epochs=2, folder=tmp_path, accelerator="cpu")
+    assert found == [[]] * 10
+    probe._collect("pixels", "all", torch.empty(1, 1, 5, 2, device="meta"))
+    assert probe._collected["pixels", "all"][0].device.type == "meta"
+
+
+def test_the_precision_of_the_features_is_in_the_results(data, checkpoint, tmp_path):
+    for precision in ("float32", "bf16"):
+        more = {"image_size": 32, "precision": precision, "cache_dir": str(tmp_path / "features")}
+        results = measure(LabelProbe("mood", checkpoint=checkpoint, **more), data, 1, tmp_path, "cpu")
+        assert results["features"]["precision"] == precision
+    keys = [json.loads(path.read_text())["key"]["extractor"] for path in (tmp_path / "features").glob("*.json")]
+    assert sorted(key.split()[-1] for key in keys) == ["bf16", "bf16", "float32", "float32"]
 
 
 def test_the_seed_of_the_probe_decides(data, tmp_path):

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.bench import device, positive
@@ -17,7 +17,7 @@ from pcfrl_lightning.embedding.run import Job, Report, embed_to_file
 from pcfrl_lightning.errors import Stopped
 from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
-from pcfrl_lightning.probes.features.extract import EncoderFeatures
+from pcfrl_lightning.probes.features.extract import EncoderFeatures, Precision
 from pcfrl_lightning.probes.results import command, hardware, versions
 
 EPILOG = """CKPT: the folder or a checkpoint of a run, a file of `import-pcl`, an exported folder, hf:OWNER/NAME,
@@ -133,6 +133,6 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, default=64, help="images per step (default 64)")
     parser.add_argument("--workers", type=positive, default=2, help="threads that read images (default 2)")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default auto)")
-    precisions = ("float32", "tf32", "bf16")
-    parser.add_argument("--precision", choices=precisions, default="float32", help="of the network (default float32)")
+    precision = "of the network (default float32; auto: bf16 where the GPU or the CPU has it)"
+    parser.add_argument("--precision", choices=get_args(Precision), default="float32", help=precision)
     add_source_options(parser)

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
@@ -94,6 +94,7 @@ def _settings(options: argparse.Namespace) -> "list[Settings]":
             name += f"-{source_sha256(source, weights)[:8]}"
         out = Path(options.out or "") / (name if len(set(options.sources)) > 1 else "")
         more: dict[str, Any] = {"weights": weights, "trust": tuple(options.trust), "name": name}
+        more["precision"] = options.precision
         settings = Settings(source, out, features, options.epochs, options.seed, **more)
         found.append(settings if options.out else replace(settings, out=default_folder(settings, options.cropping)))
     if options.weights and not any(settings.weights for settings in found):
@@ -114,6 +115,7 @@ def _cropping(name: str | None, yunet_model: str | None) -> "Cropper | None":
 def _parser() -> OneLineArguments:
     from pcfrl_lightning.evaluate.run import EPOCHS
     from pcfrl_lightning.evaluate.tasks import TASKS
+    from pcfrl_lightning.probes.features.extract import Precision
 
     folders = "\n".join(f"  {task.name:<13} ROOT/{task.folder}" for task in TASKS)
     parser = OneLineArguments(
@@ -132,6 +134,8 @@ def _parser() -> OneLineArguments:
     parser.add_argument("--with-random", action="store_true", help="add the untrained network of the same architecture")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the linear probes (default: {EPOCHS})")
     parser.add_argument("--seed", type=int, default=0, help="of heads, order and the untrained network (default: 0)")
+    precision = "of the network: bf16 where the GPU or the CPU has it (auto, the default), float32, tf32 or bf16"
+    parser.add_argument("--precision", choices=get_args(Precision), default="auto", help=precision)
     cropping = "how faces are cut out, where a data set leaves it open (default: as each data set does by itself)"
     parser.add_argument("--cropping", choices=("none", "landmarks", "yunet"), help=cropping)
     option = "an option of the data set of one task as in a config, such as disfa.camera=right; repeat for more"

@@ -31,8 +31,8 @@ MOST_VALUES = 4096
 
 
 def extract(encoder: Encoder, faces: FaceSet, image_size: int, device: str = "cpu") -> dict[str, Tensor]:
-    """All features of all images, float32 (n, D) by name on the CPU, from one pass."""
-    extractor = EncoderFeatures(encoder, device)
+    """All features of all images, float32 (n, D) by name on the CPU, from one pass in float32 on every machine."""
+    extractor = EncoderFeatures(encoder, device, "float32")
     loader = DataLoader(ImageBatches(faces, image_size), batch_size=256, collate_fn=whole_batch)
     parts = [extractor(batch["image"]) for batch in loader]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in extractor.names}

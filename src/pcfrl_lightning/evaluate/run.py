@@ -11,6 +11,7 @@ from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.tasks import Task
+from pcfrl_lightning.probes.features.extract import Precision
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.probes.run import EPOCHS, measure
 
@@ -36,6 +37,7 @@ class Settings:
     weights: str | None = None  # state dict of timm:NAME or torchvision:NAME
     trust: tuple[str, ...] = ()  # packages of the user whose classes a checkpoint may name
     name: str = ""  # of the encoder in the table
+    precision: Precision = "auto"  # of the extraction, as of `Probe`
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -77,6 +79,7 @@ class Row:
         shown |= {"weights_name": self.title}
         shown |= {"feature": self.feature, "status": self.status, "metric": self.task.metric, "value": self.value}
         shown |= {"lower_is_better": self.task.lower_is_better, "cropping": self.results.get("cropping")}
+        shown["precision"] = self.results.get("features", {}).get("precision")
         return shown | {"message": self.message, "seconds": round(self.seconds, 1)}
 
 
@@ -93,6 +96,7 @@ def run_task(task: Task, data: FaceData, weights: Weights, settings: Settings) -
         feature=list(settings.features),
         weights=settings.weights if weights == "pretrained" else None,
         trust=list(settings.trust),
+        precision=settings.precision,
         image_size=task.image_size,
         cache_dir=str(settings.cache_dir or settings.out / "features"),
         seed=settings.seed,

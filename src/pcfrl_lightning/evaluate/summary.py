@@ -16,7 +16,7 @@ from pcfrl_lightning.networks.encoder import LIBRARIES
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.results import command, hardware, versions, write_results
 
-_SAME = ("checkpoint_sha256", "feature", "cropping", "epochs", "seed")
+_SAME = ("checkpoint_sha256", "feature", "cropping", "epochs", "seed", "precision")
 """What all entries of one file share."""
 
 
@@ -39,6 +39,7 @@ class Summary:
             "options": [command([option]) for option in options],
             "epochs": settings.epochs,
             "seed": settings.seed,
+            "precision": settings.precision,
         }
         self.entries: dict[tuple[str, str, str], dict[str, Any]] = {}
         if path.is_file():
@@ -65,6 +66,7 @@ class Summary:
         return sorted(option for option in self.facts["options"] if option.startswith(f"{task}."))
 
     def _check(self, stored: dict[str, Any], measured: Sequence[dict[str, Any]], tasks: Sequence[str]) -> None:
+        stored = {"precision": "auto"} | stored  # the only one there was in earlier versions
         compared = [(key, stored.get(key), self.facts[key]) for key in _SAME]
         again = {row["task"]: row.get("options", []) for row in measured if row["task"] in tasks}
         compared += [(f"options of {task}", there, self._options(task)) for task, there in again.items()]
@@ -116,7 +118,8 @@ def source_sha256(source: str, weights: str | None = None) -> str:
 
 
 def default_folder(settings: Settings, cropping: str | None) -> Path:
-    """``runs/evaluate/<name>-<hash>-<features>``."""
+    """``runs/evaluate/<name>-<hash>-<features>``, and what is not the default: cropping, precision."""
     short = source_sha256(settings.checkpoint, settings.weights)[:8]
     parts = [source_name(settings.checkpoint), short, *settings.features, *([cropping] if cropping else [])]
+    parts += [settings.precision] if settings.precision != "auto" else []
     return Path("runs/evaluate") / "-".join(parts)

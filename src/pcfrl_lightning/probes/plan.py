@@ -60,6 +60,11 @@ class Part(NamedTuple):
         """The targets of some samples, by number or as (n,) bool."""
         return {key: value[samples] for key, value in self.targets.items()}
 
+    def to(self, device: torch.device) -> "Part":
+        """The same samples, their numbers, targets and members on a device."""
+        targets = {key: value.to(device) for key, value in self.targets.items()}
+        return Part(self.faces, self.rows.to(device), targets, self.members.to(device))
+
     def used_rows(self) -> Tensor:
         """(K, number of images) bool, the images that the samples of each fold use."""
         used = torch.zeros(len(self.members), len(self.faces), dtype=torch.bool)

@@ -59,7 +59,8 @@ class Probe(L.LightningModule):
         metric: name of a metric of torchmetrics that is reported as well, and chooses.
         weights: file of the weights of ``timm:NAME`` or ``torchvision:NAME``; default: the library's download.
         trust: packages, besides this one, whose classes a checkpoint may name.
-        precision: of the extraction: ``float32``, ``tf32``, ``bf16``, or ``auto``: bf16 on a GPU, float32 on a CPU.
+        precision: of the extraction: ``float32``, ``tf32``, ``bf16``, or ``auto``: bf16 where the GPU or CPU has it,
+            else float32.
         cache_dir: folder of the cached features.
         cache_dtype: ``float16`` halves the size; exact for features computed in bf16.
         memory_gb: features up to this size are held in memory; larger ones are streamed from disk.
@@ -237,7 +238,7 @@ class Probe(L.LightningModule):
         sign = 1.0 if self.task.higher_is_better else -1.0
         for name, heads in self.heads.items():
             # the companions stand behind the heads
-            outputs = torch.cat(collected[name, "all"], dim=2)[:, -self.plan.folds :]
+            outputs = torch.cat(collected[name, "all"], dim=2)[:, -self.plan.folds :].cpu()
             scores = sign * self.task.choice_scores(outputs, self.plan.choice)
             top = scores.max(0).values if self.stage == "validate" else heads.judge(scores, self.current_epoch + 1)
             key = f"val/{self._key(name)}{self.task.monitor}"
@@ -260,7 +261,7 @@ class Probe(L.LightningModule):
         collected, self._collected = self._collected, {}
         found: dict[str, dict[str, Metrics]] = {}
         for (name, epoch), outputs in collected.items():
-            metrics = self.evaluate(torch.cat(outputs, dim=1), self.plan.test)
+            metrics = self.evaluate(torch.cat(outputs, dim=1).cpu(), self.plan.test)
             found.setdefault(name, {})[epoch] = metrics
             prefix = f"{'test' if epoch == 'last' else 'test_best'}/{self._key(name)}"
             scalars = {f"{prefix}{key}": value for key, value in metrics.items() if isinstance(value, float)}
@@ -304,5 +305,5 @@ class Probe(L.LightningModule):
         return "" if len(self.source.columns) == 1 else f"{feature}/"
 
     def _collect(self, name: str, epoch: str, outputs: Tensor) -> None:
-        """Metrics are computed on the outputs of all samples at once."""
-        self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs).cpu())
+        """Metrics are computed on the outputs of all samples at once, which are copied from the device once."""
+        self._collected.setdefault((name, epoch), []).append(self.task.reduce(outputs))

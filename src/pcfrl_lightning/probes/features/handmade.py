@@ -18,6 +18,7 @@ class GreyFeatures(ABC):
 
     enlarges = False
     precision = "float32"
+    device = torch.device("cpu")
     names: tuple[str, ...]
 
     @abstractmethod

@@ -40,7 +40,10 @@ class FeatureBatches:
         seed: int = 0,
         window_bytes: int = WINDOW_BYTES,
     ) -> None:
-        self.part, self.rows = part, part.rows
+        # beside the features: a step copies nothing
+        self.device = torch.device("cpu") if loaded is None else loaded.device
+        self.part = part.to(self.device)
+        self.rows = self.part.rows
         self.table, self.loaded = table, loaded
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         row_bytes = table.dim * table.dtype.itemsize * self.rows.shape[1]
@@ -60,9 +63,8 @@ class FeatureBatches:
         if self.loaded is None:
             yield from self._from_disk(order)
             return
-        for samples in order.split(self.batch_size):
-            rows = self.rows[samples].flatten().to(self.loaded.device)
-            yield self._batch(self.loaded.index_select(0, rows), samples)
+        for samples in order.to(self.device).split(self.batch_size):
+            yield self._batch(self.loaded.index_select(0, self.rows[samples].flatten()), samples)
 
     def _order(self, generator: torch.Generator) -> Tensor:
         if not self.shuffle:

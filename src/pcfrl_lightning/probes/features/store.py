@@ -2,55 +2,24 @@
 
 import hashlib
 import json
-import math
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.sources import CorruptImage
-from pcfrl_lightning.data.loaders import fit_square, start_worker
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.files import replacing
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
+from pcfrl_lightning.probes.features.filling import CacheType, EvaluationImages, FeatureFile, fill
 
 CODE_VERSION = 2
 """Raise it when the same extractor and images would give other features than before."""
 
-CacheType = Literal["float32", "float16"]
 CHUNK_ROWS = 2048
-
-
-class EvaluationImages(Dataset[Tensor]):
-    """The images of a split, each (3, S, S) uint8, resized without any randomness.
-
-    With ``enlarge`` S is ``image_size``, else that of the first image, at most ``image_size``.
-    """
-
-    def __init__(self, faces: FaceSet, image_size: int, enlarge: bool) -> None:
-        self.faces = faces
-        self.size = image_size if enlarge else min(image_size, *self._read(0).shape[:2])
-
-    def __len__(self) -> int:
-        return len(self.faces)
-
-    def __getitem__(self, index: int) -> Tensor:
-        square = fit_square(self._read(index), self.size)
-        return torch.from_numpy(np.ascontiguousarray(square.transpose(2, 0, 1)))
-
-    def _read(self, index: int) -> np.ndarray:
-        try:
-            return self.faces.image(index)
-        except CorruptImage as error:
-            raise DataError(f"{self.faces.name}: image {index} cannot be read: {error}") from error
 
 
 class FeatureTable:
@@ -90,35 +59,6 @@ class FeatureTable:
         return result
 
 
-class FeatureFile:
-    """One feature of one split: an .npy file, filled from the top, and beside it a .json with the rows that count.
-
-    The .json is replaced in one move after the rows are on disk, so rows of a process that was killed are never used by
-    a later one; ``key`` tells its reader what the features depend on.
-    """
-
-    def __init__(self, path: Path, key: dict[str, Any]) -> None:
-        self.path, self.note, self.key = path, path.with_suffix(".json"), key
-        try:
-            note = json.loads(self.note.read_text())
-            self.rows = int(note["rows"]) if path.stat().st_size == note["bytes"] else 0
-        except (OSError, ValueError, LookupError, TypeError, RecursionError):
-            self.rows = 0
-
-    def write(self, start: int, values: np.ndarray, total: int) -> None:
-        """Store rows from ``start`` on of ``total``, then count them."""
-        # a whole file is not truncated: another process may be writing the same features
-        whole = self.path.is_file() and self.path.stat().st_size > total * values[0].nbytes
-        mode: Literal["r+", "w+"] = "r+" if whole else "w+"
-        array = np.lib.format.open_memmap(self.path, mode, values.dtype, (total, values.shape[1]))
-        array[start : start + len(values)] = values
-        array.flush()
-        self.rows = start + len(values)
-        note = {"key": self.key, "rows": self.rows, "bytes": self.path.stat().st_size}
-        with replacing(self.note, shared=True) as part:
-            part.write_text(json.dumps(note, indent=1))
-
-
 def cached_features(
     extractor: FeatureExtractor,
     faces: FaceSet,
@@ -151,27 +91,8 @@ def cached_features(
     files = {name: _file(cache_dir, faces.name, {**key, "feature": name}) for name in names}
     missing = {name: file for name, file in files.items() if file.rows < len(faces)}
     if missing:
-        start = min(file.rows for file in missing.values())
-        batches = [rows.tolist() for rows in torch.arange(start, len(faces)).split(batch_size)]
-        loader = DataLoader(images, batch_sampler=batches, num_workers=num_workers, worker_init_fn=start_worker)
-        title = f"{faces.name} {'+'.join(missing)}"
-        pending: dict[str, list[np.ndarray]] = {name: [] for name in missing}
-        with tqdm(
-            total=len(faces), initial=start, desc=f"features of {title}", disable=None if progress else True
-        ) as bar:
-            for number, batch in enumerate(loader, 1):
-                features = extractor(batch)
-                for name, parts in pending.items():
-                    parts.append(_checked(features[name].cpu().numpy().astype(dtype), name, title, start))
-                bar.update(len(batch))
-                if number == 1:
-                    _check_space(cache_dir, len(faces) - start, [parts[0] for parts in pending.values()])
-                if number == len(batches) or number * batch_size % chunk_rows < batch_size:
-                    for name, file in missing.items():
-                        values = np.concatenate(pending[name])
-                        file.write(start, values, len(faces))
-                        pending[name] = []
-                    start += len(values)
+        reading = {"batch_size": batch_size, "chunk_rows": chunk_rows, "num_workers": num_workers}
+        fill(missing, extractor, images, dtype, progress=progress, title=f"{faces.name} {'+'.join(missing)}", **reading)
     return FeatureTable([file.path for file in files.values()], images.size)
 
 
@@ -193,27 +114,7 @@ def feature_moments(table: FeatureTable, used: Tensor) -> tuple[Tensor, Tensor]:
     return (mean + centre).float(), (squares / count - mean.square()).clamp_min_(0.0).float()
 
 
-def _checked(values: np.ndarray, name: str, title: str, row: int) -> np.ndarray:
-    if not np.isfinite(values).all():
-        raise DataError(
-            f"{title}: feature {name} is not finite within {len(values)} images from row {row} on; "
-            "check the checkpoint, and use cache_dtype: float32 if it was float16"
-        )
-    return values
-
-
 def _file(cache_dir: Path, split: str, key: dict[str, Any]) -> FeatureFile:
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", split).strip("-")
     return FeatureFile(cache_dir / f"{readable}-{key['feature']}-{digest[:20]}.npy", key)
-
-
-def _check_space(cache_dir: Path, rows: int, samples: Sequence[np.ndarray]) -> None:
-    needed = rows * sum(sample[0].nbytes for sample in samples)
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(cache_dir).free
-    if needed > free:
-        raise DataError(
-            f"cache_dir {cache_dir} needs {math.ceil(needed / 1e9)} GB for features but has {free / 1e9:.1f} GB free; "
-            "give another cache_dir or use cache_dtype: float16"
-        )

@@ -56,9 +56,12 @@ class SeveralClasses(Task):
             self.positive_weight = (negatives / positives.clamp_min(1)).unsqueeze(1)  # (H, 1, A)
 
     def loss(self, outputs: Tensor, targets: dict[str, Tensor]) -> Tensor:
-        weight = None if self.positive_weight is None else self.positive_weight.to(outputs.device)
+        if self.positive_weight is not None:  # copied to a GPU in the first step only
+            self.positive_weight = self.positive_weight.to(outputs.device)
         labels = targets["labels"].expand_as(outputs)
-        return binary_cross_entropy_with_logits(outputs, labels, reduction="none", pos_weight=weight).mean(-1)
+        return binary_cross_entropy_with_logits(
+            outputs, labels, reduction="none", pos_weight=self.positive_weight
+        ).mean(-1)
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         return outputs.sigmoid(), targets["labels"].long()
