@@ -24,7 +24,9 @@ def replacing(path: Path, shared: bool = False) -> Iterator[Path]:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file
+            error.filename = str(path)
         with suppress(OSError):
             part.unlink()
         raise

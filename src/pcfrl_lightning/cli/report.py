@@ -26,7 +26,6 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out.exists() and not options.out.is_dir():
         parser.error(f"--out {options.out} is a file; give a folder")
-    options.out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before weights are read
     try:
         data = _data(options.data, options.data_root, options.option)
     except (ValueError, OSError) as error:

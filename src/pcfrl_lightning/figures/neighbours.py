@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from pcfrl_lightning.embedding.nearest import Nearest
 from pcfrl_lightning.figures import style
+from pcfrl_lightning.files import replacing
 
 _TITLES = {"f_s": "$F_s$  backbone", "f_f": "$F_f$  face", "f_p": "$F_p$  pose"}
 _CELL, _LABEL, _TEXT = 1.05, 1.25, 0.32  # inches
@@ -52,9 +53,9 @@ def neighbour_sheet(found: Sequence[Nearest], title: str) -> Figure:
 
 def save_neighbour_sheet(found: Sequence[Nearest], title: str, path: Path) -> None:
     """Write `neighbour_sheet` as PNG, SVG or PDF, by the name of the file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with style.any_letters():
-        neighbour_sheet(found, title).savefig(path, metadata={"Title": _MARK})
+    sheet = neighbour_sheet(found, title)
+    with style.any_letters(), replacing(path) as part:
+        sheet.savefig(part, format=path.suffix[1:].lower(), metadata={"Title": _MARK})
 
 
 def is_neighbour_sheet(path: Path) -> bool:

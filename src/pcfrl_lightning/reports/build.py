@@ -35,6 +35,7 @@ def write_report(given: Sequence[str], out: Path, data: FaceData | None = None, 
         DataError: a checkpoint that cannot be read.
     """
     runs = read_runs(given)
+    out.mkdir(parents=True, exist_ok=True)  # what cannot be written is said before weights are read
     return write_page(page_of(runs, data, announce), out)
 
 
