@@ -1,5 +1,7 @@
 """`pcfrl neighbours`: the nearest pictures by each feature, in one pass, and a sheet of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,17 @@ def test_the_nearest_are_those_of_a_search_through_all(squares):
             assert each.median[feature] == pytest.approx(distances.quantile(0.5).item(), abs=1e-5)
             first = each.neighbours[feature][0]
             assert np.array_equal(first.picture, pictures[names.index(first.name.removeprefix("person/"))])
+
+
+def test_many_copies_of_the_query_take_no_place(squares):
+    for number in range(5):
+        (squares / f"{number}.png").write_bytes((squares / "person/07.png").read_bytes())
+    for size in (7, 64):
+        job = replace(jobs("squares"), batch_size=size)
+        (found,), _ = nearest(job, jobs("squares/person/07.png"), 38)
+        assert {name: len(near) for name, near in found.neighbours.items()} == {"f_f": 38, "f_p": 38}
+    with pytest.raises(DataError, match=r"query squares/0.png: squares/person/07.png has no other picture"):
+        nearest(jobs("squares/person/07.png"), jobs("squares/0.png"), 3)
 
 
 def test_nothing_overlaps_on_the_sheet_and_it_says_what_is_where(squares):

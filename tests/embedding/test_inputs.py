@@ -137,6 +137,19 @@ def test_a_list_of_members_of_a_zip(root):
         open_input(str(list_file), root=root / "nowhere")
 
 
+def test_lists_as_other_programs_write_them(root):
+    (root / "b/c/Z.JPG").write_bytes((root / "a-b/y.jpg").read_bytes())
+    (root / "b/caf\udce9.png").write_bytes((root / "a.png").read_bytes())
+    (root / "b/a[1].png").write_bytes((root / "a.png").read_bytes())
+    text = "\ufeffa.png\r\nb\\c\\Z.JPG, 3\r\nb/caf\udce9.png\n\n# b/c/z.png\nb/a[1].png\n"
+    (root / "list.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    found = drawn(open_input("root/list.csv").items(0))
+    assert [name for name, *_ in found] == ["a.png", "b/c/Z.JPG", "b/caf\udce9.png", "b/a[1].png"]
+    assert len(drawn(open_input("root/b/a[1].png").items(0))) == 1
+    with pytest.raises(FileNotFoundError, match="no image or video matches"):
+        open_input("root/b/c[1].png")
+
+
 def test_other_files_are_refused(root):
     (root / "x.pdf").touch()
     with pytest.raises(DataError, match=r"x\.pdf: neither a folder, zip, list"):

@@ -47,7 +47,7 @@ def test_page_is_self_contained_and_escaped(tmp_path):
     assert "<b>7</b>" in html
     assert html.count("data:image/png;base64,") == 1
     assert "http" not in html
-    assert "| x\\|y | z |" in markdown
+    assert "| x\\|y | z | \n| --- | ---: | \n" in markdown
     assert "| &lt;b> | **7** |" in markdown
     assert "](figures/curve.png)" in markdown
     assert (tmp_path / "figures" / "curve.svg").is_file()

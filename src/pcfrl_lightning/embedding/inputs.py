@@ -94,7 +94,8 @@ def walk(root: str | Path) -> Iterator[str]:
 
 
 def read_names(path: Path) -> Iterator[str]:
-    """Paths in a list, one a line; label columns may follow, a first line without a picture is a header.
+    """Paths in a list, one a line; label columns may follow, a first line without a picture is a header.  Lines that
+    begin with ``#`` are passed over, as in lists of `FaceFolder`.
 
     Raises:
         DataError: a later line names no picture; names file and line.  Or it is text in UTF-16.
@@ -104,9 +105,11 @@ def read_names(path: Path) -> Iterator[str]:
             text = line.strip()
             if "\0" in text:
                 raise DataError(f"{path}: not a UTF-8 text file; save it as UTF-8")
+            if text.startswith("#"):
+                continue
             if found := _PICTURE.match(text):
                 yield found[1].replace("\\", "/")
-            elif text and not text.startswith("#") and number > 1:
+            elif text and number > 1:
                 raise DataError(f"{path}:{number}: {text[:80]!r} does not begin with the path of an image or video")
 
 

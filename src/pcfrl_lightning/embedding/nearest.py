@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from heapq import nsmallest
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
         One entry per query, and lines about pictures that cannot be read.
 
     Raises:
-        DataError: a query cannot be read, or no picture can.
+        DataError: a query cannot be read, or no picture can, or all have the pixels of a query.
     """
     asked = [each for batch in batches(queries, queries.batch_size) for each in batch]
     if broken := next((each for each in asked if each.picture is None), None):
@@ -57,6 +58,8 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
                 nearby[name] = _nearer(nearby[name], row, there, query, count)
     if not any(distances.values()):
         raise DataError(f"{', '.join(job.inputs)}: no image can be read")
+    if alone := next((query for query, near in zip(asked, found, strict=True) if not any(near.values())), None):
+        raise DataError(f"query {alone.name}: {', '.join(job.inputs)} has no other picture")
     medians = {name: np.median(np.concatenate(rows, axis=1), axis=1) for name, rows in distances.items()}
     each = zip(asked, found, strict=True)
     return [Nearest(q, n, _row(medians, number)) for number, (q, n) in enumerate(each)], unreadable
@@ -71,12 +74,12 @@ def _nearer(
     known: list[Neighbour], distances: np.ndarray, batch: Sequence[Ready], query: Ready, count: int
 ) -> list[Neighbour]:
     assert query.picture is not None
-    new = [
+    new = (
         Neighbour(float(distances[row]), batch[row].name, picture)
-        for row in np.argsort(distances, kind="stable")[: count + 1]
+        for row in np.argsort(distances, kind="stable")
         if (picture := batch[row].picture) is not None and not np.array_equal(picture, query.picture)
-    ]
-    return nsmallest(count, known + new, key=lambda each: each.distance)
+    )
+    return nsmallest(count, known + list(islice(new, count)), key=lambda each: each.distance)
 
 
 def _row(values: Mapping[str, np.ndarray], number: int) -> dict[str, float]:

@@ -41,7 +41,7 @@ def interval_plot(estimates: Mapping[str, tuple[float, float, float]], x: str, t
         title: what is seen.
     """
     height = max(1.7, 0.36 * len(estimates) + 1.0)
-    axes = style.plot(x, "", title, (4.6, height), grid=False)
+    axes = style.plot(style.plain(x), "", style.plain(title), (4.6, height), grid=False)
     axes.grid(axis="x", color=style.GRID, linewidth=0.8)
     for row, (mean, low, high) in enumerate(estimates.values()):
         axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color=style.POSE, capsize=4)

@@ -47,7 +47,7 @@ def roc(
         curves: false and true accept rates in [0, 1], by label.
         title: names the data.
     """
-    axes = style.plot("false accept rate in %", "true accept rate in %", title, (4.2, 4.2))
+    axes = style.plot("false accept rate in %", "true accept rate in %", style.plain(title), (4.2, 4.2))
     axes.plot([0, 100], [0, 100], color=style.MUTED, linewidth=1, linestyle=(0, (1, 2)), label="chance")
     for number, (label, (false, true)) in enumerate(curves.items()):
         colour, line = style.COLOURS[number % len(style.COLOURS)], style.LINES[number % len(style.LINES)]
@@ -68,7 +68,7 @@ def error_by_yaw(
         edges: of the bands in degrees, one more than bands.
         title: names the data.
     """
-    axes = style.plot("true yaw in degrees", "mean absolute error in degrees", title)
+    axes = style.plot("true yaw in degrees", "mean absolute error in degrees", style.plain(title))
     middles = (np.array(edges[:-1]) + np.array(edges[1:])) / 2
     for number, (label, errors) in enumerate(lines.items()):
         known = np.array([np.nan if error is None else error for error in errors], dtype=float)
