@@ -1,13 +1,16 @@
-"""Figures of the README, from the weights of the package, and of docs/calibration.md, from a short FER-2013 run.
+"""Figures of the README, from the weights of the package, of docs/calibration.md, from a short FER-2013 run, and of
+docs/scaling.md.
 
 python docs/make_figures.py neighbours pretrained:synthetic --query 17
 python docs/make_figures.py row-maxima CKPT FER2013_ROOT
+python docs/make_figures.py device-views
 python docs/make_figures.py feedback "LABEL=RUN/metrics.csv" "LABEL=RUN/metrics.csv" ...
 """
 
 import argparse
 import csv
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import matplotlib
+import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentParser
@@ -22,9 +26,10 @@ from PIL import Image
 from torch import Tensor
 
 from pcfrl_lightning.cli import neighbours
-from pcfrl_lightning.data import FER2013, SyntheticFaces
+from pcfrl_lightning.data import FER2013, AlbumentationsViews, DeviceViews, SyntheticFaces
 from pcfrl_lightning.data.loaders import device_views
 from pcfrl_lightning.data.views.base import Views
+from pcfrl_lightning.data.views.batched import draws
 from pcfrl_lightning.functional import Neighborhood, pair_alignment, top_k_calibration
 from pcfrl_lightning.networks import load_encoder
 
@@ -47,6 +52,7 @@ def main() -> None:
     histogram = kinds.add_parser("row-maxima", help="histograms of the row maxima of PA, sum and mean")
     histogram.add_argument("checkpoint")
     histogram.add_argument("root")
+    kinds.add_parser("device-views", help="views of the workers and of the device, made by the same random numbers")
     curves = kinds.add_parser("feedback", help="mean cosine of negatives while training runs")
     curves.add_argument("runs", nargs="+", metavar="LABEL=metrics.csv")
     options = parser.parse_args()
@@ -55,6 +61,8 @@ def main() -> None:
         draw_neighbours(options.checkpoint, options.query, FIGURES / "neighbours.png")
     elif options.kind == "row-maxima":
         draw_row_maxima(projections(options.checkpoint, options.root), FIGURES / "row_maxima.png")
+    elif options.kind == "device-views":
+        draw_device_views(FIGURES / "device_views.png")
     else:
         runs = [run.split("=", 1) for run in options.runs]
         draw_feedback({label: Path(path) for label, path in runs}, FIGURES / "feedback.png")
@@ -119,6 +127,44 @@ def draw_row_maxima(features: dict[str, Tensor], path: Path) -> None:
         axis.set(xlabel="best PA of an anchor", ylabel="anchors", title=f"Eq. 5 as a {neighborhood}", xlim=(0, None))
         axis.legend(frameon=False)
     figure.savefig(path, dpi=110)
+
+
+class Drawn:
+    """In the place of a generator: gives out numbers that were drawn before."""
+
+    def __init__(self, numbers: Iterable[float]) -> None:
+        self.numbers = np.array(list(numbers))
+
+    def random(self, _: int) -> np.ndarray:
+        """All of them."""
+        return self.numbers
+
+
+def draw_device_views(path: Path, count: int = 4, seed: int = 1) -> None:
+    """The six views of rendered faces by `AlbumentationsViews` and, below them, by `DeviceViews`, turned up to 15
+    degrees."""
+    faces = SyntheticFaces(image_size=64, render_size=128).build()["test"]
+    images = [faces.image(9 * number) for number in range(count)]
+    device, workers = DeviceViews(64, rotation=15.0), AlbumentationsViews(64, rotation=15.0)
+    batch, generator = device.collate([{"image": image} for image in images]), torch.Generator()
+    views = device.batch(batch, torch.zeros(count, 2).long(), generator.manual_seed(seed))
+    numbers = torch.rand(count, draws.NUMBERS, generator=generator.manual_seed(seed)).tolist()
+    figure, axes = plt.subplots(2 * count, 6, figsize=(7.2, 2.4 * count), layout="constrained")
+    for place, (image, row) in enumerate(zip(images, numbers, strict=True)):
+        rng: Any = Drawn(draws.read_one_by_one(row, device.appearance))
+        pairs = zip(workers.sample(image, rng).items(), views.values(), strict=True)
+        for column, ((name, of_workers), of_device) in enumerate(pairs):
+            axes[2 * place, column].imshow(of_workers)
+            axes[2 * place + 1, column].imshow(of_device[place].permute(1, 2, 0).numpy())
+            axes[0, column].set_title(name, fontsize=9)
+        axes[2 * place, 0].set_ylabel("workers", fontsize=8)
+        axes[2 * place + 1, 0].set_ylabel("device", fontsize=8)
+    for axis in axes.flat:
+        axis.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=90)
+    with Image.open(path) as sheet:
+        small = sheet.convert("RGB").quantize(128)
+    small.save(path, optimize=True)
 
 
 def read_column(path: Path, column: str) -> tuple[list[int], list[float]]:

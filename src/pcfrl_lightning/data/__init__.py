@@ -16,6 +16,7 @@ _NAMES = {
     "data.views.appearance": "Appearance",
     "data.views.base": "Views",
     "data.views.cpu": "AlbumentationsViews LiteralPoseViews",
+    "data.views.device": "DeviceViews",
     "data.views.mirrored": "MirroredViews",
     "data.views.pairs": "FramePairs",
     "data.views.pcl": "PCLViews",

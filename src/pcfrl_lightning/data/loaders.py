@@ -51,7 +51,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
             for place, (images, rng, passed_over) in enumerate(drawn):
                 samples.append(self.views.sample_item(images, rng, place))
                 unreadable += passed_over
-        batch: dict[str, Any] = {**stacked(samples)}
+        batch: dict[str, Any] = {**self.views.collate(samples)}
         batch[KEYS] = torch.tensor(pairs, dtype=torch.long)
         batch[_SEED] = batch_seed(self.seed, *pairs[0])
         if unreadable:

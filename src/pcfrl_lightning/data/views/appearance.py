@@ -72,10 +72,14 @@ class Appearance:
             image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if next(uniform) < self.blur_p:
             low, high = self.blur_sigma
-            image = gaussian_blur(image, self.blur_taps or image.shape[0] // 10 | 1, low + (high - low) * next(uniform))
+            image = gaussian_blur(image, self.taps(image.shape[0]), low + (high - low) * next(uniform))
         if next(uniform) < self.sobel_p:
             image = sobel_uint8(image)
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if image.ndim == 2 else image
+
+    def taps(self, side: int) -> int:
+        """Width of the blur's kernel in views of ``side`` pixels."""
+        return self.blur_taps or side // 10 | 1
 
     def _jitter(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
         brightness, contrast, saturation, hue = (2 * next(uniform) - 1 for _ in range(4))

@@ -41,7 +41,8 @@ class Views(ABC):
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Worker side, one image (H, W, 3) uint8 RGB of any size.
 
-        Returns arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image.  ``rng`` is the only source
+        Returns arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image unless `collate` brings them
+        to one.  ``rng`` is the only source
         of randomness, seeded from (seed, epoch, index of the image).
         """
 
@@ -50,8 +51,12 @@ class Views(ABC):
         batch, from 0: arrays that only the first items have are stacked for these alone."""
         return self.sample(images[0], rng)
 
+    def collate(self, samples: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+        """Worker side, a batch: what `sample` returned for its images, as uint8 tensors (N, ..., 3, h, w)."""
+        return stacked(samples)
+
     def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Device side, after the transfer: from what `sample` returned, uint8 (N, ..., 3, h, w), to the view batch.
+        """Device side, after the transfer: from what `collate` returned, uint8 (N, ..., 3, h, w), to the view batch.
 
         ``keys`` (N, 2) long are epoch and index of every image.  ``generator``, on the device of the batch, is the only
         source of randomness; its seed differs from batch to batch and from rank to rank, and is the same after a
@@ -72,7 +77,7 @@ class Views(ABC):
         """
         pairs = zip(images, keys, strict=True)
         samples = [self.sample(image, np.random.default_rng([*seed, *key])) for image, key in pairs]
-        moved = {name: value.to(device) for name, value in stacked(samples).items()}
+        moved = {name: value.to(device) for name, value in self.collate(samples).items()}
         generator = torch.Generator(device).manual_seed(batch_seed(*seed, *keys[0]))
         return self.batch(moved, torch.tensor(keys, device=device), generator)
 

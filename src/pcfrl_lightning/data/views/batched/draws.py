@@ -1,0 +1,80 @@
+"""Random numbers in [0, 1) turned into the parameters of a batch, with the distributions of `AlbumentationsViews`."""
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.views.appearance import Appearance
+from pcfrl_lightning.data.views.batched.appearance import Changes
+from pcfrl_lightning.data.views.batched.geometry import Boxes
+
+_GEOMETRY = 11  # turn of the target; area, ratio, left and top of two crops; mirror and turn of the pose views
+_APPEARANCE = 13  # jitter; its four strengths; four keys of its order; grey; blur; sigma; edges
+_ORDERS = tuple(permutations(range(4)))
+CHANGED = 4  # views of an image whose appearance is changed
+NUMBERS = _GEOMETRY + CHANGED * _APPEARANCE
+"""Random numbers for the views of one image."""
+
+
+class Moves(NamedTuple):
+    """Turns in degrees (N,) of the target and of the pose views, and whether the latter are mirrored, (N,) bool."""
+
+    target: Tensor
+    pose: Tensor
+    mirrored: Tensor
+
+
+def boxes_of(uniform: Tensor, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]) -> Boxes:
+    """Two random crops of each image from ``uniform`` (N, NUMBERS): area, log of width / height and place are even."""
+    area, shape, left, top = uniform[:, 1:9].unflatten(1, (2, 4)).unbind(2)
+    pixels = (scale[0] + (scale[1] - scale[0]) * area) * (height * width)
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    wide = torch.exp(low + (high - low) * shape)
+    w, h = (pixels * wide).sqrt().round().clamp(1, width), (pixels / wide).sqrt().round().clamp(1, height)
+    # a product of float32 may be rounded up to the limit itself
+    left, top = (torch.minimum((u * (room + 1)).floor(), room) for u, room in ((left, width - w), (top, height - h)))
+    return Boxes(top, left, h, w)
+
+
+def moves_of(uniform: Tensor, flip_p: float, rotation: float) -> Moves:
+    """Mirror and turns from ``uniform`` (N, NUMBERS)."""
+    return Moves(rotation * (2 * uniform[:, 0] - 1), rotation * (2 * uniform[:, 10] - 1), uniform[:, 9] < flip_p)
+
+
+def changes_of(uniform: Tensor, appearance: Appearance) -> Changes:
+    """Appearance of the four changed views of each image from ``uniform`` (N, NUMBERS), M = 4 N, image by image."""
+    numbers = uniform[:, _GEOMETRY:].reshape(-1, _APPEARANCE)
+    jittered = numbers[:, 0] < appearance.jitter_p
+    sides = (2 * numbers[:, 1:5] - 1) * jittered[:, None]
+    strengths = (appearance.brightness, appearance.contrast, appearance.saturation)
+    low, high = appearance.blur_sigma
+    return Changes(
+        factors=1 + torch.stack([sides[:, number] * strength for number, strength in enumerate(strengths)], 1),
+        hue=appearance.hue * sides[:, 3],
+        rank=numbers[:, 5:9].argsort(1).argsort(1),
+        grey=numbers[:, 9] < appearance.gray_p,
+        sigma=low + (high - low) * numbers[:, 11],
+        blurred=numbers[:, 10] < appearance.blur_p,
+        edges=numbers[:, 12] < appearance.sobel_p,
+    )
+
+
+def read_one_by_one(row: Sequence[float], appearance: Appearance) -> Iterator[float]:
+    """The numbers (NUMBERS,) of one image as `AlbumentationsViews` draws them, to compare both: it draws no strengths
+    for what does not happen, and one number in the place of the four keys of an order."""
+    yield from row[:_GEOMETRY]
+    for start in range(_GEOMETRY, NUMBERS, _APPEARANCE):
+        view = row[start : start + _APPEARANCE]
+        yield view[0]
+        if view[0] < appearance.jitter_p:
+            yield from view[1:5]
+            keys = view[5:9]
+            yield (_ORDERS.index(tuple(sorted(range(4), key=keys.__getitem__))) + 0.5) / len(_ORDERS)
+        yield from view[9:11]
+        if view[10] < appearance.blur_p:
+            yield view[11]
+        yield view[12]
