@@ -104,6 +104,13 @@ def test_render_script_draws_whole_blocks() -> None:
     assert result["fastest_images_per_second"] == pytest.approx(result["images_per_second"])
 
 
+def test_views_script_times_both_kinds_of_views() -> None:
+    result = runpy.run_path(str(SCRIPTS / "views.py"))["main"](["--batch-size", "4", "--image-size", "16"])
+    kinds = ("albumentations", "device_workers", "device_on_cpu")
+    assert all(result[f"{kind}_images_per_second"] > 0 for kind in kinds)
+    assert ("device_compiled_ms" in result) == torch.cuda.is_available()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_parts_of_the_step(precision: str) -> None:
     result = measure_step(StepOptions(CPU, batch_size=4, width=0.125, image_size=32, precision=precision, steps=1))

@@ -259,6 +259,7 @@ def run(arguments: ArgsType = None) -> TrainingCLI:
     import pcfrl_lightning.callbacks
     import pcfrl_lightning.data.folders.unlabelled
     import pcfrl_lightning.data.folders.voxceleb
+    import pcfrl_lightning.data.views.auto
     import pcfrl_lightning.methods
     import pcfrl_lightning.probes
     import pcfrl_lightning.synthetic.module  # noqa: F401

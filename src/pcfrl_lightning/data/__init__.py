@@ -14,6 +14,7 @@ _NAMES = {
     "data.module": "FaceData",
     "data.sampler": "EpochSampler",
     "data.views.appearance": "Appearance",
+    "data.views.auto": "AutoViews",
     "data.views.base": "Views",
     "data.views.cpu": "AlbumentationsViews LiteralPoseViews",
     "data.views.device": "DeviceViews",

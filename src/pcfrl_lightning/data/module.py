@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
@@ -52,7 +53,7 @@ class FaceData(L.LightningDataModule, ABC):
 
     name: str = "faces"
     unlabelled: bool = False
-    """Whether training on plain images makes no sense, so that `views` has a default, `AlbumentationsViews`."""
+    """Whether training on plain images makes no sense, so that `views` has a default, `AutoViews`."""
     trained_on: torch.Tensor | None = None
     """(N, 2) epoch and row of the images of the batch that is being trained on, on the CPU."""
 
@@ -74,9 +75,9 @@ class FaceData(L.LightningDataModule, ABC):
             if value < low:
                 raise ValueError(f"{key} must be at least {low}, got {value}")
         if views is None and self.unlabelled:
-            from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+            from pcfrl_lightning.data.views.auto import AutoViews
 
-            views = AlbumentationsViews()
+            views = AutoViews()
         if views is not None:
             views.use_size(image_size)
         self.root, self.views, self.seed = Path(root), views, seed
@@ -150,6 +151,8 @@ class FaceData(L.LightningDataModule, ABC):
         if self.trainer:  # all share the folder of rank 0, as a logger may name another version on each
             folder = self.trainer.strategy.broadcast(folder)
         self._replaced = UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
+        made = self.views.use_device(self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
+        rank_zero_info(f"views: {made}")
 
     def _verify(self) -> None:
         if not self._features:

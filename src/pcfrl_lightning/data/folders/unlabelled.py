@@ -20,7 +20,7 @@ class FaceFolder(FaceData):
         list_file: one path per line, relative to `root` (or a member of the archives); label columns are ignored.
             Absent and repeated images are errors.
         val_fraction: share of the images put aside as split `val`, in [0, 1); drawn with `seed`.
-        kwargs: see `FaceData`; `views` are `AlbumentationsViews` by default.
+        kwargs: see `FaceData`; `views` are `AutoViews` by default.
     """
 
     name = "faces"

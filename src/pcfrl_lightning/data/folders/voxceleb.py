@@ -56,7 +56,7 @@ class VoxCeleb(FaceData):
         item: what an epoch shows one frame of; of a video, that of a random clip.
         val_fraction: share of the training items put aside as split `val`, in [0, 1): whole identities, drawn with
             `seed`.
-        views: default `AlbumentationsViews`.
+        views: default `AutoViews`.
         image_size: see `FaceData`, as the following.
         batch_size: images per process.
         num_workers: see `FaceData`.

@@ -30,6 +30,11 @@ class Views(ABC):
             raise ValueError(f"image_size is {image_size} but views.image_size is {self.image_size}; make them equal")
         self.image_size = image_size
 
+    def use_device(self, device: torch.device) -> str:
+        """Called by the data module before training, with the device that trains; returns which views these are, for
+        the log."""
+        return type(self).__name__
+
     @property
     def side(self) -> int:
         """Side S in pixels; raises ValueError while neither the yaml nor a data module has set it."""

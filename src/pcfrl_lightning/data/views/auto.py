@@ -1,0 +1,56 @@
+"""The default views, made where that is faster."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pcfrl_lightning.data.views.appearance import Appearance
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.data.views.device import DeviceViews
+
+
+class AutoViews(AlbumentationsViews):
+    """`DeviceViews` in training on a GPU, `AlbumentationsViews` everywhere else; the distributions are the same.
+
+    Naming one of the two instead (`--data.views AlbumentationsViews`) decides it.
+
+    Args:
+        image_size: side S of the views in pixels, at least 8; default: that of the data module.
+        appearance, crop_scale, crop_ratio, flip_p, rotation: see `AlbumentationsViews`; it alone takes own transforms.
+
+    Raises:
+        ValueError: an argument out of range; names it.
+    """
+
+    def __init__(
+        self,
+        image_size: int | None = None,
+        appearance: Appearance | None = None,
+        crop_scale: tuple[float, float] = (0.4, 1.0),
+        crop_ratio: tuple[float, float] = (0.75, 4 / 3),
+        flip_p: float = 0.5,
+        rotation: float = 0.0,
+    ) -> None:
+        super().__init__(image_size, appearance, crop_scale, crop_ratio, flip_p, rotation)
+        self._on_device: DeviceViews | None = None
+
+    def use_device(self, device: torch.device) -> str:
+        """Choose by the device that trains."""
+        self._on_device = None
+        if device.type == "cuda":
+            ranges = self.crop_scale, self.crop_ratio
+            self._on_device = DeviceViews(self.side, self.appearance, *ranges, self.flip_p, self.rotation)
+        names = ("DeviceViews", "AlbumentationsViews") if self._on_device else ("AlbumentationsViews", "DeviceViews")
+        return f"{names[0]}, as training is on {device.type} (the others: --data.views {names[1]})"
+
+    def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return self._on_device.sample(image, rng) if self._on_device else super().sample(image, rng)
+
+    def collate(self, samples: Sequence[dict[str, np.ndarray]]) -> dict[str, Tensor]:
+        return self._on_device.collate(samples) if self._on_device else super().collate(samples)
+
+    def batch(self, batch: dict[str, Tensor], keys: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        made = self._on_device.batch if self._on_device else super().batch
+        return made(batch, keys, generator)
