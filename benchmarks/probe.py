@@ -64,6 +64,7 @@ class NumberedFeatures:
     enlarges = False
     names = ("f_s",)
     precision = "float32"
+    device = torch.device("cpu")
 
     def __init__(self, dim: int) -> None:
         self.length = dim
