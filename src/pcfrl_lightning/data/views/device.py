@@ -45,7 +45,11 @@ class DeviceViews(AlbumentationsViews):
 
     Args:
         image_size: side S of the views in pixels, at least 8; default: that of the data module.
-        appearance, crop_scale, crop_ratio, flip_p, rotation: see `AlbumentationsViews`; it alone takes own transforms.
+        appearance: see `AlbumentationsViews`, which alone takes own transforms.
+        crop_scale: see there.
+        crop_ratio: see there.
+        flip_p: see there.
+        rotation: see there.
         compiled: whether `torch.compile` makes one program of it; default: on a GPU.
 
     Raises:
