@@ -60,6 +60,8 @@ def test_every_input_can_begin_anywhere(root):
             assert drawn(whole.items(start)) == expected[start:]
     assert [name for name, *_ in drawn(open_input("root").items(0))][:5] == [*list(walk(root))[:4], "b/m.avi"]
     assert len(list(open_input("root/b/m.avi").items(0))) == FRAMES
+    slow = open_input("root/b/m.avi", fps=0.5)  # at 0 and 2 s of 3
+    assert slow.total() == len(list(slow.items(0))) == 2
 
 
 @pytest.mark.parametrize(("fps", "frames"), [(None, range(30)), (5, range(0, 30, 2)), (4, (0, 3, 5, 8, 10, 13))])
