@@ -2,11 +2,11 @@ import csv
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 
-from pcfrl_lightning.callbacks import OnlineMonitor, ReconstructionGrid, Throughput
+from pcfrl_lightning.callbacks import LearningRates, OnlineMonitor, ReconstructionGrid, Throughput
 from pcfrl_lightning.callbacks.online_monitor import _Images, extract, pose_errors
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
 from pcfrl_lightning.figures.grid import labelled_grid
@@ -155,3 +155,27 @@ def test_monitor_names_a_label_that_is_missing(tmp_path):
 def test_monitor_refuses_bad_values(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         OnlineMonitor(**bad)
+
+
+def test_learning_rates_are_those_of_lightnings_monitor(tmp_path):
+    """Same names, steps and values; of two groups and a rate that changes with the epoch."""
+
+    def rates(callback, folder):
+        model, logger = tiny_model(), CSVLogger(folder)
+
+        def two_groups(parameters):
+            first, *others = parameters
+            return torch.optim.SGD([{"params": [first], "lr": 0.1}, {"params": others, "lr": 0.01}])
+
+        model.optimizer = two_groups
+        trainer(folder, max_epochs=2, logger=logger, callbacks=[callback], log_every_n_steps=2).fit(
+            model, TinyFaces(16, batch_size=4)
+        )
+        with open(f"{logger.log_dir}/metrics.csv") as file:
+            rows = list(csv.DictReader(file))
+        names = [name for name in rows[0] if name.startswith("lr-")]
+        return [(row["step"], *(f"{name} {row[name]}" for name in names)) for row in rows if row[names[0]]]
+
+    found = rates(LearningRates(), tmp_path / "own")
+    assert len(found) == 4
+    assert found == rates(LearningRateMonitor("step"), tmp_path / "lightning")

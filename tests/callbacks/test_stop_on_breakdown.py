@@ -10,6 +10,7 @@ from host_syncs import HostSyncs
 from pcfrl_lightning import PCFRL
 from pcfrl_lightning.callbacks import StopOnBreakdown
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.host_copy import HostCopy
 from tiny import TinyFaces, tiny_model, trainer
 
 
@@ -74,18 +75,23 @@ def test_a_bound_of_zero_never_stops_and_a_healthy_run_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path / "b") == ["last.ckpt"]
 
 
-def test_between_two_logging_steps_nothing_is_read(tmp_path):
+def test_no_step_waits_for_the_device(tmp_path):
     found = []
 
     class Watched(StopOnBreakdown):
         def on_train_batch_end(self, trainer, *args):
             with HostSyncs() as syncs:
                 super().on_train_batch_end(trainer, *args)
-            found.append((trainer.global_step % 3, syncs.found))
+            found.append(syncs.found)
 
     fit(tmp_path, PCFRL, Watched(), every=3, steps_per_checkpoint=100, epochs=2)
-    assert all(not waits for part, waits in found if part)
-    assert any(waits for part, waits in found if not part)
+    assert found == [[]] * 10
+
+
+def test_on_a_gpu_a_bad_loss_is_found_one_logged_step_later(tmp_path, monkeypatch):
+    monkeypatch.setattr(HostCopy, "at_once", False)
+    with pytest.raises(UsageError, match=r"not finite since step 7 \(now 10, .*, on \d+, \d+, \d+ and 1 more images"):
+        fit(tmp_path, Breaks, StopOnBreakdown(), every=2, steps_per_checkpoint=100)
 
 
 @pytest.mark.parametrize("arguments", [{"min_std": -1}, {"steps": 0}])

@@ -1,5 +1,6 @@
-"""Nothing makes the host wait for the device between two logging steps."""
+"""Nothing makes the host wait for the device inside an epoch."""
 
+import csv
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from host_syncs import HostSyncs
-from pcfrl_lightning.callbacks import ReconstructionGrid, Throughput
+from pcfrl_lightning.callbacks import LearningRates, ReconstructionGrid, StopOnBreakdown, Throughput
 from pcfrl_lightning.heads import (
     AdaptiveThreshold,
     AlignmentOnly,
@@ -35,6 +35,7 @@ from pcfrl_lightning.heads import (
     RandomNegatives,
     TopK,
 )
+from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.methods.orthogonality import CrossCovariance
 from pcfrl_lightning.methods.pcfrl import PCFRL, VIEW_ORDER
 from pcfrl_lightning.networks import FaceBackbone
@@ -109,8 +110,8 @@ def test_losses_and_gradients_wait_for_nothing(
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_the_fit_loop_waits_for_nothing_between_logging_steps(tmp_path: Path, precision: str) -> None:
-    """With a progress bar, a logger and callbacks of pretrain.yaml; in the first step Lightning sets up its log."""
+def test_no_step_of_the_fit_loop_waits_for_the_device(tmp_path: Path, precision: str) -> None:
+    """With a progress bar, a logger and the callbacks of pretrain.yaml, steps that are logged included."""
     with HostSyncs() as syncs:
         watch = _Watch(syncs)
         _fit(
@@ -121,11 +122,40 @@ def test_the_fit_loop_waits_for_nothing_between_logging_steps(tmp_path: Path, pr
             precision=precision,
             log_every_n_steps=3,
             logger=CSVLogger(tmp_path),
-            callbacks=[watch, Throughput(), LearningRateMonitor("step"), ReconstructionGrid()],
+            callbacks=[watch, Throughput(), LearningRates(), ReconstructionGrid(), StopOnBreakdown()],
         )
-    logging = [number for number, waits in enumerate(watch.waits()) if waits and number]
-    assert logging == [2, 5]  # the last step ends the epoch
-    assert watch.bar[3] == watch.bar[4] != watch.bar[6] > 0
+    assert watch.waits()[1:] == [[]] * 7  # Lightning sets up its log in the first step; the last one ends the epoch
+    assert -1 != watch.bar[2] == watch.bar[3] == watch.bar[4] != watch.bar[6]
+
+
+def test_values_on_their_way_are_read_one_logged_step_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: nothing is read in the step that it belongs to, and every row has the number of its own step."""
+    read: list[int] = []
+
+    class Late(HostCopy):
+        at_once = False
+
+        def read(self) -> torch.Tensor:
+            read.append(module.global_step)
+            return super().read()
+
+    monkeypatch.setattr("pcfrl_lightning.methods.step_log.HostCopy", Late)
+    module = _Descent(FaceBackbone(0.125), image_size=32, projection_dim=16)
+    logger = CSVLogger(tmp_path)
+    _fit(module, _batch(), steps=7, accelerator="cpu", log_every_n_steps=3, logger=logger, max_epochs=2)
+    assert read == [5, 7, 11, 14]
+    with open(f"{logger.log_dir}/metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["train/loss_step"]]
+    assert [(row["step"], row["epoch"]) for row in rows] == [("2", "0"), ("5", "0"), ("8", "1"), ("11", "1")]
+
+
+def test_accumulated_batches_are_logged_once_a_step(tmp_path: Path) -> None:
+    module, logger = _Descent(FaceBackbone(0.125), image_size=32, projection_dim=16), CSVLogger(tmp_path)
+    options = {"accelerator": "cpu", "log_every_n_steps": 2, "logger": logger, "accumulate_grad_batches": 2}
+    _fit(module, _batch(), steps=8, **options)
+    with open(f"{logger.log_dir}/metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["train/loss_step"]]
+    assert [row["step"] for row in rows] == ["1", "3"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device, whose driver reports the waits itself")

@@ -1,5 +1,6 @@
 """Callbacks for watching a pretraining run."""
 
+from pcfrl_lightning.callbacks.learning_rates import LearningRates
 from pcfrl_lightning.callbacks.online_monitor import OnlineMonitor
 from pcfrl_lightning.callbacks.pair_labels import PairLabels
 from pcfrl_lightning.callbacks.progress_lines import ProgressLines
@@ -9,6 +10,7 @@ from pcfrl_lightning.callbacks.throughput import Throughput
 from pcfrl_lightning.callbacks.time_estimate import TimeEstimate
 
 __all__ = [
+    "LearningRates",
     "OnlineMonitor",
     "PairLabels",
     "ProgressLines",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.errors import UsageError, require
+from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.run_directory import newest_checkpoint, run_directory
 
 KEPT = "last_good.ckpt"
@@ -23,7 +24,8 @@ class StopOnBreakdown(L.Callback):
     with weights that are not finite. When features look collapsed for the first time, ``last.ckpt`` is kept as
     ``last_good.ckpt`` until they recover.
 
-    Nothing is read from the device but at the steps that are logged (``log_every_n_steps``) and at checkpoints.
+    It looks at the steps that are logged (``log_every_n_steps``) and at checkpoints. On a GPU it sees at a logged step
+    what the device had computed at the logged step before, so that no step waits.
 
     Args:
         min_std: features have collapsed where the logged ``feature_std`` (of normalised projections, mean over their
@@ -37,16 +39,18 @@ class StopOnBreakdown(L.Callback):
         self.first = torch.tensor(-1)  # first step with a loss that is not finite; on the device
         self.low: int | None = None  # first step of those in a row with a low deviation
         self.recent: deque[tuple[int, Tensor | None]] = deque(maxlen=1)
+        self.seen: HostCopy | None = None  # ``first`` at the logged step before
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin to count."""
         self.first, self.low = torch.full((), -1, device=pl_module.device), None
-        self.recent = deque(maxlen=2 * max(1, _every(trainer) * trainer.accumulate_grad_batches))
+        self.recent = deque(maxlen=3 * max(1, _every(trainer) * trainer.accumulate_grad_batches))
+        self.seen = None
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Note a bad loss on the device; read it, and the deviation of the features, when the loggers write.
+        """Note a bad loss on the device; look at it, and at the deviation of the features, when the loggers write.
 
         Raises:
             UsageError: the run has broken down.
@@ -57,9 +61,11 @@ class StopOnBreakdown(L.Callback):
             self.first = self.first.masked_fill(~outputs["loss"].isfinite() & (self.first < 0), step)
         if step % _every(trainer):
             return
-        self._check_loss(trainer)
-        logged = trainer.callback_metrics.items()
-        stds = [value.item() for name, value in logged if name.endswith("feature_std_step")]
+        before, self.seen = self.seen, HostCopy(self.first)
+        if now := self.seen if self.seen.at_once else before:
+            self._check_loss(trainer, now.read())
+        logged = trainer.callback_metrics.items()  # values of steps are on the CPU
+        stds = [value.tolist() for name, value in logged if name.endswith("feature_std_step")]
         if not stds or min(stds) >= self.min_std:
             self.low = None
             self._keep(trainer, keep=False)
@@ -81,7 +87,7 @@ class StopOnBreakdown(L.Callback):
         Raises:
             UsageError: a loss or a weight is not finite.
         """
-        self._check_loss(trainer)
+        self._check_loss(trainer, self.first)
         finite = [weight.isfinite().all() for weight in pl_module.parameters()]
         if finite and not torch.stack(finite).all():
             step = trainer.global_step
@@ -90,8 +96,8 @@ class StopOnBreakdown(L.Callback):
                 "optimizer.lr, or set trainer.gradient_clip_val"
             )
 
-    def _check_loss(self, trainer: L.Trainer) -> None:
-        step = int(self.first)
+    def _check_loss(self, trainer: L.Trainer, first: Tensor) -> None:
+        step: int = first.tolist()
         if step >= 0:
             raise UsageError(
                 f"the loss is not finite since step {step} (now {trainer.global_step}, epoch {trainer.current_epoch})"

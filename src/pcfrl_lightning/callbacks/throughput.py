@@ -5,6 +5,8 @@ from typing import Any
 
 import lightning as L
 
+from pcfrl_lightning.host_copy import write_row
+
 
 class Throughput(L.Callback):
     """Logs ``train/images_per_second`` (all ranks together) and ``train/images_seen`` once an epoch, and
@@ -38,7 +40,7 @@ class Throughput(L.Callback):
         if every and trainer.global_step and trainer.global_step % every == 0:
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
-            pl_module.log("train/images_per_second_step", speed, on_step=True, rank_zero_only=True)
+            write_row(trainer, {"train/images_per_second_step": speed})
             self.last_time, self.last_images = now, self.images
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -15,7 +15,12 @@ class Calibrator(nn.Module, ABC):
 
     ``score`` is the only score of a head: the choice is made with its values, and every pair term weights a
     calibrated pair by it, with its gradient.
+
+    Attributes:
+        by_anchor: whether ``forward`` chooses for each anchor from its own row of the score alone.
     """
+
+    by_anchor: bool = False
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
         """Score of each anchor with each view; here the cosine.
@@ -67,6 +72,8 @@ class NPAThreshold(_Alignment):
         neighborhood: ``mean`` or ``sum`` over the neighbours of Eq. 5.
     """
 
+    by_anchor = True
+
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
         valid = not math.isnan(threshold)
@@ -83,6 +90,8 @@ class CosineThreshold(Calibrator):
     Args:
         threshold: in [-1, 1]; a higher one could accept nothing.
     """
+
+    by_anchor = True
 
     def __init__(self, threshold: float) -> None:
         super().__init__()
@@ -102,6 +111,8 @@ class TopK(_Alignment):
         neighborhood: as in ``NPAThreshold``.
     """
 
+    by_anchor = True
+
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
         require(k >= 1, f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
@@ -113,6 +124,8 @@ class TopK(_Alignment):
 
 class NoCalibration(Calibrator):
     """No calibrated pairs: plain contrastive learning (the PCL and SimCLR rows). Its monitored score is the cosine."""
+
+    by_anchor = True
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         return F.no_calibration(score, candidates)
@@ -164,6 +177,11 @@ class DelayedStart(Calibrator):
         self.calibrator = calibrator
         self.start_epoch = start_epoch
         self.waiting = False
+
+    @property
+    def by_anchor(self) -> bool:  # type: ignore[override]
+        """That of the calibrator."""
+        return self.calibrator.by_anchor
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
         return self.calibrator.score(anchors, context, similarity)

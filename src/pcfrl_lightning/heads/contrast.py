@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather, rank, world_size
 from pcfrl_lightning.errors import require
+from pcfrl_lightning.heads.blocks import AnchorLosses, in_blocks
 from pcfrl_lightning.heads.calibrators import Calibrator
 from pcfrl_lightning.heads.negatives import AllNegatives, Context, Negatives
 from pcfrl_lightning.heads.pair_terms import CalibratedPairs, PairTerm
@@ -92,11 +93,12 @@ class RowContrast(nn.Module):
         def log_negative(negatives: Tensor) -> Tensor:
             return F.log_negatives(similarity, negatives, self.temperature)
 
-        output = self._losses(anchors, context, similarity, positive, candidates, log_negative, own)
+        losses = self._of_anchors(anchors, context, similarity, positive, candidates, log_negative)
+        output = self._output(losses, own)
         output.stats["feature_std"] = F.feature_std(anchors.detach())
         return output
 
-    def _losses(
+    def _of_anchors(
         self,
         anchors: Tensor,
         rows: Tensor,
@@ -104,14 +106,12 @@ class RowContrast(nn.Module):
         positive: Tensor,
         candidates: Tensor,
         log_negatives: Callable[[Tensor], Tensor],
-        index: Tensor,
-    ) -> ContrastOutput:
+    ) -> AnchorLosses:
         score = self.calibrator.score(anchors, rows, similarity)
         calibration: F.Calibration = self.calibrator(score.detach(), candidates)
         partner, accepted = calibration.partner, calibration.accepted
         remaining = F.remove_calibrated(candidates, calibration)
         log_negative = log_negatives(remaining)
-        loss = F.contrastive_term(positive / self.temperature, log_negative, self.denominator).mean()
         term = self.pair_term(
             CalibratedPairs(
                 cosine=similarity.gather(1, partner),
@@ -123,18 +123,31 @@ class RowContrast(nn.Module):
                 denominator=self.denominator,
             )
         )
-        stats = _statistics(similarity, positive, remaining, calibration)
+        return AnchorLosses(
+            loss=F.contrastive_term(positive / self.temperature, log_negative, self.denominator),
+            pairs=torch.where(accepted, term, 0.0).sum(dim=1),
+            positive=positive.detach(),
+            negative_sum=torch.where(remaining, similarity.detach(), 0.0).sum(dim=1),
+            negatives=remaining.sum(dim=1),
+            calibration=calibration,
+        )
+
+    def _output(self, losses: AnchorLosses, index: Tensor) -> ContrastOutput:
+        stats = _statistics(losses)
         # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean of the global batch
-        total = torch.where(accepted, term, 0.0).sum()
+        total = losses.pairs.sum()
         if self.calibrated_mean == "pairs":
             calibrated_loss = total * world_size() / stats["calibrated"].clamp(min=1)
         else:
-            calibrated_loss = total / len(anchors)
-        return ContrastOutput(loss, calibrated_loss, stats, calibration, index)
+            calibrated_loss = total / len(losses.loss)
+        return ContrastOutput(losses.loss.mean(), calibrated_loss, stats, losses.calibration, index)
 
 
 class CalibratedContrast(RowContrast):
     """Contrastive loss of Eq. 6 with the calibrated pairs of Eq. 7, on the global batch. It has no parameters.
+
+    A large batch is computed in blocks of anchors, with the same result (`heads/blocks.py`), where calibrator and
+    negatives treat each anchor by itself.
 
     Args:
         calibrator: scores pairs and selects the calibrated ones.
@@ -177,23 +190,34 @@ class CalibratedContrast(RowContrast):
             mirrored: (n, K, d) mirrored views of each image, for ``MirroredNegatives``.
             bank: (B, d) further views, of other images, without gradient; the same on every rank.
         """
-        context = self._gather(first, second, mirrored, bank)
-        images, index, similarity = context.images, context.anchor_index, context.similarity
-        columns = torch.arange(similarity.shape[1], device=first.device)
-        candidates = ((columns % images) != (index % images).unsqueeze(1)) | (columns >= 2 * images)
-        twin = (index + images) % (2 * images)
-        positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1)
+        rows, length, index, anchors = self._gather(first, second, bank)
 
-        def log_negative(negatives: Tensor) -> Tensor:
-            return self.negatives(context, negatives, self.temperature)
+        @F.full_precision  # also when the backward pass computes a block again
+        def of_anchors(anchors: Tensor, index: Tensor) -> AnchorLosses:
+            context = Context(rows, length, index, anchors, anchors @ rows.T, mirrored)
+            images, similarity = context.images, context.similarity
+            columns = torch.arange(len(rows), device=rows.device)
+            candidates = ((columns % images) != (index % images).unsqueeze(1)) | (columns >= 2 * images)
+            twin = (index + images) % (2 * images)
+            positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1)
 
-        output = self._losses(context.anchors, context.rows, similarity, positive, candidates, log_negative, index)
-        output.stats["feature_std"] = F.feature_std(context.rows[: 2 * images].detach())
+            def log_negative(negatives: Tensor) -> Tensor:
+                return self.negatives(context, negatives, self.temperature)
+
+            return self._of_anchors(anchors, rows, similarity, positive, candidates, log_negative)
+
+        if self.calibrator.by_anchor and self.negatives.by_anchor:
+            losses = in_blocks(of_anchors, anchors, index, len(rows))
+        else:
+            losses = of_anchors(anchors, index)
+        output = self._output(losses, index)
+        output.stats["feature_std"] = F.feature_std(rows[: len(length)].detach())
         return output
 
     @staticmethod
-    def _gather(first: Tensor, second: Tensor, mirrored: Tensor | None, bank: Tensor | None) -> Context:
-        """Views of all ranks, [first views, second views], each in rank order."""
+    def _gather(first: Tensor, second: Tensor, bank: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Rows, lengths, anchor indices and anchors of `Context`: views of all ranks, [first views, second views], each
+        in rank order."""
         shapes = f"{tuple(first.shape)}, {tuple(second.shape)}"
         require(first.ndim == 2 and first.shape == second.shape, f"two views of one shape (n, d) needed, got {shapes}")
         n, ranks = len(first), world_size()
@@ -205,7 +229,7 @@ class CalibratedContrast(RowContrast):
         batch = F.normalize(features)
         anchors = batch if ranks == 1 else batch.index_select(0, index)
         rows = batch if bank is None else torch.cat([batch, F.normalize(bank.detach())])
-        return Context(rows, features.norm(dim=1), index, anchors, anchors @ rows.T, mirrored)
+        return rows, features.norm(dim=1), index, anchors
 
 
 def other_images(own: Tensor) -> Tensor:
@@ -219,10 +243,9 @@ def other_images(own: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _statistics(
-    similarity: Tensor, positive: Tensor, remaining: Tensor, calibration: F.Calibration
-) -> dict[str, Tensor]:
+def _statistics(losses: AnchorLosses) -> dict[str, Tensor]:
     """Detached scalars of the global batch, from one small gather."""
+    calibration, positive = losses.calibration, losses.positive
     accepted = calibration.accepted
     local = [
         accepted.sum(),
@@ -230,8 +253,8 @@ def _statistics(
         calibration.mean,
         calibration.maximum,
         positive.mean(),
-        torch.where(remaining, similarity, 0.0).sum(),
-        remaining.sum(),
+        losses.negative_sum.sum(),
+        losses.negatives.sum(),
     ]
     ranks = all_gather(torch.stack([value.to(positive.dtype) for value in local]).unsqueeze(0))  # (W, 7)
     calibrated, share, mean, _, positive_mean, negative_sum, negative_count = ranks.unbind(dim=1)

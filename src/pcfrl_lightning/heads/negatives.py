@@ -37,9 +37,11 @@ class Negatives(nn.Module, ABC):
 
     Attributes:
         needs_mirrored: whether `Context.mirrored` is used; its views are encoded only then.
+        by_anchor: whether each anchor is treated by itself, so that a context may hold some of them.
     """
 
     needs_mirrored: bool = False
+    by_anchor: bool = False
 
     @abstractmethod
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
@@ -48,6 +50,8 @@ class Negatives(nn.Module, ABC):
 
 class AllNegatives(Negatives):
     """Every view of another image that is not calibrated (default)."""
+
+    by_anchor = True
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         return F.log_negatives(context.similarity, negatives, temperature)
@@ -59,6 +63,8 @@ class RandomNegatives(Negatives):
     Args:
         k: >= 1.
     """
+
+    by_anchor = True
 
     def __init__(self, k: int = 1) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
 from pcfrl_lightning.methods.means import EpochMeans
+from pcfrl_lightning.methods.step_log import StepLog
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.networks.rebuild import describe, rebuild_method
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
@@ -47,7 +48,7 @@ class Method(L.LightningModule, ABC):
       that is resumed inside an epoch draws those of the uninterrupted run.
     - Calibrators know the epoch in every step, also after such a resume.
     - Statistics of a step are logged every ``log_every_n_steps`` steps as ``train/NAME_step``, their means over the
-      epoch and over ranks as ``train/NAME_epoch``. Between two logging steps nothing is read from the device.
+      epoch and over ranks as ``train/NAME_epoch``. No step waits for the device (``methods/step_log.py``).
 
     Attributes:
         network: the encoder and what the method puts on top of it.
@@ -70,6 +71,7 @@ class Method(L.LightningModule, ABC):
         self.optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = partial(torch.optim.Adam, lr=1e-4)
         self.step_means = EpochMeans()
         self._names: list[str] = []
+        self._step_log = StepLog()
         self._seed = torch.initial_seed()
         self._warned = False
 
@@ -147,10 +149,8 @@ class Method(L.LightningModule, ABC):
         self._names = [*stats, _BROKEN]
         self.step_means.update(torch.stack([*stats.values(), ~stats["loss"].isfinite()]))
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if every and (done + 1) % every == 0:
-            self.log_dict({f"train/{name}_step": value for name, value in stats.items()}, on_step=True, on_epoch=False)
-            # a value logged for the bar would be read from the device in every later step
-            self.trainer.progress_bar_metrics["loss"] = loss.item()
+        if every and (done + 1) % every == 0 and not self.trainer.fit_loop._should_accumulate():
+            self._step_log.put(self.trainer, stats)
         return loss
 
     def _begin_step(self, batch_idx: int) -> None:
@@ -166,6 +166,7 @@ class Method(L.LightningModule, ABC):
         Raises:
             UsageError: a loss of the epoch was not finite. The checkpoint of the epoch before is kept.
         """
+        self._step_log.flush(self.trainer)
         means = dict(zip(self._names, self.step_means.compute(), strict=True))
         self.step_means.reset()
         if share := means.pop(_BROKEN).item():

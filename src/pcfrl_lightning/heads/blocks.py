@@ -1,0 +1,62 @@
+"""Losses of anchors by themselves, so that many anchors can be computed in blocks."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from pcfrl_lightning import functional as F
+
+LARGEST = 2**25
+"""Numbers in the largest (m, M) matrix that is computed in one piece: 128 MiB in float32, M = 5,792 in one process. The
+losses and their gradients hold about eight of them at once."""
+
+
+class AnchorLosses(NamedTuple):
+    """What m anchors contribute; everything is (m,) but ``calibration``.
+
+    ``loss``: Eq. 6; ``pairs``: the sum of Eq. 7 over the accepted partners; ``positive``: cosine with the positive;
+    ``negative_sum`` and ``negatives``: sum of the cosines with the negatives, without gradient, and their number.
+    """
+
+    loss: Tensor
+    pairs: Tensor
+    positive: Tensor
+    negative_sum: Tensor
+    negatives: Tensor
+    calibration: F.Calibration
+
+
+def in_blocks(
+    losses: Callable[[Tensor, Tensor], AnchorLosses], anchors: Tensor, index: Tensor, columns: int
+) -> AnchorLosses:
+    """``losses(anchors, index)``, in blocks of anchors where (anchors, columns) matrices would be large.
+
+    A block keeps nothing but its result: the backward pass computes it again. Memory is O(block * columns + rows * d),
+    and time a third more.
+
+    Args:
+        losses: of some anchors (m, d) and their numbers (m,), each anchor by itself; may use tensors with gradient that
+            are not among its arguments.
+        anchors: (m, d).
+        index: (m,) long.
+        columns: M, width of the matrices that ``losses`` computes.
+    """
+    if len(anchors) * columns <= LARGEST:
+        return losses(anchors, index)
+    size = max(1, LARGEST // columns)
+    blocks = zip(anchors.split(size), index.split(size), strict=True)
+    return _joined([checkpoint(losses, *block, use_reentrant=False) for block in blocks])
+
+
+def _joined(parts: list[AnchorLosses]) -> AnchorLosses:
+    *vectors, found = zip(*parts, strict=True)
+    chosen = [torch.cat([getattr(each, name) for each in found]) for name in ("partner", "accepted", "score")]
+    share = torch.stack([each.mean * len(each.partner) for each in found])  # of equally many candidates an anchor
+    mean = share.sum() / sum(len(each.partner) for each in found)
+    maximum = torch.stack([each.maximum for each in found]).max()
+    return AnchorLosses(
+        *(torch.cat(vector) for vector in vectors), F.Calibration(*chosen, found[0].threshold, mean, maximum)
+    )
