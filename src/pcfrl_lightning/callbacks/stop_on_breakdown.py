@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -65,7 +65,7 @@ class StopOnBreakdown(L.Callback):
         if now := self.seen if self.seen.at_once else before:
             self._check_loss(trainer, now.read())
         logged = trainer.callback_metrics.items()  # values of steps are on the CPU
-        stds = [value.tolist() for name, value in logged if name.endswith("feature_std_step")]
+        stds = [cast(float, value.tolist()) for name, value in logged if name.endswith("feature_std_step")]
         if not stds or min(stds) >= self.min_std:
             self.low = None
             self._keep(trainer, keep=False)
@@ -97,7 +97,7 @@ class StopOnBreakdown(L.Callback):
             )
 
     def _check_loss(self, trainer: L.Trainer, first: Tensor) -> None:
-        step: int = first.tolist()
+        step = cast(int, first.tolist())
         if step >= 0:
             raise UsageError(
                 f"the loss is not finite since step {step} (now {trainer.global_step}, epoch {trainer.current_epoch})"

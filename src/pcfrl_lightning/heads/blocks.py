@@ -52,11 +52,19 @@ def in_blocks(
 
 
 def _joined(parts: list[AnchorLosses]) -> AnchorLosses:
-    *vectors, found = zip(*parts, strict=True)
-    chosen = [torch.cat([getattr(each, name) for each in found]) for name in ("partner", "accepted", "score")]
-    share = torch.stack([each.mean * len(each.partner) for each in found])  # of equally many candidates an anchor
-    mean = share.sum() / sum(len(each.partner) for each in found)
-    maximum = torch.stack([each.maximum for each in found]).max()
-    return AnchorLosses(
-        *(torch.cat(vector) for vector in vectors), F.Calibration(*chosen, found[0].threshold, mean, maximum)
+    def of(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for part in parts])
+
+    found = [part.calibration for part in parts]
+    counts = [len(each.partner) for each in found]
+    # every anchor has equally many candidates
+    mean = torch.stack([each.mean * count for each, count in zip(found, counts, strict=True)]).sum() / sum(counts)
+    calibration = F.Calibration(
+        partner=torch.cat([each.partner for each in found]),
+        accepted=torch.cat([each.accepted for each in found]),
+        score=torch.cat([each.score for each in found]),
+        threshold=found[0].threshold,
+        mean=mean,
+        maximum=torch.stack([each.maximum for each in found]).max(),
     )
+    return AnchorLosses(of("loss"), of("pairs"), of("positive"), of("negative_sum"), of("negatives"), calibration)
