@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from pcfrl_lightning.bench import naive
+from pcfrl_lightning.bench.kernels import group
 from pcfrl_lightning.bench.step import StepOptions, measure_step, multiply_adds
 from pcfrl_lightning.cli.bench import main
 from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, CosineOnly, NoCalibration
+from pcfrl_lightning.methods.pcfrl import VIEW_ORDER
+from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
 
 CPU = torch.device("cpu")
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
@@ -129,7 +133,72 @@ def test_step_command_writes_json(tmp_path: Path, capsys: pytest.CaptureFixture[
     content = json.loads(target.read_text())
     assert content["options"]["batch_size"] == 2
     assert content["result"]["images_per_second"] > 0
-    assert "images/s" in capsys.readouterr().out
+    for name in ("bare_step_seconds", "trainer_step_seconds", "fit_images_per_second", "floor_seconds"):
+        assert content["result"][name] > 0
+    found = content["result"]["kernels"]
+    assert 1 <= len(found) <= 15
+    assert [each["seconds"] for each in found] == sorted((each["seconds"] for each in found), reverse=True)
+    printed = capsys.readouterr().out
+    assert "step in the Trainer" in printed
+    assert "convolution" in printed
+    assert "plain reading" not in printed
+
+
+def test_step_command_compares_with_a_plain_reading(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(naive, "POSE_VIEWS", 2)
+    small = "step --batch-size 2 --width 0.125 --image-size 32 --steps 1 --precision fp32 --device cpu --compare naive"
+    main(small.split())
+    assert "times the images/s of the plain reading" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sm90_xmma_fprop_implicit_gemm_bf16", "convolution"),
+        ("aten::convolution_backward", "convolution"),
+        ("nvjet_hsh_128x256", "matrix product"),
+        ("aten::bmm", "matrix product"),
+        ("cunn_SoftMaxForward", "softmax"),
+        ("aten::_softmax_backward_data", "softmax"),
+        ("void at::native::reduce_kernel<512, 1>", "reductions"),
+        ("aten::sum", "reductions"),
+        ("direct_copy_kernel_cuda", "copies and casts"),
+        ("aten::copy_", "copies and casts"),
+        ("void at::native::vectorized_elementwise_kernel<4>", "elementwise"),
+        ("aten::add_", "elementwise"),
+    ],
+)
+def test_kernels_are_grouped(name: str, expected: str) -> None:
+    assert group(name) == expected
+
+
+def test_the_plain_reading_decodes_and_contrasts_as_the_package_does() -> None:
+    """The same mathematics, slower: the decoder, and the loss of unmixed negatives."""
+    network = PCFRLNetwork(FaceBackbone(0.125), 32, 8).eval()
+    features = torch.randn(3, network.feature_dim)
+    torch.testing.assert_close(naive.decode(network.decoder, features), network.decoder(features), atol=1e-5, rtol=1e-5)
+    z = torch.randn(6, 8)
+    others = torch.tensor([[k for k in range(6) if k % 3 != i % 3] for i in range(6)])
+    same = z[others][:, :1].expand(-1, 4, -1)  # mixing equal negatives changes nothing
+    logits = torch.cat(
+        [torch.cosine_similarity(z, z.roll(3, 0))[:, None], torch.cosine_similarity(z[:, None], same, dim=2)], 1
+    )
+    expected = (logits.div(0.07).logsumexp(1) - logits[:, 0] / 0.07).mean()
+    torch.testing.assert_close(naive.contrast(z, z.roll(3, 0), same), expected)
+
+
+def test_a_plain_iteration_takes_three_steps_on_all_parts() -> None:
+    torch.manual_seed(0)
+    network = PCFRLNetwork(FaceBackbone(0.125), 32, 8)
+    batch = {name: torch.rand(3, 3, 32, 32) for name in VIEW_ORDER} | {"pose_negatives": torch.rand(2, 3, 3, 32, 32)}
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    passes: list[int] = []
+    network.backbone.register_forward_hook(lambda module, args, output: passes.append(len(output)))
+    naive.iteration(network, batch, torch.float32)()
+    assert passes == [6, 6, 4 + 6]
+    assert [name for name, value in network.named_parameters() if torch.equal(value, before[name])] == []
 
 
 @pytest.mark.parametrize(

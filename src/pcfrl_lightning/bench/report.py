@@ -40,4 +40,33 @@ def step_text(result: dict[str, Any]) -> str:
     reached = f"{result['flops_per_second'] / 1e9:.1f} GFLOP/s = {result['share_of_machine']:.0%}"
     work = f"{result['multiply_adds'] / 1e9:.1f} G multiply-adds, {reached} of the machine's best ({machine} GFLOP/s)"
     memory = f"peak memory {result['peak_memory_bytes'] / 2**20:.0f} MiB"
-    return "\n".join([f"{result['images_per_second']:.2f} images/s", *lines, memory, work])
+    return "\n".join([*_summary(result), "", *lines, memory, work, "", *_kernels(result)])
+
+
+def _summary(result: dict[str, Any]) -> list[str]:
+    """Steps of three kinds, the floor, and the baseline where it was measured."""
+    images = result["images_per_second"] * result["trainer_step_seconds"]
+    steps = {
+        "bare step": result["bare_step_seconds"],
+        "step in the Trainer": result["trainer_step_seconds"],
+        "fit with data": images / result["fit_images_per_second"],
+        "floor: at the rate of a 3x3 convolution": result["floor_seconds"],
+    }
+    if "naive_step_seconds" in result:
+        steps["plain reading of the public iteration"] = result["naive_step_seconds"]
+    lines = [f"{name:<42}{1000 * value:>10.1f} ms {images / value:>10.1f} images/s" for name, value in steps.items()]
+    lines.append(f"{result['share_of_convolution_rate']:.0%} of the rate of a 3x3 convolution in the bare step")
+    if "naive_step_seconds" in result:
+        times = result["naive_step_seconds"] / result["trainer_step_seconds"]
+        lines.append(f"{times:.1f} times the images/s of the plain reading (both without making views)")
+    return lines
+
+
+def _kernels(result: dict[str, Any]) -> list[str]:
+    """Kinds of work, then the longest kernels of a bare step."""
+    total = sum(result["kernel_groups"].values())
+    lines = [f"{name:<18}{value / total:>7.1%}" for name, value in result["kernel_groups"].items()]
+    longest = [(f"{each['name'][:48]:<50}", each) for each in result["kernels"]]
+    return lines + [
+        f"{name}{1000 * each['seconds']:>9.2f} ms {each['calls']:>5} calls  {each['group']}" for name, each in longest
+    ]

@@ -21,14 +21,18 @@ from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from pcfrl_lightning.bench import naive
+from pcfrl_lightning.bench.kernels import by_group, kernels
+from pcfrl_lightning.bench.whole import fit_rate
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.heads import CalibratedContrast, Eq7, NPAThreshold
 from pcfrl_lightning.methods.pcfrl import PCFRL
-from pcfrl_lightning.networks import FaceBackbone
+from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
 from pcfrl_lightning.synthetic.parameters import sample_face
 from pcfrl_lightning.synthetic.render import render
 
 PRECISIONS = {"bf16": ("bf16-mixed", torch.bfloat16), "fp32": ("32-true", torch.float32)}
+TOP = 15  # kernels in the result
 WARM_UP = 2  # steps that are run and not counted
 _DISTINCT = 64  # pictures rendered; a larger batch repeats them, with other random views
 
@@ -44,6 +48,7 @@ class StepOptions:
     precision: str = "bf16"  # a key of `PRECISIONS`
     steps: int = 10  # timed ones, at least 1
     compile: bool = False  # the network
+    compare: bool = False  # with a plain reading of the public iteration
 
 
 def measure_step(options: StepOptions) -> dict[str, Any]:
@@ -52,11 +57,15 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     Of the result: ``seconds`` holds ``step``, the median of the Trainer's steps, ``heads``, forward and backward of the
     contrastive heads on their own, and ``data``, one process making a batch of views and moving it to the device;
     ``forward_parts`` are seconds of each module of the network and each head, empty for a compiled network;
-    ``multiply_adds`` are those of forward and backward; ``machine`` is in FLOP/s.
+    ``multiply_adds`` are those of forward and backward; ``machine`` is in FLOP/s. ``bare_step_seconds`` is losses,
+    backward and optimiser in a plain loop, ``trainer_step_seconds`` the same in the Trainer, ``fit_images_per_second``
+    a run with a loader; ``floor_seconds`` what the step would take at the rate of a 3x3 convolution;
+    ``naive_step_seconds``, if asked for, an iteration of `pcfrl_lightning.bench.naive`.
     """
     torch.manual_seed(0)
     device, (precision, dtype) = options.device, PRECISIONS[options.precision]
-    make_batch = partial(_view_batch, options, rendered_faces(options.batch_size, options.image_size))
+    faces = rendered_faces(options.batch_size, options.image_size)
+    make_batch = partial(_view_batch, options, faces)
     batch = make_batch()
     module = PCFRL(
         FaceBackbone(options.width),
@@ -68,7 +77,17 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     module.zero_grad(set_to_none=True)
     steps = _train(module, batch, options, precision)
     memory = _peak_memory(device)
-    optimizer = torch.optim.Adam(module.to(device).parameters())  # fit leaves the module on the CPU
+    fit_images = fit_rate(module, faces, options.batch_size, options.steps, WARM_UP, **_quiet(options, precision))
+    # fit leaves the module on the CPU
+    optimizer = torch.optim.Adam(module.to(device).parameters(), fused=device.type == "cuda")
+
+    def bare_step() -> None:
+        optimizer.zero_grad()
+        _loss(module, batch, dtype).backward()
+        optimizer.step()
+
+    bare = _seconds(bare_step)
+    found = kernels(bare_step, device)
     forward = _seconds(lambda: _loss(module, batch, dtype))
     both = _seconds(lambda: _loss(module, batch, dtype).backward())
     projected = torch.randn(2, options.batch_size, module.network.projection_dim, device=device, requires_grad=True)
@@ -83,7 +102,16 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     }
     rates = machine_rates(device, dtype)
     flops = 2 * operations / seconds["step"]
+    compared = {"naive_step_seconds": _naive_seconds(options, batch, dtype)} if options.compare else {}
     return {
+        "bare_step_seconds": bare,
+        "trainer_step_seconds": seconds["step"],
+        "fit_images_per_second": fit_images,
+        "floor_seconds": 2 * operations / rates["conv3x3"],
+        "share_of_convolution_rate": 2 * operations / rates["conv3x3"] / bare,
+        "kernels": [kernel._asdict() for kernel in found[:TOP]],
+        "kernel_groups": by_group(found),
+        **compared,
         "images_per_second": options.batch_size / seconds["step"],
         "seconds": seconds,
         "forward_parts": {} if options.compile else _forward_parts(module, batch, dtype),
@@ -151,23 +179,32 @@ def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precis
         on_train_batch_start=lambda *_: begun.append(_now(options.device)),
         on_train_batch_end=lambda *_: ended.append(_now(options.device)),
     )
-    trainer = L.Trainer(
-        accelerator="gpu" if cuda else "cpu",
-        devices=[options.device.index or 0] if cuda else 1,
-        precision=precision,  # type: ignore[arg-type]
-        max_epochs=1,
-        callbacks=[clock],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = L.Trainer(**_quiet(options, precision), callbacks=[clock], max_epochs=1)
     # the same batch each time, whole and on the device already: making it is timed by itself
     loader: DataLoader = DataLoader([batch] * (WARM_UP + options.steps), batch_size=None)  # type: ignore[arg-type]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about a loader without workers
         trainer.fit(module, train_dataloaders=loader)
     return [end - begin for begin, end in zip(begun, ended, strict=True)][WARM_UP:]
+
+
+def _quiet(options: StepOptions, precision: str) -> dict[str, Any]:
+    cuda = options.device.type == "cuda"
+    silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    devices = [options.device.index or 0] if cuda else 1
+    return {"accelerator": "gpu" if cuda else "cpu", "devices": devices, "precision": precision} | dict.fromkeys(
+        silent, False
+    )
+
+
+def _naive_seconds(options: StepOptions, batch: dict[str, Tensor], dtype: torch.dtype) -> float:
+    """Seconds of an iteration of the baseline on the same batch, at the same width and precision."""
+    torch.manual_seed(0)
+    shape = (min(naive.POSE_IMAGES, options.batch_size), naive.POSE_VIEWS, 3, options.image_size, options.image_size)
+    mirrored = torch.rand(shape, device=options.device)
+    network = PCFRLNetwork(FaceBackbone(options.width), options.image_size).to(options.device)
+    step = naive.iteration(network, {**batch, "pose_negatives": mirrored}, dtype)
+    return _seconds(step, repeats=1 if options.device.type == "cpu" else 3)
 
 
 def _forward_parts(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:

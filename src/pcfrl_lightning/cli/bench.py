@@ -17,6 +17,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.width <= 0:
         parser.error(f"--width must be above 0, got {options.width}")
+    if options.batch_size is None:
+        options.batch_size = 256 if options.device.type == "cuda" else 32
     if options.batch_size < 2:
         parser.error(f"--batch-size must be at least 2 (negatives come from another image), got {options.batch_size}")
     if options.threads:
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> None:
     asked = {key: value for key, value in vars(options).items() if key not in ("json", "what", "device")}
     for described in (facts, asked):
         print("  ".join(f"{key} {value}" for key, value in described.items()))
-    chosen = {key: value for key, value in asked.items() if key != "threads"}
+    chosen = {key: value for key, value in asked.items() if key not in ("threads", "compare")}
+    chosen["compare"] = options.compare is not None
     result = measure_step(StepOptions(device=options.device, **chosen))
     print(step_text(result))
     if options.json is not None:
@@ -42,12 +45,13 @@ def bench_parser() -> argparse.ArgumentParser:
     parser = OneLineArguments(prog="pcfrl bench", description=__doc__)
     kinds = parser.add_subparsers(dest="what", required=True, metavar="step")
     step = kinds.add_parser("step", help="a whole training step, in parts")
-    step.add_argument("--batch-size", type=positive, default=32, help="images per step (default 32)")
+    step.add_argument("--batch-size", type=positive, default=None, help="images per step (default 32; on CUDA 256)")
     step.add_argument("--width", type=float, default=1.0, help="channels, 1.0 = the paper's (default)")
     step.add_argument("--image-size", type=positive, default=64, help="side in pixels, 32 to 256 (default 64)")
     step.add_argument("--precision", choices=PRECISIONS, default="bf16", help="default bf16")
     step.add_argument("--steps", type=positive, default=10, help="timed steps (default 10)")
     step.add_argument("--compile", action="store_true", help="compile the network")
+    step.add_argument("--compare", choices=["naive"], help="measure a plain reading of the public PCL iteration too")
     add_common(step)
     return parser
 
