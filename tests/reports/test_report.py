@@ -11,9 +11,10 @@ from pcfrl_lightning.figures import style
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
 from pcfrl_lightning.reports.material import Material
+from pcfrl_lightning.reports.measured import best_of
 from pcfrl_lightning.reports.paper import absent_lines, paper_section, printed
 from pcfrl_lightning.reports.render import write_page
-from pcfrl_lightning.reports.runs import Measured, Run, Study, read_runs
+from pcfrl_lightning.reports.runs import Measured, Run, Study, read_probe, read_runs
 from pcfrl_lightning.reports.sections.alignment import alignment_sections
 from pcfrl_lightning.reports.sections.learned import headline, learned_section, verdict
 from pcfrl_lightning.reports.sections.separation import identity_verdict, separation_section
@@ -245,6 +246,18 @@ def test_the_folder_of_a_probe_is_reported_on_without_its_head(tmp_path):
     section = next(each for each in page_of([run]).shown if each.tables)
     assert section.tables[0].cells[0][0].text == "emotion: accuracy in % ↑"
     assert section.tables[0].cells[0][1].text == "25.00"
+
+
+@pytest.mark.parametrize(("baseline", "weights"), [("random", "untrained"), ("lbp", "lbp"), (None, "pretrained")])
+def test_a_baseline_names_the_weights(tmp_path, baseline, weights):
+    content = {"probe": "LabelProbe", "task": "emotion", "features": {"feature": "f_s", "baseline": baseline}}
+    (tmp_path / "results.json").write_text(json.dumps(content | {"metrics": {"last": {"accuracy": 0.25}}}))
+    assert [one.weights for one in read_probe(tmp_path / "results.json")] == [weights]
+
+
+def test_one_figure_alone_is_not_the_best():
+    assert best_of([1.0, None, float("nan")], lower=True) is None
+    assert (best_of([1.0, 2.0], lower=True), best_of([1.0, 2.0], lower=False)) == (1.0, 2.0)
 
 
 def test_a_probe_that_was_not_tested_comes_with_the_command(tmp_path):
