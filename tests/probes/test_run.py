@@ -9,6 +9,8 @@ import torch
 from host_syncs import HostSyncs
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes import LabelProbe, Probe, measure
+from pcfrl_lightning.probes.features import source as source_module
+from pcfrl_lightning.probes.features.source import FeatureSource
 
 
 @pytest.fixture
@@ -46,6 +48,20 @@ def test_steps_wait_for_nothing_and_outputs_stay_on_the_device(data, tmp_path, m
     assert found == [[]] * 10
     probe._collect("pixels", "all", torch.empty(1, 1, 5, 2, device="meta"))
     assert probe._collected["pixels", "all"][0].device.type == "meta"
+
+
+@pytest.mark.parametrize(("asked", "cores", "used"), [(0, 16, 0), (2, 16, 15), (20, 16, 20), (2, 1, 2)])
+def test_all_cores_decode_for_a_gpu_unless_none_is_asked_for(data, tmp_path, monkeypatch, asked, cores, used):
+    passed = []
+    monkeypatch.setattr(source_module.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(source_module, "cached_features", lambda *_, **options: passed.append(options) or 1 / 0)
+    for device in ("cuda", "cpu"):
+        source = FeatureSource(baseline="pixels", cache_dir=str(tmp_path))
+        with pytest.raises(ZeroDivisionError):
+            source.read(data.given["train"], torch.device(device), num_workers=asked)
+    assert (passed[0]["num_workers"], passed[0]["batch_size"]) == (used, 512)
+    assert passed[1]["num_workers"] == asked
+    assert "batch_size" not in passed[1]
 
 
 def test_the_precision_of_the_features_is_in_the_results(data, checkpoint, tmp_path):

@@ -1,5 +1,6 @@
 """The features that a probe asks for: made or read once per split, and handed out as loaders."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -87,7 +88,8 @@ class FeatureSource:
         self.extractor = self.extractor or self.make_extractor(device)
         parts = self._parts(self.extractor.names)
         names = list(dict.fromkeys(name for each in parts.values() for name in each))
-        cache: dict[str, Any] = {"cache_dir": self.cache_dir, "dtype": self.cache_dtype, "num_workers": num_workers}
+        cache: dict[str, Any] = {"cache_dir": self.cache_dir, "dtype": self.cache_dtype}
+        cache |= {"num_workers": num_workers} | (_for_gpu(num_workers) if device.type == "cuda" else {})
         table = cached_features(self.extractor, faces, names, image_size=self.image_size, progress=progress, **cache)
         ends = dict(zip(names, accumulate(table.dims), strict=True))
         widths = dict(zip(names, table.dims, strict=True))
@@ -127,3 +129,9 @@ class FeatureSource:
                 return None
             self._loaded[id(faces)] = table.load().to(self.device)
         return self._loaded[id(faces)]
+
+
+def _for_gpu(num_workers: int) -> dict[str, int]:
+    """What keeps a GPU busy: larger batches, and all cores decode, unless images are read in this process (0)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"batch_size": 512, "num_workers": max(num_workers, cores - 1) if num_workers else 0}
