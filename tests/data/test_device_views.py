@@ -136,9 +136,10 @@ def test_boxes_have_the_distribution_of_the_default_views(monkeypatch):
 
 def test_numbers_next_to_one_stay_inside_the_image():
     numbers = torch.full((1, draws.NUMBERS), 1 - 2**-24)
-    boxes = draws.boxes_of(numbers, 1000, 1000, (0.1, 0.1), (1.0, 1.0))
-    assert (boxes.top + boxes.height).max() <= 1000
-    assert (boxes.left + boxes.width).max() <= 1000
+    for size in range(1, 1000):
+        boxes = draws.boxes_of(numbers, size, size + 7, (0.1, 0.1), (1.0, 1.0))
+        assert (boxes.top + boxes.height == size).all()
+        assert (boxes.left + boxes.width == size + 7).all()
 
 
 def test_views_have_the_moments_of_the_default_views():

@@ -35,9 +35,8 @@ def boxes_of(uniform: Tensor, height: int, width: int, scale: tuple[float, float
     low, high = math.log(ratio[0]), math.log(ratio[1])
     wide = torch.exp(low + (high - low) * shape)
     w, h = (pixels * wide).sqrt().round().clamp(1, width), (pixels / wide).sqrt().round().clamp(1, height)
-    # a product of float32 may be rounded up to the limit itself
-    left, top = (torch.minimum((u * (room + 1)).floor(), room) for u, room in ((left, width - w), (top, height - h)))
-    return Boxes(top, left, h, w)
+    # below 1 by 2^-24 at least, so that no product is rounded up to the number of places
+    return Boxes((top * (height - h + 1)).floor(), (left * (width - w + 1)).floor(), h, w)
 
 
 def moves_of(uniform: Tensor, flip_p: float, rotation: float) -> Moves:
