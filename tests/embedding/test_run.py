@@ -9,9 +9,9 @@ import torch
 
 from pcfrl_lightning.data.images.decode import CorruptImage
 from pcfrl_lightning.embedding import Input, Job, embed_to_file, run
-from pcfrl_lightning.embedding.parts import alone
 from pcfrl_lightning.embedding.videos import Item
 from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.files import alone
 
 
 def pictures(total, broken=(), prefix="p", live=False):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps import runner
 from pcfrl_lightning.sweeps.metrics import history, metric
 from pcfrl_lightning.sweeps.trial import LOG, folder_name, last_line
@@ -98,12 +99,12 @@ def test_runs_end_when_their_parent_is_killed(standin, trials, tmp_path):
 
 def test_two_commands_do_not_share_a_folder(tmp_path):
     with (
-        runner.alone(tmp_path),
-        pytest.raises(UsageError, match="another command runs in"),
-        runner.alone(tmp_path),
+        alone(tmp_path),
+        pytest.raises(UsageError, match="another process works in"),
+        alone(tmp_path),
     ):
         pass
-    with runner.alone(tmp_path):
+    with alone(tmp_path):
         pass
 
 

@@ -4,14 +4,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,
     overrides_of,
     parser_of,
-    positive,
     print_table,
     run_all,
     settings_of,

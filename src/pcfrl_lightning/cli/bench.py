@@ -7,7 +7,7 @@ import torch
 
 from pcfrl_lightning.bench.report import environment, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
-from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.messages import silence_advertisement
 
 
@@ -76,11 +76,3 @@ def device(name: str) -> torch.device:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise argparse.ArgumentTypeError("PyTorch sees no CUDA device here; use --device cpu")
     return found
-
-
-def positive(text: str) -> int:
-    """An integer of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value

@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
-from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.messages import add_source_options
 
 EPILOG = """Pose: error in degrees of a ridge regression that has not seen the people (five folds); near: difference in

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
-from pcfrl_lightning.cli.bench import device, positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
+from pcfrl_lightning.cli.bench import device
 from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.data.cropping.croppers import YuNetCrop
 from pcfrl_lightning.embedding.inputs import open_input

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
-from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.embed import chosen_features
 from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.evaluate.summary import source_name

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
-from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.embed import add_job_options, make_job
 from pcfrl_lightning.embedding.inputs import open_input
 from pcfrl_lightning.embedding.nearest import nearest

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.cli.bench import positive
+from pcfrl_lightning.cli.arguments import positive
 from pcfrl_lightning.errors import Stopped
 
 _LARGEST_SIDE = 4096

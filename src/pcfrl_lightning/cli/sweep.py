@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.cli.trials import (
     check_arguments,
     file_of,
     overrides_of,
     parser_of,
-    positive,
     print_table,
     run_all,
     settings_of,

@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.cli.arguments import OneLineArguments, positive
 from pcfrl_lightning.errors import Stopped, UsageError, near
 from pcfrl_lightning.evaluate.tasks import tasks_named
+from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps.metrics import Metric
-from pcfrl_lightning.sweeps.runner import Settings, Watch, alone, run_trials
+from pcfrl_lightning.sweeps.runner import Settings, Watch, run_trials
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 REST = "all further options are those of `pcfrl fit`, for every run: --trainer.max_epochs 20"
@@ -38,13 +39,6 @@ def parser_of(program: str, about: str, kind: str, folder: Path) -> OneLineArgum
     )
     parser.add_argument("--probe-epochs", type=positive, metavar="N", help="of final probes (default: the protocol's)")
     return parser
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, not {text!r}")
-    return int(text)
 
 
 def file_of(name: str, folder: Path) -> Path:

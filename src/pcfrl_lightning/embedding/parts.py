@@ -1,12 +1,9 @@
 """Rows of features on disk: parts that appear whole or not at all, and one file made of them."""
 
-import fcntl
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +16,6 @@ from pcfrl_lightning.files import replacing
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # a time in the file would make equal results unequal
 _STATE = ("place", "last", "seen")
 _NOT_ROWS = ("unreadable", *_STATE)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """While it lasts, this process alone works in a folder, which is made.  A process that is killed lets go of it.
-
-    Raises:
-        UsageError: another process does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another process works in {folder}: wait for it, or give another --out") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def is_features(path: Path) -> bool:

@@ -18,9 +18,10 @@ from tqdm import tqdm
 from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.embedding.inputs import Input
-from pcfrl_lightning.embedding.parts import Parts, alone, is_features
+from pcfrl_lightning.embedding.parts import Parts, is_features
 from pcfrl_lightning.embedding.videos import Item
 from pcfrl_lightning.errors import CTRL_C, DataError, Stopped, UsageError
+from pcfrl_lightning.files import alone
 
 _PART = 512  # pictures: what a kill may cost
 _LIVE_BATCH = 8

@@ -1,14 +1,13 @@
 """Trials in processes of their own, several at once, until none is left or the time is over."""
 
 import ctypes
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,19 +193,3 @@ def _end_with_parent() -> None:
     """In the new process: it saves itself and ends when this one is killed, so that the next does not meet it."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """While it lasts, no other command runs trials in the folder.
-
-    Raises:
-        UsageError: another one does.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another command runs in {folder}: wait for its end, or give another --out") from None
-        yield
