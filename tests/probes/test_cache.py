@@ -1,5 +1,6 @@
 """The cache returns what was extracted, survives kills and notices damage."""
 
+import json
 import os
 import signal
 import subprocess
@@ -249,19 +250,22 @@ def test_writing_overlaps_with_the_next_chunk(split, tmp_path, monkeypatch):
     assert torch.equal(table.load(), direct(split))
 
 
-def test_a_feature_that_is_not_finite_names_its_image(split, tmp_path):
+@pytest.mark.parametrize(("marked", "bad", "counted"), [(6, 5, 0), (22, 21, 16)])
+def test_a_feature_that_is_not_finite_names_its_image(split, tmp_path, marked, bad, counted):
+    """In the first chunk and in the last one, behind which nothing is computed."""
+
     class Broken(PixelFeatures):
         def __call__(self, images):
             values = images.flatten(1)[:, :2].float()
-            values[1, 1] = torch.nan if (images == split_image(6)).flatten(1).all(1).any() else 0
+            values[1, 1] = torch.nan if (images == split_image(marked)).flatten(1).all(1).any() else 0
             return {"pixels": values}
 
     def split_image(row):
         return torch.from_numpy(split.image(row)).permute(2, 0, 1)
 
-    with pytest.raises(DataError, match="feature pixels is not finite for image 5;"):
+    with pytest.raises(DataError, match=f"feature pixels is not finite for image {bad};"):
         extract(split, tmp_path, Broken(), chunk_rows=8)
-    assert not list(tmp_path.glob("*.npy"))
+    assert sum(json.loads(path.read_text())["rows"] for path in tmp_path.glob("*.json")) == counted
 
 
 def test_full_disk_is_refused_beforehand(split, tmp_path, monkeypatch):
