@@ -65,7 +65,6 @@ class NumberedFeatures:
     names = ("f_s",)
     precision = "float32"
     device = torch.device("cpu")
-    device = torch.device("cpu")
 
     def __init__(self, dim: int) -> None:
         self.length = dim
