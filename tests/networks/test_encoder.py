@@ -205,7 +205,7 @@ class TestFiles:
         refused(r"config\.json does not exist", FileNotFoundError)
 
     def test_weights_only_go_with_a_library(self, checkpoint):
-        with pytest.raises(ValueError, match="weights= goes with timm:NAME"):
+        with pytest.raises(ValueError, match=r"weights \(--weights\) go with timm:NAME"):
             load_encoder(checkpoint, weights=checkpoint)
 
 

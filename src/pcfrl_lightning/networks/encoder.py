@@ -172,7 +172,7 @@ def load_encoder(source: str | Path, *, trust: str | Iterable[str] = (), weights
     if library is not None:
         encoder = library.pretrained(name, weights)
     elif weights is not None:
-        raise ValueError(f"weights= goes with timm:NAME or torchvision:NAME, not with {source}")
+        raise ValueError(f"weights (--weights) go with timm:NAME or torchvision:NAME, not with {source}")
     else:
         stored = read_stored(source)
         encoder = rebuild(partial(_make, stored.spec, trust), stored.state, stored.path, trusted=bool(trust))

@@ -21,7 +21,7 @@ def _row(run: Run) -> list[str | Cell]:
     epochs = len(next(iter(run.history.values()))[0]) if run.history else None
     data = str(within(run.config, "data", "class_path") or "").rpartition(".")[2]
     seen = f"{run.images_seen:,}" if run.images_seen is not None else "not logged"
-    cells = [method_name(run.config) or "unknown", ", ".join(calibrators(run.config)) or "the method's own", data]
+    cells = [method_name(run.config) or "unknown", ", ".join(calibrators(run.config)) or "default", data]
     last = ["" if value is None else str(value) for value in (epochs, run.seed)]
     return [run.label, *cells, seen, *last, run.folder.name]
 
