@@ -37,6 +37,12 @@ def tiny_model(cls: type[PCFRL] = PCFRL, **kwargs) -> PCFRL:
     return cls(FaceBackbone(0.0625), **{**contrast, "image_size": 32, "projection_dim": 16, **kwargs})
 
 
+def unmoved(model: torch.nn.Module, before: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the weights that are as before, but for the biases that the softmax of an attention takes away."""
+    names = [name for name, value in model.named_parameters() if name in before and torch.equal(value, before[name])]
+    return [name for name in names if not name.endswith("attend.bias")]
+
+
 def summands(model: PCFRL, batch):
     """L_PDD, the face contrast and the pose contrast of Eq. 8."""
     parts = model.parts(batch)

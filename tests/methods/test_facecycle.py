@@ -16,7 +16,7 @@ from pcfrl_lightning.methods.facecycle import MARGIN, PIXEL, SYMMETRY, FaceCycle
 from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from pcfrl_lightning.synthetic import SyntheticFaces
-from tiny import TinyFaces, trainer
+from tiny import TinyFaces, trainer, unmoved
 
 
 class Pairs(TinyFaces):
@@ -128,7 +128,7 @@ def test_every_weight_is_trained_and_the_checkpoint_gives_method_and_encoder(tmp
     before = {name: value.clone() for name, value in model.named_parameters()}
     run = trainer(tmp_path, max_epochs=1)
     run.fit(model, Pairs(batch_size=4))
-    assert not [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert unmoved(model, before) == []
     assert {"train/motion_epoch", "train/identity_epoch", "train/movement_epoch"} <= run.callback_metrics.keys()
     run.save_checkpoint(tmp_path / "x.ckpt")
     loaded = FaceCycle.load_from_checkpoint(tmp_path / "x.ckpt")

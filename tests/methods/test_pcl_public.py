@@ -88,19 +88,30 @@ def test_the_pose_task_contrasts_the_images_with_mirrored_views_alone():
     torch.testing.assert_close(model.pose_task(views).raw, expected)
 
 
-class Recording(PCLThreeSteps):
-    """Plain descent, so that the steps can be repeated by hand; keeps the batch, and the random state before it."""
+class InDouble(PCLThreeSteps):
+    """Plain descent in float64, so that what differs between runs is no rounding."""
+
+    rate = 1e-5
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.01)
+        return torch.optim.SGD(self.parameters(), lr=self.rate)
 
     def step(self, batch):
+        return super().step({name: each.double() if each.is_floating_point() else each for name, each in batch.items()})
+
+
+class Recording(InDouble):
+    """Keeps the batch, and the random state before it, so that the steps can be repeated by hand."""
+
+    rate = 0.01
+
+    def disentangling(self, batch):
         self.seen, self.random = copy.deepcopy(batch), torch.get_rng_state()
-        return super().step(batch)
+        return super().disentangling(batch)
 
 
 def test_a_batch_is_three_steps_each_with_the_gradient_of_its_task(tmp_path):
-    model = public(Recording)
+    model = public(Recording).double()
     by_hand = copy.deepcopy(model).to(memory_format=torch.channels_last)  # as in training
     run = trainer(tmp_path, max_epochs=1)
     run.fit(model, Faces(4, batch_size=4))
@@ -116,7 +127,7 @@ def test_a_batch_is_three_steps_each_with_the_gradient_of_its_task(tmp_path):
                     weight -= 0.01 * weight.grad
     for (name, weight), expected in zip(model.named_parameters(), by_hand.parameters(), strict=True):
         torch.testing.assert_close(
-            weight, expected, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+            weight, expected, atol=1e-12, rtol=1e-9, msg=lambda text, name=name: f"{name}: {text}"
         )
     moved = [(weight - before).abs().max() for weight, before in zip(model.parameters(), start, strict=True)]
     assert torch.stack(moved).median() > 1e-3  # far above the tolerance
@@ -181,16 +192,6 @@ def test_losses_are_logged_and_wait_for_nothing(tmp_path):
     with HostSyncs() as syncs:
         model.losses(views)[0].backward()
     assert syncs.found == []
-
-
-class InDouble(PCLThreeSteps):
-    """Plain descent in float64, so that what differs between runs is no rounding."""
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=1e-5)
-
-    def step(self, batch):
-        return super().step({name: each.double() if each.is_floating_point() else each for name, each in batch.items()})
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):

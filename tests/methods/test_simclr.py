@@ -6,7 +6,7 @@ from pcfrl_lightning import load_encoder
 from pcfrl_lightning.heads import CalibratedContrast, CosineOnly, MirroredNegatives, NoCalibration, NPAThreshold
 from pcfrl_lightning.methods import SimCLR
 from pcfrl_lightning.networks import FaceBackbone, TorchvisionBackbone
-from tiny import TinyFaces, trainer
+from tiny import TinyFaces, trainer, unmoved
 
 
 def small(**arguments) -> SimCLR:
@@ -45,7 +45,7 @@ def test_a_run_and_its_checkpoint(tmp_path):
     before = {name: value.clone() for name, value in model.named_parameters()}
     run = trainer(tmp_path, max_epochs=1)
     run.fit(model, TinyFaces(batch_size=4))
-    assert not [name for name, value in model.named_parameters() if torch.equal(value, before[name])]
+    assert unmoved(model, before) == []
     assert "train/face/alignment_max_epoch" in run.callback_metrics
     run.save_checkpoint(tmp_path / "x.ckpt")
     images = torch.rand(2, 3, 32, 32)

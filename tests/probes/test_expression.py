@@ -457,7 +457,8 @@ def test_results_say_precision_and_the_held_out_share(run_without_val):
     probe = run_without_val(val_fraction=0.3, precision="bf16")
     assert probe.results["val_fraction"] == 0.3
     assert probe.results["features"]["precision"] == "bf16"
-    assert run_without_val(val_fraction=0.3).results["features"]["precision"] == "float32"
+    given = run_without_val(val_fraction=0.3, precision="float32")
+    assert given.results["features"]["precision"] == "float32"
     assert run_without_val(val_fraction=0.0).results["val_fraction"] is None
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -37,7 +37,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
     """
 
     @wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:  # torch.compile cannot trace the definition with P.args
         tensors = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
         arguments, named = map(_upcast, args), {key: _upcast(value) for key, value in kwargs.items()}
         with torch.autocast(tensors[0].device.type, enabled=False):
@@ -46,4 +46,4 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
             with _float32_products():
                 return function(*arguments, **named)
 
-    return wrapper
+    return cast(Callable[P, R], wrapper)
