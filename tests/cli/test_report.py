@@ -19,7 +19,7 @@ def test_the_page_is_written_and_its_place_is_said(run, folder, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "report: new/report/report.html"
     text = (folder / "new/report/report.md").read_text()
     assert text.startswith("# Report: mine\n")
-    assert "| mine | unknown | the method's own |  | 128 | 2 |" in text
+    assert "| mine | unknown | default |  | 128 | 2 |" in text
     assert (folder / "new/report/figures/training_loss.svg").is_file()
 
 
