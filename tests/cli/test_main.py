@@ -125,12 +125,12 @@ def test_data_check_refuses_an_option_in_one_line(command, option, message):
     [
         (["cropping=LandmarkCrop", "cropping.margin=-1"], "margin must be 0 or more, got -1.0"),
         (["cropping=YuNetCrop", "cropping.model_path=no.onnx"], "YuNet model no.onnx does not exist: download"),
-        (["cropping=YuNetCrop"], "cropping: the following arguments are required: model_path"),
+        (["cropping=YuNetCrop"], "cropping: .*model_path"),  # in the words of jsonargparse
     ],
 )
 def test_data_check_refuses_an_alignment_in_one_line(command, options, message):
     line = command("data", "check", "disfa", "nowhere", *(word for text in options for word in ("--option", text)))
-    assert line.startswith(f"pcfrl: --option {message}")
+    assert re.match(f"pcfrl: --option {message}", line)
     assert "\n" not in line
 
 
