@@ -10,21 +10,22 @@ python docs/make_figures.py feedback "LABEL=RUN/metrics.csv" "LABEL=RUN/metrics.
 import argparse
 import csv
 import os
-from collections.abc import Iterable
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
 import matplotlib
-import numpy as np
 import torch
 import yaml
 from jsonargparse import ArgumentParser
 from PIL import Image
 from torch import Tensor
 
+from drawn import Drawn
 from pcfrl_lightning.cli import neighbours
 from pcfrl_lightning.data import FER2013, AlbumentationsViews, DeviceViews, SyntheticFaces
 from pcfrl_lightning.data.loaders import device_views
@@ -129,17 +130,6 @@ def draw_row_maxima(features: dict[str, Tensor], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-class Drawn:
-    """In the place of a generator: gives out numbers that were drawn before."""
-
-    def __init__(self, numbers: Iterable[float]) -> None:
-        self.numbers = np.array(list(numbers))
-
-    def random(self, _: int) -> np.ndarray:
-        """All of them."""
-        return self.numbers
-
-
 def draw_device_views(path: Path, count: int = 4, seed: int = 1) -> None:
     """The six views of rendered faces by `AlbumentationsViews` and, below them, by `DeviceViews`, turned up to 15
     degrees."""
@@ -151,7 +141,7 @@ def draw_device_views(path: Path, count: int = 4, seed: int = 1) -> None:
     numbers = torch.rand(count, draws.NUMBERS, generator=generator.manual_seed(seed)).tolist()
     figure, axes = plt.subplots(2 * count, 6, figsize=(7.2, 2.4 * count), layout="constrained")
     for place, (image, row) in enumerate(zip(images, numbers, strict=True)):
-        rng: Any = Drawn(draws.read_one_by_one(row, device.appearance))
+        rng: Any = Drawn(row, device.appearance)
         pairs = zip(workers.sample(image, rng).items(), views.values(), strict=True)
         for column, ((name, of_workers), of_device) in enumerate(pairs):
             axes[2 * place, column].imshow(of_workers)

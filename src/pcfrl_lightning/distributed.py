@@ -1,4 +1,4 @@
-"""Gather and sum over ranks with gradients; the identity in a single process.
+"""Gather and sum over ranks with gradients; the identity in a single process. And how many cores a process has.
 
 Convention: every rank computes the mean loss over ITS anchors and DDP averages parameter gradients over ranks. The
 total is then the mean over all anchors, and the backward of both operations is a plain sum over ranks: the loss of rank
@@ -7,6 +7,7 @@ s reaches the features of rank r, the sum is W times the wanted gradient, and DD
 By hand because torch.distributed.nn.functional, which has both, is deprecated since torch 2.15.
 """
 
+import os
 from typing import Any
 
 import torch
@@ -22,6 +23,11 @@ def world_size() -> int:
 def rank() -> int:
     """Index of this rank; 0 without torch.distributed."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _AllReduceSum(torch.autograd.Function):

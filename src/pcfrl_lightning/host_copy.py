@@ -10,7 +10,7 @@ from torch import Tensor
 class HostCopy:
     """A copy of a tensor in the memory of the host, which the device makes when it gets there.
 
-    Nothing waits until it is read. From the CPU the copy is there at once.
+    Nothing waits until it is read, which another thread may do. On the CPU it is the tensor itself.
     """
 
     def __init__(self, values: Tensor) -> None:
@@ -23,7 +23,7 @@ class HostCopy:
             self.arrival = torch.cuda.Event()
             self.arrival.record()
         else:
-            self.values = values.clone()
+            self.values = values
 
     @property
     def at_once(self) -> bool:

@@ -40,6 +40,13 @@ def test_they_are_those_of_the_workers_until_training_is_on_a_gpu():
     assert_same(made(views), made(workers))
 
 
+def test_own_transforms_are_made_by_the_workers_also_on_a_gpu():
+    own = {"face_transforms": ["albumentations.VerticalFlip"]}
+    views = AutoViews(16, MILD, **own)
+    assert views.use_device(CUDA) == "AlbumentationsViews, which alone take own transforms"
+    assert_same(made(views), made(AlbumentationsViews(16, MILD, **own)))
+
+
 def test_they_are_the_default_of_data_without_labels(tmp_path):
     assert type(FaceFolder(tmp_path).views) is AutoViews
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from drawn import Drawn
 from host_syncs import HostSyncs
 from pcfrl_lightning.data.loaders import ViewBatches, device_views, fit_square
 from pcfrl_lightning.data.sampler import EpochSampler
@@ -25,17 +26,6 @@ from tiny import TinyFaces, tiny_model, trainer
 NONE = Appearance(jitter_p=0, gray_p=0, blur_p=0, sobel_p=0)
 
 
-class Numbers:
-    """In the place of a generator: gives out numbers that were drawn before."""
-
-    def __init__(self, numbers: list[float]):
-        self.numbers = numbers
-
-    def random(self, count: int) -> np.ndarray:
-        assert len(self.numbers) <= count
-        return np.array(self.numbers)
-
-
 def both(views: DeviceViews, images: np.ndarray, seed: int = 0) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Views by name in levels (N, S, S, 3), of the device and of the workers, by the same random numbers."""
     batch = views.collate([views.sample(image, np.random.default_rng(0)) for image in images])
@@ -47,8 +37,7 @@ def both(views: DeviceViews, images: np.ndarray, seed: int = 0) -> dict[str, tup
         views.side, appearance, views.crop_scale, views.crop_ratio, views.flip_p, views.rotation
     )
     expected = [
-        reference.sample(image, Numbers(list(draws.read_one_by_one(row, appearance))))
-        for image, row in zip(images, uniform.tolist(), strict=True)
+        reference.sample(image, Drawn(row, appearance)) for image, row in zip(images, uniform.tolist(), strict=True)
     ]
     assert tuple(found) == VIEW_NAMES
     return {

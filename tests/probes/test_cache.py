@@ -16,9 +16,10 @@ import torch
 from pcfrl_lightning.data.images.sources import ArraySource
 from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.networks.encoder import load_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
-from pcfrl_lightning.probes.features.filling import FeatureFile, HostCopy
+from pcfrl_lightning.probes.features.filling import FeatureFile
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
 from pcfrl_lightning.probes.features.store import cached_features
 
@@ -221,14 +222,10 @@ class OnDevice(PixelFeatures):
 def test_features_stay_on_the_device_to_the_end_of_a_chunk(split, tmp_path, monkeypatch):
     """One copy for each chunk, none for each batch: reading a value of the device `meta` is an error."""
     copies = []
-    monkeypatch.setattr(HostCopy, "fetch", lambda self: copies.append(self.values["pixels"]) or zeros(self.values))
+    monkeypatch.setattr(HostCopy, "read", lambda self: copies.append(self.values) or torch.zeros(self.values.shape))
     table = extract(split, tmp_path, OnDevice(), chunk_rows=8)
     assert [(len(each), each.device.type) for each in copies] == [(8, "meta"), (8, "meta"), (7, "meta")]
     assert (len(table), table.dim) == (23, 2)
-
-
-def zeros(values):
-    return {name: torch.zeros(each.shape) for name, each in values.items()}
 
 
 def test_writing_overlaps_with_the_next_chunk(split, tmp_path, monkeypatch):
@@ -242,9 +239,9 @@ def test_writing_overlaps_with_the_next_chunk(split, tmp_path, monkeypatch):
                 break
             time.sleep(0.01)
         seen.append(Counting.seen > before)
-        return dict(self.values)
+        return self.values
 
-    monkeypatch.setattr(HostCopy, "fetch", slow)
+    monkeypatch.setattr(HostCopy, "read", slow)
     table = extract(split, tmp_path, chunk_rows=8)
     assert seen[:2] == [True, True]
     assert torch.equal(table.load(), direct(split))

@@ -53,7 +53,7 @@ def test_steps_wait_for_nothing_and_outputs_stay_on_the_device(data, tmp_path, m
 @pytest.mark.parametrize(("asked", "cores", "used"), [(0, 16, 0), (2, 16, 15), (20, 16, 20), (2, 1, 2)])
 def test_all_cores_decode_for_a_gpu_unless_none_is_asked_for(data, tmp_path, monkeypatch, asked, cores, used):
     passed = []
-    monkeypatch.setattr(source_module.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
     monkeypatch.setattr(source_module, "cached_features", lambda *_, **options: passed.append(options) or 1 / 0)
     for device in ("cuda", "cpu"):
         source = FeatureSource(baseline="pixels", cache_dir=str(tmp_path))

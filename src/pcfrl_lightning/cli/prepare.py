@@ -1,12 +1,12 @@
 """``pcfrl data prepare-voxceleb`` and ``pcfrl data merge``: from released videos to a pack of small frames."""
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.cli.arguments import positive
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import Stopped
 
 _LARGEST_SIDE = 4096
@@ -49,7 +49,7 @@ def add_commands(actions: Any) -> None:
     add("--quality", type=_quality, default=95, help="of JPEG, 1 to 100; 0: raw pixels (default 95)")
     add("--crop-faces", type=Path, metavar="YUNET.onnx", help="cut out faces, for videos that are not crops")
     add("--margin", type=float, default=0.15, help="around a face, a share of its side (default 0.15)")
-    add("--workers", type=positive, default=_cores(), help=f"processes (default {_cores()}, the cores here)")
+    add("--workers", type=positive, default=cores(), help=f"processes (default {cores()}, the cores here)")
     add("--shard", type=_shard, default=(1, 1), metavar="I/N", help="every N-th part from the I-th on, I from 1")
     add("--unusable", type=_share, default=0.01, metavar="SHARE", help="of clips at most (default 0.01)")
     add("--dry-run", action="store_true", help="count, try some clips, say hours and bytes, write nothing")
@@ -86,10 +86,6 @@ def merge_shards(options: argparse.Namespace) -> int:
     merge(options.shards, options.target)
     print(f"{options.target}: complete and verified")
     return 0
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from pcfrl_lightning.cli.messages import OneLineParser, silence_advertisement, s
 from pcfrl_lightning.cli.resume import begin_with, check_checkpoint, checkpoint_file, loading_failed
 from pcfrl_lightning.cli.run_files import SaveConfig, separate_logs
 from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import Stopped, UsageError
 from pcfrl_lightning.run_directory import claimed, newest_checkpoint, run_directory
 from pcfrl_lightning.schedule import scheduled
@@ -217,9 +218,9 @@ class TrainingCLI(LightningCLI):
 
 def check_processes(trainer: L.Trainer) -> None:
     """Refuse more processes than CPU cores; Lightning itself looks at GPUs alone, and would start them and wait."""
-    cores = len(os.sched_getaffinity(0))
-    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > cores:
-        raise UsageError(f"trainer.devices: {trainer.num_devices} processes on {cores} CPU cores; give at most {cores}")
+    most = cores()
+    if trainer.strategy.root_device.type == "cpu" and trainer.num_devices > most:
+        raise UsageError(f"trainer.devices: {trainer.num_devices} processes on {most} CPU cores; give at most {most}")
 
 
 def refusing_key(config: Namespace) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.files import replacing
 from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.networks.stored import locate
@@ -142,8 +143,7 @@ def print_report(results: dict[str, Any], path: Path) -> None:
 def hardware() -> dict[str, Any]:
     """Processor, cores this process may use, and GPU."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cpu": _cpu_name(), "cores": cores, "threads": torch.get_num_threads(), "gpu": gpu}
+    return {"cpu": _cpu_name(), "cores": cores(), "threads": torch.get_num_threads(), "gpu": gpu}
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.sweeps.metrics import Metric, history, measured, newest_part, unmeasured
 from pcfrl_lightning.sweeps.trial import LOG, Outcome, Trial, begin, last_line, recorded, trained
@@ -163,8 +164,7 @@ class _Run:
     def _start(self, command: Sequence[str]) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         if self.settings.jobs > 1:  # otherwise each run takes all cores
-            cores = len(os.sched_getaffinity(0))
-            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // self.settings.jobs)))
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // self.settings.jobs)))
         with (self.trial.folder / LOG).open("ab") as log:
             self.process = subprocess.Popen(
                 [*PROGRAM, *command],

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.data.views.device import DeviceViews
 
@@ -14,35 +13,17 @@ from pcfrl_lightning.data.views.device import DeviceViews
 class AutoViews(AlbumentationsViews):
     """`DeviceViews` in training on a GPU, `AlbumentationsViews` everywhere else; the distributions are the same.
 
-    Naming one of the two instead (`--data.views AlbumentationsViews`) decides it.
-
-    Args:
-        image_size: side S of the views in pixels, at least 8; default: that of the data module.
-        appearance: see `AlbumentationsViews`, which alone takes own transforms.
-        crop_scale: see there.
-        crop_ratio: see there.
-        flip_p: see there.
-        rotation: see there.
-
-    Raises:
-        ValueError: an argument out of range; names it.
+    Naming one of the two instead (`--data.views AlbumentationsViews`) decides it.  Own transforms (`face_transforms`,
+    `pose_transforms`) are made by the workers in any case.  Arguments are those of `AlbumentationsViews`.
     """
 
-    def __init__(
-        self,
-        image_size: int | None = None,
-        appearance: Appearance | None = None,
-        crop_scale: tuple[float, float] = (0.4, 1.0),
-        crop_ratio: tuple[float, float] = (0.75, 4 / 3),
-        flip_p: float = 0.5,
-        rotation: float = 0.0,
-    ) -> None:
-        super().__init__(image_size, appearance, crop_scale, crop_ratio, flip_p, rotation)
-        self._on_device: DeviceViews | None = None
+    _on_device: DeviceViews | None = None
 
     def use_device(self, device: torch.device) -> str:
         """Choose by the device that trains."""
         self._on_device = None
+        if self.face_transforms or self.pose_transforms:
+            return "AlbumentationsViews, which alone take own transforms"
         if device.type == "cuda":
             ranges = self.crop_scale, self.crop_ratio
             self._on_device = DeviceViews(self.side, self.appearance, *ranges, self.flip_p, self.rotation)

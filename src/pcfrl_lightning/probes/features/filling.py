@@ -19,6 +19,7 @@ from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.loaders import fit_square, start_worker
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import replacing
+from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
 
 CacheType = Literal["float32", "float16"]
@@ -77,33 +78,6 @@ class FeatureFile:
             part.write_text(json.dumps(note, indent=1))
 
 
-class HostCopy:
-    """Tensors on their way from the device to the host, by name; on a CPU they are there already.
-
-    `fetch` waits for what was computed before this was made, not for what was queued since: the copy has a stream of
-    its own and goes to pinned memory.
-    """
-
-    def __init__(self, values: Mapping[str, Tensor]) -> None:
-        self.values, self.device = values, next(iter(values.values())).device
-        self.ready = torch.cuda.Event() if self.device.type == "cuda" else None
-        if self.ready is not None:
-            self.ready.record(torch.cuda.current_stream(self.device))
-
-    def fetch(self) -> dict[str, Tensor]:
-        """The tensors on the host; may be called in another thread."""
-        if self.ready is None:
-            return dict(self.values)
-        stream, pinned = torch.cuda.Stream(self.device), dict[str, Tensor]()
-        with torch.cuda.stream(stream):
-            stream.wait_event(self.ready)
-            for key, each in self.values.items():
-                pinned[key] = torch.empty(each.shape, dtype=each.dtype, pin_memory=True)
-                pinned[key].copy_(each, non_blocking=True)
-        stream.synchronize()
-        return pinned
-
-
 def fill(
     files: Mapping[str, FeatureFile],
     extractor: FeatureExtractor,
@@ -139,18 +113,19 @@ def fill(
             if number == 1:
                 _check_space(next(iter(files.values())).path.parent, total - start, chunk[0].values())
             if number == len(batches) or number * batch_size % chunk_rows < batch_size:
-                joined = {name: torch.cat([each[name] for each in chunk]) for name in files}
+                joined = {name: HostCopy(torch.cat([each[name] for each in chunk])) for name in files}
                 if written is not None:
                     written.result()
-                written = writer.submit(_write, files, HostCopy(joined), start, total, title)
-                start += len(next(iter(joined.values())))
+                written = writer.submit(_write, files, joined, start, total, title)
+                start += sum(len(next(iter(each.values()))) for each in chunk)
                 chunk = []
         if written is not None:
             written.result()
 
 
-def _write(files: Mapping[str, FeatureFile], chunk: HostCopy, start: int, total: int, title: str) -> None:
-    for name, values in chunk.fetch().items():
+def _write(files: Mapping[str, FeatureFile], chunk: Mapping[str, HostCopy], start: int, total: int, title: str) -> None:
+    for name, copy in chunk.items():
+        values = copy.read()
         finite = values.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
             raise DataError(

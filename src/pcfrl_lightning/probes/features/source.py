@@ -1,6 +1,5 @@
 """The features that a probe asks for: made or read once per split, and handed out as loaders."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures, FeatureExtractor, Precision
 from pcfrl_lightning.probes.features.handmade import HAND_MADE
@@ -133,5 +133,4 @@ class FeatureSource:
 
 def _for_gpu(num_workers: int) -> dict[str, int]:
     """What keeps a GPU busy: larger batches, and all cores decode, unless images are read in this process (0)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {"batch_size": 512, "num_workers": max(num_workers, cores - 1) if num_workers else 0}
+    return {"batch_size": 512, "num_workers": max(num_workers, cores() - 1) if num_workers else 0}

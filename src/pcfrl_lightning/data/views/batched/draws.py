@@ -1,8 +1,6 @@
 """Random numbers in [0, 1) turned into the parameters of a batch, with the distributions of `AlbumentationsViews`."""
 
 import math
-from collections.abc import Iterator, Sequence
-from itertools import permutations
 from typing import NamedTuple
 
 import torch
@@ -12,11 +10,10 @@ from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.batched.appearance import Changes
 from pcfrl_lightning.data.views.batched.geometry import Boxes
 
-_GEOMETRY = 11  # turn of the target; area, ratio, left and top of two crops; mirror and turn of the pose views
-_APPEARANCE = 13  # jitter; its four strengths; four keys of its order; grey; blur; sigma; edges
-_ORDERS = tuple(permutations(range(4)))
+GEOMETRY = 11  # turn of the target; area, ratio, left and top of two crops; mirror and turn of the pose views
+APPEARANCE = 13  # jitter; its four strengths; four keys of its order; grey; blur; sigma; edges
 CHANGED = 4  # views of an image whose appearance is changed
-NUMBERS = _GEOMETRY + CHANGED * _APPEARANCE
+NUMBERS = GEOMETRY + CHANGED * APPEARANCE
 """Random numbers for the views of one image."""
 
 
@@ -46,7 +43,7 @@ def moves_of(uniform: Tensor, flip_p: float, rotation: float) -> Moves:
 
 def changes_of(uniform: Tensor, appearance: Appearance) -> Changes:
     """Appearance of the four changed views of each image from ``uniform`` (N, NUMBERS), M = 4 N, image by image."""
-    numbers = uniform[:, _GEOMETRY:].reshape(-1, _APPEARANCE)
+    numbers = uniform[:, GEOMETRY:].reshape(-1, APPEARANCE)
     jittered = numbers[:, 0] < appearance.jitter_p
     sides = (2 * numbers[:, 1:5] - 1) * jittered[:, None]
     strengths = (appearance.brightness, appearance.contrast, appearance.saturation)
@@ -60,20 +57,3 @@ def changes_of(uniform: Tensor, appearance: Appearance) -> Changes:
         blurred=numbers[:, 10] < appearance.blur_p,
         edges=numbers[:, 12] < appearance.sobel_p,
     )
-
-
-def read_one_by_one(row: Sequence[float], appearance: Appearance) -> Iterator[float]:
-    """The numbers (NUMBERS,) of one image as `AlbumentationsViews` draws them, to compare both: it draws no strengths
-    for what does not happen, and one number in the place of the four keys of an order."""
-    yield from row[:_GEOMETRY]
-    for start in range(_GEOMETRY, NUMBERS, _APPEARANCE):
-        view = row[start : start + _APPEARANCE]
-        yield view[0]
-        if view[0] < appearance.jitter_p:
-            yield from view[1:5]
-            keys = view[5:9]
-            yield (_ORDERS.index(tuple(sorted(range(4), key=keys.__getitem__))) + 0.5) / len(_ORDERS)
-        yield from view[9:11]
-        if view[10] < appearance.blur_p:
-            yield view[11]
-        yield view[12]
