@@ -221,6 +221,21 @@ def test_a_key_that_no_config_knows_is_refused_before_the_first_run(folder, refu
     assert not (folder / "runs").exists()
 
 
+def test_a_metric_that_nothing_logs_is_refused_before_the_first_run(folder, refused, monkeypatch):
+    for command in (ablate, sweep):
+        monkeypatch.setattr(command, "check_arguments", trials.check_arguments)
+    (folder / "grid.yaml").write_text(
+        GRID.replace("quality", "model.contrast.calibrator.calibrator.alpha").replace(
+            "fit, ", "fit, --config=pcfrl:pretrain, "
+        )
+    )
+    (folder / "two.yaml").write_text(ABLATION.replace("quality=0.", "data.batch_size=").replace("crash", "data.seed"))
+    for command, file in ((sweep, "grid.yaml"), (ablate, "two.yaml")):
+        line = refused(command, file, "--data", "SyntheticFaces")
+        assert "monitor/knn_accuracy is logged by OnlineMonitor, which the config has not" in line
+    assert not (folder / "runs").exists()
+
+
 def test_a_sweep_prints_the_best_command_and_writes_a_table(folder, capsys):
     assert sweep.main(["grid.yaml", "--jobs", "2"]) == 0
     assert "best: pcfrl fit --quality=0.8\n" in capsys.readouterr().out

@@ -24,7 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pcfrl_lightning.bench import naive
 from pcfrl_lightning.bench.kernels import by_group, kernels
 from pcfrl_lightning.bench.whole import fit_rate
-from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.data.views.auto import AutoViews
 from pcfrl_lightning.heads import CalibratedContrast, Eq7, NPAThreshold
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
@@ -154,7 +154,8 @@ def rendered_faces(count: int, size: int) -> list[np.ndarray]:
 
 
 def _view_batch(options: StepOptions, faces: list[np.ndarray]) -> dict[str, Tensor]:
-    views = AlbumentationsViews(image_size=options.image_size)
+    views = AutoViews(image_size=options.image_size)
+    views.use_device(options.device)
     return views.make(faces, [(0, index) for index in range(len(faces))], device=options.device)
 
 

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         names = [metric.name for metric in metrics_run]
         known = [recorded(trial, names) for trial in trials]
         for trial in trials[: len(ablation.variants)]:
-            check_arguments(trial.arguments, trial.name)
+            check_arguments(trial.arguments, trial.name, metrics_run)
     except UsageError as error:
         parser.error(str(error))
     if options.dry_run:

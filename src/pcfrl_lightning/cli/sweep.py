@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         out = Path(options.out or Path("runs/sweep") / path.stem)
         settings = settings_of(options, [sweep.metric])
         first = {parameter.key: parameter.example for parameter in sweep.parameters}
-        check_arguments(sweep.trial(0, first, out / "runs").arguments, path.name)
+        check_arguments(sweep.trial(0, first, out / "runs").arguments, path.name, [sweep.metric])
         if options.backend == "local":
             search = Search(sweep, out / "runs", options.count, options.seed)
     except UsageError as error:

@@ -85,18 +85,19 @@ def settings_of(options: argparse.Namespace, metrics: Sequence[Metric]) -> Setti
     return Settings(metrics, options.jobs, options.budget_minutes, options.data_root, options.probe_epochs)
 
 
-def check_arguments(arguments: Sequence[str], title: str) -> None:
+def check_arguments(arguments: Sequence[str], title: str, metrics: Sequence[Metric]) -> None:
     """Let `pcfrl fit` read a command line, without building or running anything.
 
     Raises:
-        UsageError: a key or a value is not accepted; the message is that of `pcfrl fit`, with near misses.
+        UsageError: a key or a value is not accepted; the message is that of `pcfrl fit`, with near misses.  Or nothing
+            logs a metric of `OnlineMonitor`.
     """
     from pcfrl_lightning.cli.training import run
 
-    printed, program = io.StringIO(), sys.argv
+    config, printed, program = io.StringIO(), io.StringIO(), sys.argv
     try:
         sys.argv = ["pcfrl"]
-        with redirect_stdout(io.StringIO()), redirect_stderr(printed):
+        with redirect_stdout(config), redirect_stderr(printed):
             run(["fit", *arguments, "--print_config"])
     except SystemExit as end:
         if end.code:
@@ -106,6 +107,10 @@ def check_arguments(arguments: Sequence[str], title: str) -> None:
         raise UsageError(f"{title}: {error}") from None
     finally:
         sys.argv = program
+    monitored = [each.name for each in metrics if each.name.startswith("monitor/")]
+    if monitored and "OnlineMonitor" not in config.getvalue():
+        hint = "give --config pcfrl:experiment/fer2013, or another that has it"
+        raise UsageError(f"{title}: {monitored[0]} is logged by OnlineMonitor, which the config has not: {hint}")
 
 
 def run_all(

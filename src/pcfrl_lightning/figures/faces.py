@@ -11,18 +11,18 @@ from torch import Tensor
 from pcfrl_lightning.figures import style
 
 RIGHT, WRONG = "#1b7837", "#b2182b"
+_CELL = 0.95  # side of an image in inches
 
 
 @style.look()
-def face_grid(columns: Mapping[str, Tensor], cell: float = 0.95) -> Figure:
+def face_grid(columns: Mapping[str, Tensor]) -> Figure:
     """Equally many images under each heading, a row per face.
 
     Args:
         columns: (R, 3, S, S) in [0, 1], clipped, by heading; ``$`` in a heading begins a formula.
-        cell: side of an image in inches.
     """
     rows = len(next(iter(columns.values())))
-    figure, place = _sheet(len(columns), rows, cell, cell, top=0.32)
+    figure, place = _sheet(len(columns), rows, _CELL, _CELL, top=0.32)
     for column, (title, images) in enumerate(columns.items()):
         for row, image in enumerate(images):
             axes = place(column, row)

@@ -138,7 +138,7 @@ def _pictures(found: Material) -> list[Picture]:
         ),
         Picture(
             f"{name}_reconstructions",
-            face_grid(grid, 0.82),
+            face_grid(grid),
             f"Reconstructions of Eq. 1, {found.run.label}: s, its mirror image, and the four combinations of their "
             "features. The second and third take the pose from the other image.",
             "Reconstructions of faces",
