@@ -96,7 +96,7 @@ def test_a_process_ends_at_its_limit_and_what_was_measured_stays(
     result = tmp_path / "result.json"
     result.write_text('{"value": 3}')
     assert made.run("first", ["quick"], result, 30) is True
-    assert made.run("second", ["slow"], result, 1.0) is False
+    assert made.run("second", ["slow"], result, 5.0) is False
     assert made.run("third", ["quick"], tmp_path / "none.json", 30) is False
     made.options.minutes = 0
     assert made.run("fourth", ["quick"], result, 30) is False

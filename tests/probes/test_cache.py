@@ -1,11 +1,13 @@
 """The cache returns what was extracted, survives kills and notices damage."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 
@@ -229,21 +231,23 @@ def test_features_stay_on_the_device_to_the_end_of_a_chunk(split, tmp_path, monk
 
 
 def test_writing_overlaps_with_the_next_chunk(split, tmp_path, monkeypatch):
-    """The chunk is on its way while the network sees the next images; what fails there ends the extraction."""
-    seen = []
+    """A chunk is on its way while the network sees the next images: each waits for the other to have begun."""
+    together, batches, chunks = threading.Barrier(2, timeout=30), itertools.count(), itertools.count()
 
-    def slow(self):
-        before = Counting.seen
-        for _ in range(500):
-            if Counting.seen > before or Counting.seen == 23:
-                break
-            time.sleep(0.01)
-        seen.append(Counting.seen > before)
+    class Meeting(Counting):
+        def __call__(self, images):
+            if next(batches) in (2, 4):  # the first batches of the second and the third chunk
+                together.wait()
+            return super().__call__(images)
+
+    def read(self):
+        if next(chunks) < 2:
+            together.wait()
         return self.values
 
-    monkeypatch.setattr(HostCopy, "read", slow)
-    table = extract(split, tmp_path, chunk_rows=8)
-    assert seen[:2] == [True, True]
+    monkeypatch.setattr(HostCopy, "read", read)
+    table = extract(split, tmp_path, Meeting(), chunk_rows=8)
+    assert (next(batches), next(chunks)) == (6, 3)
     assert torch.equal(table.load(), direct(split))
 
 
