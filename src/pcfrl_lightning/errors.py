@@ -20,6 +20,12 @@ def near(name: str, known: Iterable[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{by_end[found[0]]}?" if found and name else ""
 
 
+def one_line(error: BaseException, length: int = 240) -> str:
+    """The message of a foreign error in one short line; its type where it has no message."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= length else text[:length] + " ..."
+
+
 def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
     """Raise ``error`` with ``message``, which names the argument or file and its fix, unless the condition holds."""
     if not condition:

@@ -47,17 +47,21 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, wait: bool = False) -> Iterator[None]:
     """While it lasts, this process alone works in a folder, which is made.  A process that is killed lets go of it.
 
+    Args:
+        folder: the folder.
+        wait: for another process that works there.
+
     Raises:
-        UsageError: another process does.
+        UsageError: another process does, and this one does not wait.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise UsageError(f"another process works in {folder}: wait for it, or give another --out") from None
         except OSError:  # a file system without locks

@@ -20,6 +20,16 @@ def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRSch
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
 
+def fuse(optimizer: Optimizer) -> None:
+    """Let an optimiser that has taken no step update all weights in one kernel.
+
+    Where it has none, or was given `fused` or `foreach`, it stays as it is.
+    """
+    for group in optimizer.param_groups:
+        if group.get("fused", False) is None and group.get("foreach") is None:
+            group["fused"] = True
+
+
 class LateCosine(torch.optim.lr_scheduler.LambdaLR):
     """A constant learning rate, then a half cosine towards 0 that need not come to its end.
 

@@ -5,6 +5,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from pcfrl_lightning.cli.bench import main
 from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, CosineOnly, NoCalibration
 from pcfrl_lightning.methods.pcfrl import VIEW_ORDER
 from pcfrl_lightning.networks import FaceBackbone, PCFRLNetwork
+from pictures import noise
 from tiny import unmoved
 
 CPU = torch.device("cpu")
@@ -107,6 +109,16 @@ def test_render_script_draws_whole_blocks() -> None:
     result = runpy.run_path(str(SCRIPTS / "render.py"))["main"](["--count", "1", "--image-size", "32"])
     assert result["images"] == 50
     assert result["fastest_images_per_second"] == pytest.approx(result["images_per_second"])
+
+
+def test_the_loader_is_timed_with_and_without_decoded_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "cache"))
+    for number, image in enumerate(noise(12)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), image)
+    small = ["--workers", "0", "--batch-size", "4", "--image-size", "16", "--batches", "2"]
+    rates = runpy.run_path(str(SCRIPTS / "image_cache.py"))["main"](["--root", str(tmp_path), *small])
+    assert len(rates) == 6
+    assert min(rates.values()) > 0
 
 
 def test_views_script_times_both_kinds_of_views() -> None:

@@ -5,6 +5,7 @@ import math
 import re
 import warnings
 from functools import partial
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -131,6 +132,39 @@ def test_another_optimiser_is_set_in_one_line_and_gets_the_same_schedule(tmp_pat
     assert {id(weight) for group in optimizer.param_groups for weight in group["params"]} == {
         id(weight) for weight in model.parameters()
     }
+
+
+OPTIMISERS = {  # eps: no steps by the sign of gradients that are nothing but rounding
+    "Adam": (partial(torch.optim.Adam, lr=1e-4, eps=1e-3), True),
+    "AdamW": (partial(torch.optim.AdamW, lr=1e-4, eps=1e-3, weight_decay=0.1), True),
+    "SGD": (partial(torch.optim.SGD, lr=0.01, momentum=0.9), True),
+    "not fused": (partial(torch.optim.Adam, lr=1e-4, eps=1e-3, fused=False), False),
+    "foreach": (partial(torch.optim.Adam, lr=1e-4, eps=1e-3, foreach=True), None),
+    "has none": (partial(torch.optim.RMSprop, lr=1e-4, eps=1e-3), "absent"),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_on_a_gpu_the_optimiser_is_fused_where_it_can_be(tmp_path, monkeypatch, name):
+    """And takes the same steps, also after a checkpoint was read."""
+    make, expected = OPTIMISERS[name]
+
+    def fit(epochs, resume=None):
+        model = tiny_model()
+        model.optimizer = make
+        L.seed_everything(0)
+        run = trainer(tmp_path, max_epochs=2, max_steps=2 * epochs)
+        run.fit(model, TinyFaces(images=8, batch_size=4), ckpt_path=resume)
+        return run
+
+    plain = fit(2)
+    assert plain.optimizers[0].param_groups[0].get("fused", "absent") in (None, False, "absent")
+    monkeypatch.setattr(PCFRL, "device", SimpleNamespace(type="cuda"))
+    fit(1).save_checkpoint(tmp_path / "half.ckpt")
+    for run in (fit(2), fit(2, tmp_path / "half.ckpt")):
+        assert run.optimizers[0].param_groups[0].get("fused", "absent") is expected
+        for one, other in zip(plain.model.parameters(), run.model.parameters(), strict=True):
+            torch.testing.assert_close(other, one, atol=1e-6, rtol=1e-5)
 
 
 def test_statistics_of_steps_are_logged_now_and_then_and_means_at_the_end(tmp_path):

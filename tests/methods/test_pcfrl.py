@@ -133,26 +133,6 @@ def test_accumulated_gradients_are_those_of_batches_with_their_own_negatives(tmp
         torch.testing.assert_close(model.get_parameter(name).detach(), moved, atol=1e-6, rtol=1e-5, msg=name)
 
 
-def test_a_compiled_network_trains_as_the_plain_one(tmp_path, monkeypatch):
-    """Dynamo traces every part; code generation, which needs a C++ compiler, is left out."""
-    traced, compile_part = [], torch.nn.Module.compile
-
-    def without_code_generation(module):
-        traced.append(type(module).__name__)
-        compile_part(module, backend="aot_eager")
-
-    monkeypatch.setattr(torch.nn.Module, "compile", without_code_generation)
-    models = [tiny_model(compile_network=value) for value in (False, True)]
-    for model in models:
-        L.seed_everything(0)
-        trainer(tmp_path, max_epochs=1).fit(model, TinyFaces(16, batch_size=8))
-    assert len(traced) == 4
-    plain, compiled = (model.state_dict() for model in models)
-    assert plain.keys() == compiled.keys()
-    for name, value in plain.items():
-        torch.testing.assert_close(compiled[name], value, atol=1e-5, rtol=1e-4, msg=name)
-
-
 def test_task_weights_scale_the_contrastive_losses(tmp_path):
     """alpha_face multiplies the face contrast and nothing else (Eq. 8)."""
     model, batch = tiny_model(), random_batch()

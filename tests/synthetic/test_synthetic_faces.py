@@ -144,13 +144,6 @@ def test_loader_batches(data):
     assert (batch["image"][3].numpy() == expected).all()
 
 
-def test_without_cache_nothing_is_written(cache):
-    data = SyntheticFaces(**SMALL, cache=False)
-    data.prepare_data()
-    next(iter(data.image_loader("val")))
-    assert not (cache / "synthetic").exists()
-
-
 def test_a_cache_that_cannot_be_written_costs_a_warning(tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "file"))

@@ -17,6 +17,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.width <= 0:
         parser.error(f"--width must be above 0, got {options.width}")
+    if options.compile is None:
+        options.compile = options.device.type == "cuda"
     if options.batch_size is None:
         options.batch_size = 256 if options.device.type == "cuda" else 32
     if options.batch_size < 2:
@@ -50,7 +52,9 @@ def bench_parser() -> argparse.ArgumentParser:
     step.add_argument("--image-size", type=positive, default=64, help="side in pixels, 32 to 256 (default 64)")
     step.add_argument("--precision", choices=PRECISIONS, default="bf16", help="default bf16")
     step.add_argument("--steps", type=positive, default=10, help="timed steps (default 10)")
-    step.add_argument("--compile", action="store_true", help="compile the network")
+    step.add_argument(
+        "--compile", action=argparse.BooleanOptionalAction, help="compile the network (default: on CUDA, as pcfrl fit)"
+    )
     step.add_argument("--compare", choices=["naive"], help="measure a plain reading of the public PCL iteration too")
     add_common(step)
     return parser

@@ -44,6 +44,11 @@ class ViewBatches(Dataset[dict[str, Any]]):
         """A batch: uint8 tensors (N, ..., 3, h, w)."""
         # the sampler that Lightning puts in for `overfit_batches` gives indices
         pairs = [(0, key) if isinstance(key, int) else key for key in keys]
+        seeds = {KEYS: torch.tensor(pairs, dtype=torch.long), _SEED: batch_seed(self.seed, *pairs[0])}
+        return self.images(pairs) | seeds
+
+    def images(self, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        """What the views make of the images of keys, and those that cannot be read."""
         threads = self.faces.source.reads_at_once
         samples, unreadable = [], []
         with ThreadPoolExecutor(threads) as pool:  # each image has a generator of its own: their order does not matter
@@ -51,12 +56,7 @@ class ViewBatches(Dataset[dict[str, Any]]):
             for place, (images, rng, passed_over) in enumerate(drawn):
                 samples.append(self.views.sample_item(images, rng, place))
                 unreadable += passed_over
-        batch: dict[str, Any] = {**self.views.collate(samples)}
-        batch[KEYS] = torch.tensor(pairs, dtype=torch.long)
-        batch[_SEED] = batch_seed(self.seed, *pairs[0])
-        if unreadable:
-            batch[UNREADABLE] = unreadable
-        return batch
+        return {**self.views.collate(samples), **({UNREADABLE: unreadable} if unreadable else {})}
 
     def _draw(self, key: tuple[int, int]) -> tuple[list[np.ndarray], np.random.Generator, list[tuple[str, str]]]:
         """The pictures of a key, its generator, and (name, reason) of those that could not be read before it."""

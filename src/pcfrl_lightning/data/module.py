@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.failure import FailureWatch
+from pcfrl_lightning.data.images.decoded import CacheKind, DecodedImages, decode_once
 from pcfrl_lightning.data.loaders import (
     KEYS,
     UNREADABLE,
@@ -22,6 +24,7 @@ from pcfrl_lightning.data.loaders import (
     whole_batch,
 )
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
+from pcfrl_lightning.data.resident import KeyBatches, ResidentImages
 from pcfrl_lightning.data.sampler import EpochSampler, ResumableLoader, resume_point
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError, UsageError
@@ -49,6 +52,9 @@ class FaceData(L.LightningDataModule, ABC):
         batch_size: images per batch and process, at least 1 (2 with views).
         num_workers: loader processes, 0 or more.
         seed: seed of order and augmentation.
+        cache: `disk` decodes the images of the views once, into a file in the cache folder that all workers and later
+            runs share; `memory` reads that file, and where the views are made on the device (`DeviceViews`) keeps it
+            there, without workers; `none` decodes them in every epoch.
     """
 
     name: str = "faces"
@@ -65,6 +71,7 @@ class FaceData(L.LightningDataModule, ABC):
         batch_size: int = 256,
         num_workers: int = 2,
         seed: int = 0,
+        cache: CacheKind = "none",
     ) -> None:
         super().__init__()
         if views is not None and batch_size == 1:
@@ -80,12 +87,14 @@ class FaceData(L.LightningDataModule, ABC):
             views = AutoViews()
         if views is not None:
             views.use_size(image_size)
-        self.root, self.views, self.seed = Path(root), views, seed
+        self.root, self.views, self.seed, self.cache = Path(root), views, seed, cache
         self.image_size, self.batch_size, self.num_workers = image_size, batch_size, num_workers
         self._splits: dict[str, FaceSet] | None = None
         self._readable: dict[str, FaceSet] = {}
         self._features: dict[str, Iterable[Any]] = {}
         self._replaced: UnreadableLog | None = None
+        self._trained: FaceSet | None = None
+        self._resident: ResidentImages | None = None
         self._watch = FailureWatch()
         self._interrupted: dict[str, Any] = {}
 
@@ -128,9 +137,11 @@ class FaceData(L.LightningDataModule, ABC):
         self._features = dict(loaders)
 
     def prepare_data(self) -> None:
-        """Verify images once, in one process; the others find the outcome in the cache."""
+        """Verify images once, and decode them if asked, in one process; the others find the outcome in the cache."""
         try:
             self._verify()
+            if self._caches() and self.trainer and self.trainer.training:
+                decode_once(self._split("train").source, cache_folder(), self._split("train").name)
         except (DataError, OSError):
             if self._replicas() == 1:
                 raise  # else every process finds the same in `setup`, and none waits for this one
@@ -151,8 +162,22 @@ class FaceData(L.LightningDataModule, ABC):
         if self.trainer:  # all share the folder of rank 0, as a logger may name another version on each
             folder = self.trainer.strategy.broadcast(folder)
         self._replaced = UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
-        made = self.views.use_device(self.trainer.strategy.root_device if self.trainer else torch.device("cpu"))
-        rank_zero_info(f"views: {made}")
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        rank_zero_info(f"views: {self.views.use_device(device)}")
+        self._trained = self._decoded(faces)
+        images = self._trained.source
+        if self.cache == "memory" and self.views.stored and isinstance(images, DecodedImages):
+            self._replaced.add((images.name(row), reason) for row, reason in images.reasons.items())
+            self._resident = ResidentImages(images, self.views, device)
+
+    def _decoded(self, faces: FaceSet) -> FaceSet:
+        """The set of views, its images decoded where `cache` says so."""
+        if not self._caches():
+            return faces
+        folder = decode_once(faces.source, cache_folder(), faces.name)
+        decoded = copy(faces)
+        decoded.source = DecodedImages(faces.source, folder, self.cache == "memory")
+        return decoded
 
     def _verify(self) -> None:
         if not self._features:
@@ -168,8 +193,8 @@ class FaceData(L.LightningDataModule, ABC):
         if done:
             self._check_same_order()
         sampler = EpochSampler(faces, self._replicas(), self._rank(), self.seed, epoch, done * self.batch_size)
-        batches = ViewBatches(faces, self.views, self.seed)
-        return self._data_loader(batches, sampler=sampler, drop_last=True)
+        kind = KeyBatches if self._resident else ViewBatches
+        return self._data_loader(kind(self._trained or faces, self.views, self.seed), sampler=sampler, drop_last=True)
 
     def val_dataloader(self) -> Any:
         """Validation images in order; no loader where there is no such split, or in pretraining (views)."""
@@ -195,8 +220,10 @@ class FaceData(L.LightningDataModule, ABC):
         return {key: value for key, value in batch.items() if key != UNREADABLE}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        plain = self._features or not isinstance(batch, dict) or "index" in batch
-        return batch if plain or self.views is None else device_views(self.views, batch)
+        if self._features or not isinstance(batch, dict) or "index" in batch or self.views is None:
+            return batch
+        stored = self._resident.rows(batch[KEYS][:, 1]) if self._resident else {}
+        return device_views(self.views, batch | stored)
 
     def on_exception(self, exception: BaseException) -> None:
         if not isinstance(exception, SystemExit):  # a process that was asked to end has asked the others itself
@@ -206,6 +233,7 @@ class FaceData(L.LightningDataModule, ABC):
         self._watch.stop()
         if stage == "fit" and self._replaced is not None:
             self._replaced.summarise("replaced by others in training")
+        self._resident = None
 
     def state_dict(self) -> dict[str, Any]:
         """What the order of training images and its cut into steps depend on, for the checkpoint."""
@@ -244,13 +272,14 @@ class FaceData(L.LightningDataModule, ABC):
         return self.image_loader(split) if split in self.splits else []
 
     def _data_loader(self, batches: Any, **options: Any) -> DataLoader[Any]:
+        workers = 0 if isinstance(batches, KeyBatches) else self.num_workers
         return ResumableLoader(
             batches,
             batch_size=self.batch_size,
-            num_workers=self.num_workers,
+            num_workers=workers,
             collate_fn=whole_batch,
             worker_init_fn=start_worker,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             # a loader draws its workers' seed when they start: from a generator of its own, for an exact resume
             generator=torch.Generator().manual_seed(self.seed),
@@ -262,6 +291,9 @@ class FaceData(L.LightningDataModule, ABC):
 
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None
+
+    def _caches(self) -> bool:
+        return self.cache != "none" and self.views is not None and not self._features
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

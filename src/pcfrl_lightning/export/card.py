@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, one_line
 from pcfrl_lightning.export.graphs import Exported
-from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.probes.results import blocks
 

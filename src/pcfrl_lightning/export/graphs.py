@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.networks.checkpoint import one_line
+from pcfrl_lightning.errors import DataError, UsageError, one_line
 from pcfrl_lightning.networks.encoder import Encoder
 
 Pixels = Literal["float32", "uint8"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -18,12 +18,13 @@ from typing_extensions import Self
 from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
+from pcfrl_lightning.methods.compilation import compile_training
 from pcfrl_lightning.methods.means import EpochMeans
 from pcfrl_lightning.methods.step_log import StepLog
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.networks.rebuild import describe, rebuild_method
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
-from pcfrl_lightning.schedule import scheduled
+from pcfrl_lightning.schedule import fuse, scheduled
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -65,7 +66,7 @@ class Method(L.LightningModule, ABC):
     calibrators: ClassVar[dict[str, str]] = {}
     optimizer_steps: ClassVar[int] = 1
 
-    def __init__(self, compile_network: bool = False) -> None:
+    def __init__(self, compile_network: bool | None = None) -> None:
         super().__init__()
         self.compile_network = compile_network
         self.optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] = partial(torch.optim.Adam, lr=1e-4)
@@ -122,13 +123,21 @@ class Method(L.LightningModule, ABC):
         return []
 
     def setup(self, stage: str) -> None:
-        """Share batch statistics over ranks, choose the memory format, compile if asked."""
+        """Share batch statistics over ranks, choose the memory format, compile where it is asked for or pays."""
+        device = self.trainer.strategy.root_device.type
         if self.trainer.world_size > 1:
-            sync_batch_norm(self, self.trainer.strategy.root_device.type)
+            sync_batch_norm(self, device)
         self.to(memory_format=torch.channels_last)
-        if self.compile_network and stage == "fit":
+        if stage == "fit" and (device == "cuda" if self.compile_network is None else self.compile_network):
+            rank_zero_info("torch.compile in the first step, which takes longer (off: --model.compile_network false)")
             for part in self.compiled_parts():
-                part.compile()
+                compile_training(part)
+
+    def on_fit_start(self) -> None:
+        """On a GPU, the fused form of the optimiser."""
+        if self.device.type == "cuda":
+            for optimizer in self.trainer.optimizers:
+                fuse(optimizer)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch.

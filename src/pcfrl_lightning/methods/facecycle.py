@@ -41,7 +41,7 @@ class FaceCycle(Method):
         image_size: side of the square views in pixels, at least 16.
         code_dim: length of the codes of motion and identity.
         generator_width: channels of the generators.
-        compile_network: compile the parts of the network with ``torch.compile``.
+        compile_network: compile the parts of the network with ``torch.compile``; default: on a GPU.
     """
 
     network: FaceCycleNetwork
@@ -53,7 +53,7 @@ class FaceCycle(Method):
         image_size: int = 64,
         code_dim: int = 256,
         generator_width: int = 64,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         self.network = FaceCycleNetwork(backbone, image_size, code_dim, generator_width)

@@ -29,7 +29,7 @@ class MoCo(MomentumMethod):
         queue_size: keys that are kept.
         image_size: side of the square views in pixels.
         projection_dim: length of z.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
     """
 
     network: ProjectionNetwork
@@ -46,7 +46,7 @@ class MoCo(MomentumMethod):
         queue_size: int = 65536,
         image_size: int = 64,
         projection_dim: int = 128,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         self.network = ProjectionNetwork(backbone, image_size, projection_dim)

@@ -46,6 +46,9 @@ class MomentumMethod(Method):
 
     momentum_network: MomentumCopy
 
+    def compiled_parts(self) -> list[nn.Module]:
+        return [self.network, self.momentum_network.network]
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """The key network follows, once for each step of the optimiser."""
         if batch_idx % self.trainer.accumulate_grad_batches == 0:

@@ -36,7 +36,7 @@ class NNCLR(Method):
         projection_dim: length of z.
         hidden_dim: width of the hidden layers of the projector.
         prediction_dim: width of the hidden layer of the predictor.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
     """
 
     network: ProjectionNetwork
@@ -54,7 +54,7 @@ class NNCLR(Method):
         projection_dim: int = 256,
         hidden_dim: int = 2048,
         prediction_dim: int = 4096,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         self.network = ProjectionNetwork(backbone, image_size, projection_dim, hidden_dim, 3, "all")

@@ -57,7 +57,7 @@ class PCFRL(Method):
         projection_dim: length of z_f and z_p (paper: 512).
         input_noise: standard deviation of Gaussian noise added to the PDD inputs, targets stay clean (0: off, public
             PCL code: 0.4).
-        compile_network: compile the backbone, the subnets and the decoder with ``torch.compile``.
+        compile_network: compile the backbone, the subnets and the decoder with ``torch.compile``; default: on a GPU.
 
     Raises:
         ValueError: a negative ``input_noise``, ``pose_beta`` not above 0, or mirrored negatives of the face.
@@ -79,7 +79,7 @@ class PCFRL(Method):
         image_size: int = 64,
         projection_dim: int = 512,
         input_noise: float = 0.0,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         require(input_noise >= 0, f"input_noise must be at least 0, got {input_noise}")

@@ -38,7 +38,7 @@ class SimCLR(Method):
         calibrated_mean: see ``pcfrl_lightning.heads.CalibratedContrast``.
         image_size: side of the square views in pixels.
         projection_dim: length of z.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
 
     Raises:
         ValueError: mirrored negatives, which are of the pose.
@@ -59,7 +59,7 @@ class SimCLR(Method):
         calibrated_mean: CalibratedMean = "anchors",
         image_size: int = 64,
         projection_dim: int = 128,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         self.network = SimCLRNetwork(backbone, image_size, projection_dim)

@@ -19,7 +19,7 @@ class SimSiam(Method):
         image_size: side of the square views in pixels.
         projection_dim: length of z, and width of the projector.
         prediction_dim: width of the hidden layer of the predictor.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
     """
 
     network: ProjectionNetwork
@@ -31,7 +31,7 @@ class SimSiam(Method):
         image_size: int = 64,
         projection_dim: int = 2048,
         prediction_dim: int = 512,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         self.network = ProjectionNetwork(backbone, image_size, projection_dim, projection_dim, 3, "all")

@@ -42,7 +42,7 @@ class SNCLR(MomentumMethod):
         image_size: side of the square views in pixels.
         projection_dim: length of z.
         hidden_dim: width of the hidden layers of projector and predictor.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
 
     Raises:
         ValueError: fewer rows in the queue than neighbours.
@@ -64,7 +64,7 @@ class SNCLR(MomentumMethod):
         image_size: int = 64,
         projection_dim: int = 256,
         hidden_dim: int = 4096,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         if not 1 <= neighbours <= queue_size:

@@ -26,7 +26,7 @@ class SwAV(Method):
         image_size: side of the square views in pixels.
         projection_dim: length of z.
         hidden_dim: width of the hidden layer of the projector.
-        compile_network: compile the network with ``torch.compile``.
+        compile_network: compile the network with ``torch.compile``; default: on a GPU.
 
     Raises:
         ValueError: a temperature or an epsilon that is not above 0, or fewer than two prototypes.
@@ -46,7 +46,7 @@ class SwAV(Method):
         image_size: int = 64,
         projection_dim: int = 128,
         hidden_dim: int = 2048,
-        compile_network: bool = False,
+        compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
         if not (temperature > 0 and epsilon > 0 and prototypes > 1):

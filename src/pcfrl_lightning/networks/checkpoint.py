@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pcfrl_lightning.errors import DataError, require
+from pcfrl_lightning.errors import DataError, one_line, require
 
 T = TypeVar("T")
 _MOST_VALUES = 100_000  # that a file may nest: a list that holds another twice, 40 times over, is small on disk
@@ -26,12 +26,6 @@ def file_sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def one_line(error: BaseException, length: int = 240) -> str:
-    """The message of a foreign error in one short line; its type where it has no message."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= length else text[:length] + " ..."
 
 
 def load_plain(path: str | Path) -> Any:

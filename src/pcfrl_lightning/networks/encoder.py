@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.errors import require
+from pcfrl_lightning.errors import one_line, require
 from pcfrl_lightning.files import replacing
-from pcfrl_lightning.networks.checkpoint import one_line
 from pcfrl_lightning.networks.pictures import Pictures, square_batches
 from pcfrl_lightning.networks.rebuild import build, describe, find_class, rebuild
 from pcfrl_lightning.networks.stored import CONFIG, FORMAT, WEIGHTS, read_stored

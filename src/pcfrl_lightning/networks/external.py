@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from pcfrl_lightning.errors import DataError, require
-from pcfrl_lightning.networks.checkpoint import check_weights, load_weights, one_line
+from pcfrl_lightning.errors import DataError, one_line, require
+from pcfrl_lightning.networks.checkpoint import check_weights, load_weights
 from pcfrl_lightning.networks.encoder import Encoder
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pcfrl_lightning.networks.checkpoint import one_line
+from pcfrl_lightning.errors import one_line
 
 PREFIX = "hf:"
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.networks.checkpoint import check_memory, check_weights, one_line, read_checkpoint
+from pcfrl_lightning.errors import DataError, one_line
+from pcfrl_lightning.networks.checkpoint import check_memory, check_weights, read_checkpoint
 
 PREFIX = "network."
 """What the names of an encoder's weights begin with in the checkpoint of a method."""

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from pcfrl_lightning.errors import DataError, require
+from pcfrl_lightning.errors import DataError, one_line, require
 from pcfrl_lightning.networks import hub, shipped
-from pcfrl_lightning.networks.checkpoint import latest, load_weights, one_line, read_checkpoint, strip_wrappers
+from pcfrl_lightning.networks.checkpoint import latest, load_weights, read_checkpoint, strip_wrappers
 from pcfrl_lightning.networks.rebuild import PREFIX
 
 FORMAT = 1

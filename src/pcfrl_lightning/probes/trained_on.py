@@ -10,8 +10,8 @@ import lightning as L
 
 from pcfrl_lightning.data.images.sources import digest
 from pcfrl_lightning.data.quality.provenance import describe_data
-from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.networks.checkpoint import one_line, read_checkpoint
+from pcfrl_lightning.errors import DataError, UsageError, one_line
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.probes.plan import Plan
 from pcfrl_lightning.probes.results import cropping_of
 from pcfrl_lightning.probes.tasks.base import Task

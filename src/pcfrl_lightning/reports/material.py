@@ -11,10 +11,9 @@ from torch import Tensor
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, one_line
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.methods.simclr import SimCLR
-from pcfrl_lightning.networks.checkpoint import one_line
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
 from pcfrl_lightning.reports.demo import still
 from pcfrl_lightning.reports.runs import Run, within

@@ -51,7 +51,6 @@ class SyntheticFaces(FaceData):
         render_size: side of the rendered images in pixels, 32 to 256; None for `image_size`.
         whole_person: an item of the training set stands for its person, like a video: of its pictures a random one is
             drawn each time, for views that take several (`FramePairs`).
-        cache: keep the rendered images on disk; False renders each image whenever it is read.
         kwargs: see `FaceData`; `seed` does not change the faces.
 
     Raises:
@@ -74,7 +73,6 @@ class SyntheticFaces(FaceData):
         pose_range: tuple[float, float, float] = POSE_RANGE,
         population: int = 0,
         render_size: int | None = None,
-        cache: bool = True,
         whole_person: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -95,7 +93,7 @@ class SyntheticFaces(FaceData):
         even = pairs_per_fold >= 2 and pairs_per_fold % 2 == 0
         require(even, f"pairs_per_fold must be even and at least 2, got {pairs_per_fold}")
         self.pairs = verification_pairs(torch.arange(test_size) % test_identities, pairs_per_fold, seed=population)
-        self.pose_range, self.population, self.cache = pose_range, population, cache
+        self.pose_range, self.population = pose_range, population
         self.whole_person = whole_person
 
     def build(self) -> dict[str, FaceSet]:
@@ -136,7 +134,7 @@ class SyntheticFaces(FaceData):
 
     def _render(self, split: str) -> None:
         source = self._split(split).source
-        if self.cache and isinstance(source, SyntheticSource):
+        if isinstance(source, SyntheticSource):
             source.materialize(max(1, self.num_workers))
 
 

@@ -33,6 +33,7 @@ class SyntheticSource(ImageSource):
 
     def __init__(self, faces: Sequence[FaceParameters], size: int, whole_person: bool = False) -> None:
         self.faces, self.size, self.whole_person = list(faces), size, whole_person
+        self.varied = whole_person
         self._pictures: dict[int, list[int]] = {}
         for index, face in enumerate(self.faces):
             self._pictures.setdefault(face.identity_id, []).append(index)

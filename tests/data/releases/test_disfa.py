@@ -63,7 +63,7 @@ def test_the_parts_are_the_27_subjects():
 @pytest.mark.parametrize(("camera", "last"), [("left", 5), ("right", 4)])
 def test_videos_are_extracted_once(tmp_path, camera, last, monkeypatch):
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    data = mini(tmp_path / "release", camera=camera, cache=tmp_path / "cache")
+    data = mini(tmp_path / "release", camera=camera, frame_folder=tmp_path / "cache")
     faces = data.build()["test"]
     assert names(faces)[: last + 1] == [f"SN001/{frame}.jpg" for frame in range(last + 1)]
     means = [faces.image(frame).mean() for frame in range(last + 1)]
@@ -74,18 +74,18 @@ def test_videos_are_extracted_once(tmp_path, camera, last, monkeypatch):
         raise AssertionError("extracted twice")
 
     monkeypatch.setattr("pcfrl_lightning.data.images.video._write_frames", fail)
-    assert mini(tmp_path / "release", camera=camera, cache=tmp_path / "cache").build()["test"].fingerprint() == (
+    assert mini(tmp_path / "release", camera=camera, frame_folder=tmp_path / "cache").build()["test"].fingerprint() == (
         faces.fingerprint()
     )
 
 
 def test_a_killed_extraction_is_repeated(tmp_path):
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    mini(tmp_path / "release", cache=tmp_path / "cache").build()
+    mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()
     (whole,) = (tmp_path / "cache").glob("left-*/SN001")
     part = whole.rename(whole.with_name("SN001.part"))
     (part / "99.jpg").write_bytes(b"half")
-    faces = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    faces = mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()["test"]
     assert len(faces) == 6 + 6 + 5
     assert not (whole / "99.jpg").exists()
 
@@ -93,9 +93,9 @@ def test_a_killed_extraction_is_repeated(tmp_path):
 def test_frames_of_another_video_are_not_believed(tmp_path):
     """A video that is replaced gives its own frames."""
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
-    first = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    first = mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()["test"]
     trees.video(tmp_path / "release/Videos_LeftCamera/LeftVideoSN001_comp.avi", 4)
-    second = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
+    second = mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()["test"]
     assert [name for name in names(first) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(6)]
     assert [name for name in names(second) if name.startswith("SN001")] == [f"SN001/{i}.jpg" for i in range(4)]
 
@@ -104,17 +104,17 @@ def test_a_damaged_video_is_named(tmp_path):
     trees.disfa_labels(tmp_path)
     trees.text(tmp_path / "Videos_LeftCamera/LeftVideoSN001_comp.avi", "no video")
     with pytest.raises(DataError, match=r"LeftVideoSN001_comp.avi: cannot be opened"):
-        mini(tmp_path, cache=tmp_path / "cache", subjects=["SN001"]).build()
+        mini(tmp_path, frame_folder=tmp_path / "cache", subjects=["SN001"]).build()
 
 
 def test_a_release_without_a_video_does_not_find_frames_of_another(tmp_path):
     for root in ("whole", "part"):
         trees.disfa_videos(trees.disfa_labels(tmp_path / root))
     (tmp_path / "part/Videos_LeftCamera/LeftVideoSN006_comp.avi").unlink()
-    mini(tmp_path / "whole", cache=tmp_path / "cache").build()
+    mini(tmp_path / "whole", frame_folder=tmp_path / "cache").build()
     with pytest.raises(DataError, match=r"Videos_LeftCamera: no video of SN006; complete the"):
-        mini(tmp_path / "part", cache=tmp_path / "cache").build()
-    left = mini(tmp_path / "part", cache=tmp_path / "cache", subjects=["SN010", "SN001"]).build()["test"]
+        mini(tmp_path / "part", frame_folder=tmp_path / "cache").build()
+    left = mini(tmp_path / "part", frame_folder=tmp_path / "cache", subjects=["SN010", "SN001"]).build()["test"]
     assert set(left.labels["subject"].tolist()) == {1, 10}
 
 
@@ -131,7 +131,7 @@ def test_a_frame_that_cannot_be_read_does_not_shift_the_others(tmp_path, damage)
             place = content.find(b"00dc", place + 1)
         path.write_bytes(content[:place] + bytes(8) + content[place + 8 :])
     with pytest.raises(DataError, match=r"LeftVideoSN006_comp.avi: \d\d? readable frames of 30; copy it again"):
-        mini(tmp_path, cache=tmp_path / "cache").build()
+        mini(tmp_path, frame_folder=tmp_path / "cache").build()
 
 
 def test_all_27_subjects_are_needed_unless_some_are_named(tmp_path):
@@ -241,8 +241,8 @@ def test_landmarks_without_the_first_are_not_shifted(tmp_path):
 def test_a_named_camera_does_not_take_the_frames_of_another(tmp_path):
     trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
     trees.disfa_frames(tmp_path / "release", "img", "png")
-    by_default = mini(tmp_path / "release", cache=tmp_path / "cache").build()["test"]
-    right = mini(tmp_path / "release", camera="right", cache=tmp_path / "cache").build()["test"]
+    by_default = mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()["test"]
+    right = mini(tmp_path / "release", camera="right", frame_folder=tmp_path / "cache").build()["test"]
     assert by_default.source.root.name == "img"
     assert right.source.root.name.startswith("right-")
     with pytest.raises(ValueError, match="give one of them"):

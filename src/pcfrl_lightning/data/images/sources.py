@@ -24,6 +24,9 @@ class ImageSource(ABC):
     reads_at_once = 1
     """How many images of a batch are best read at the same time, in threads: many where a read waits for a network."""
 
+    varied = False
+    """True where an item stands for several images (a video), so that `draw` gives another one each time."""
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -40,7 +43,7 @@ class ImageSource(ABC):
         """SHA-256 (hex) over names and sizes: changes when the collection does."""
 
     def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        """Like `read`, for a source whose items stand for several images (a video): one of them at random."""
+        """Like `read`; of a source that is `varied`, one of the images of the item at random."""
         return self.read(index)
 
 
@@ -122,6 +125,7 @@ class ConcatSource(_Redirected):
         self.sources = list(sources)
         self._ends = np.cumsum([0, *map(len, self.sources)])
         self.always_readable = all(source.always_readable for source in self.sources)
+        self.varied = any(source.varied for source in self.sources)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -143,6 +147,7 @@ class SubsetSource(_Redirected):
         self.source = source
         self.indices = np.fromiter(indices, dtype=np.int64)
         self.always_readable, self.reads_at_once = source.always_readable, source.reads_at_once
+        self.varied = source.varied
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -24,6 +24,8 @@ class VideoFrames(ImageSource):
         directories: one directory per item, relative to the root.
     """
 
+    varied = True
+
     def __init__(self, root: str | Path, directories: Sequence[str]) -> None:
         self.root = Path(root)
         self.directories = [PurePosixPath(directory).as_posix() for directory in directories]

@@ -22,7 +22,7 @@ class PackFrames(ImageSource):
         people: (n,) person of each item, row of `pack.identities`.
     """
 
-    always_readable = True
+    always_readable = varied = True
 
     def __init__(self, pack: Pack, item: Literal["video", "clip"] = "clip") -> None:
         self.pack = pack

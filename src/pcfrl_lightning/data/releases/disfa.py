@@ -59,7 +59,7 @@ class DISFA(CroppedRelease):
             frames that are there, else the left videos.
         frames: folder of extracted frames relative to the root; default: the first of `img`, `Images`, `images`,
             `DISFA`, `frames` or the root itself that holds subjects.
-        cache: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
+        frame_folder: where frames of videos are put, by root; default: the user's cache folder (`$PCFRL_CACHE`).
         subjects: names such as `SN001`; default: all 27, and it is an error if one has no frames, because a mean over
             fewer subjects or folds is not the figure that is reported for DISFA.
         kwargs: see `CroppedRelease`.
@@ -75,7 +75,7 @@ class DISFA(CroppedRelease):
         fold: int | None = None,
         camera: Literal["left", "right"] | None = None,
         frames: str | None = None,
-        cache: str | Path | None = None,
+        frame_folder: str | Path | None = None,
         subjects: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -90,7 +90,7 @@ class DISFA(CroppedRelease):
         if unknown := sorted(set(subjects or ()).difference(_PART_OF)):
             raise ValueError(f"subjects: DISFA has no {', '.join(unknown)}; it has {', '.join(sorted(_PART_OF))}")
         self.subjects = sorted(subjects or _PART_OF)
-        self.cache = Path(cache) if cache else cache_folder() / "disfa"
+        self.frame_folder = Path(frame_folder) if frame_folder else cache_folder() / "disfa"
 
     def build(self) -> dict[str, FaceSet]:
         everything = self._all_frames()
@@ -151,7 +151,7 @@ class DISFA(CroppedRelease):
             raise FileNotFoundError(f"no videos {camera.title()}VideoSN???_comp.avi in {folder}")
         _need_all(self.subjects, videos, f"{folder}: no video")
         # by root: another release, or a part of one, must not find these frames
-        target = self.cache / f"{camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
+        target = self.frame_folder / f"{camera}-{hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:12]}"
         extract_frames(((videos[name], target / name) for name in self.subjects), f"DISFA {camera} frames")
         return target
 

@@ -30,6 +30,10 @@ class AutoViews(AlbumentationsViews):
         names = ("DeviceViews", "AlbumentationsViews") if self._on_device else ("AlbumentationsViews", "DeviceViews")
         return f"{names[0]}, as training is on {device.type} (the others: --data.views {names[1]})"
 
+    @property
+    def stored(self) -> bool:
+        return self._on_device is not None
+
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return self._on_device.sample(image, rng) if self._on_device else super().sample(image, rng)
 

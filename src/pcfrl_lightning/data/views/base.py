@@ -36,6 +36,11 @@ class Views(ABC):
         return type(self).__name__
 
     @property
+    def stored(self) -> bool:
+        """Whether `sample` makes the same of an image every time, so that it can stay on the device for `batch`."""
+        return False
+
+    @property
     def side(self) -> int:
         """Side S in pixels; raises ValueError while neither the yaml nor a data module has set it."""
         if self.image_size is None:

@@ -17,6 +17,7 @@ from pcfrl_lightning.data.views.batched import draws
 from pcfrl_lightning.data.views.batched.appearance import change
 from pcfrl_lightning.data.views.batched.geometry import Boxes, centre_square, crop, mirror, turn
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.errors import one_line
 
 _LARGEST = 4  # shorter side of what goes to the device, in sides of a view
 _COMMON = 2  # the same where the images of a batch differ in size
@@ -70,6 +71,10 @@ class DeviceViews(AlbumentationsViews):
         self.compiled = compiled
 
     @property
+    def stored(self) -> bool:
+        return True
+
+    @property
     def recipe(self) -> Recipe:
         """What the views of a batch are made by."""
         ranges = tuple(self.crop_scale), tuple(self.crop_ratio)
@@ -99,8 +104,7 @@ class DeviceViews(AlbumentationsViews):
                     return _program()(images, uniform, self.recipe)
                 except Exception as error:  # of the compiler; what is wrong with the batch is raised below
                     self.compiled = False
-                    reason = str(error).strip().partition("\n")[0]
-                    rank_zero_warn(f"torch.compile of DeviceViews failed, they are made without it: {reason}")
+                    rank_zero_warn(f"torch.compile of DeviceViews failed, they are made without it: {one_line(error)}")
             return views_of(images, uniform, self.recipe)
 
 
