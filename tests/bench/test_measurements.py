@@ -181,6 +181,11 @@ def test_step_command_compares_with_a_plain_reading(
         ("aten::copy_", "copies and casts"),
         ("void at::native::vectorized_elementwise_kernel<4>", "elementwise"),
         ("aten::add_", "elementwise"),
+        ("triton_poi_fused_add_convolution_leaky_relu_3", "elementwise"),
+        ("triton_red_fused__softmax_native_batch_norm_7", "reductions"),
+        ("triton_per_fused_sum_12", "reductions"),
+        ("triton_tem_fused_addmm_4", "matrix product"),
+        ("## Call CompiledFxGraph fconvgemmcopy ##", "elementwise"),
     ],
 )
 def test_kernels_are_grouped(name: str, expected: str) -> None:

@@ -15,6 +15,13 @@ GROUPS = {  # the first whose word is part of the name
     "reductions": ("reduce", "::sum", "::mean", "::amax", "norm", "argmax", "topk"),
 }
 ELEMENTWISE = "elementwise"  # everything else
+_COMPILED = "## Call CompiledFxGraph"  # on the CPU, what torch.compile wrote itself
+GENERATED = {  # programs of torch.compile, whose names list the operations that they join
+    "triton_poi": ELEMENTWISE,
+    "triton_red": "reductions",
+    "triton_per": "reductions",
+    _COMPILED.lower(): ELEMENTWISE,
+}
 
 
 class Kernel(NamedTuple):
@@ -29,7 +36,10 @@ class Kernel(NamedTuple):
 def group(name: str) -> str:
     """Kind of work of a kernel or operator."""
     lowered = name.lower()
-    return next((kind for kind, words in GROUPS.items() if any(word in lowered for word in words)), ELEMENTWISE)
+    generated = next((kind for start, kind in GENERATED.items() if lowered.startswith(start)), None)
+    return generated or next(
+        (kind for kind, words in GROUPS.items() if any(word in lowered for word in words)), ELEMENTWISE
+    )
 
 
 def kernels(step: Callable[[], object], device: torch.device) -> list[Kernel]:
@@ -43,7 +53,7 @@ def kernels(step: Callable[[], object], device: torch.device) -> list[Kernel]:
     found = []
     for event in profiler.key_averages():
         own = event.self_device_time_total if cuda else event.self_cpu_time_total
-        if event.device_type == wanted and own > 0 and (cuda or event.key.startswith("aten::")):
+        if event.device_type == wanted and own > 0 and (cuda or event.key.startswith(("aten::", _COMPILED))):
             found.append(Kernel(event.key, group(event.key), own / 1e6, event.count))
     return sorted(found, key=lambda kernel: -kernel.seconds)
 
