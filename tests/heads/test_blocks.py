@@ -49,9 +49,9 @@ def allow(monkeypatch, anchors, columns=2 * IMAGES):
     monkeypatch.setattr(blocks, "LARGEST", anchors * columns)
     of_anchors = CalibratedContrast._of_anchors
 
-    def noted(self, anchors, *args):
+    def noted(self, calibrator, anchors, *args):
         sizes.append(len(anchors))
-        return of_anchors(self, anchors, *args)
+        return of_anchors(self, calibrator, anchors, *args)
 
     monkeypatch.setattr(CalibratedContrast, "_of_anchors", noted)
     return sizes
@@ -63,6 +63,9 @@ HEADS = {
     "delayed": lambda: CalibratedContrast(DelayedStart(NPAThreshold(0.2), 2), AlignmentOnly(), 0.2, "all"),
     "top": lambda: CalibratedContrast(TopK(3), Attention(), 0.2),
     "cosine": lambda: CalibratedContrast(CosineThreshold(0.3), CosineOnly(), 0.07),
+    "adaptive_mean": lambda: CalibratedContrast(AdaptiveThreshold("mean"), LossWeight(), 0.2),
+    "adaptive_quantile": lambda: CalibratedContrast(AdaptiveThreshold("quantile", 0.6), Eq7(0.2), 0.2),
+    "adaptive_delayed": lambda: CalibratedContrast(DelayedStart(AdaptiveThreshold("quantile", 0.8), 2), Eq7(), 0.2),
     "none": lambda: CalibratedContrast(NoCalibration(), CosineOnly(), 0.07, "all"),
 }
 
@@ -125,13 +128,24 @@ def test_random_negatives_are_drawn_again_for_the_backward_pass(monkeypatch):
     assert max(sizes) == 5
 
 
-@pytest.mark.parametrize(
-    ("calibrator", "negatives"), [(AdaptiveThreshold(), None), (NoCalibration(), MixedNegatives())]
-)
-def test_what_looks_at_all_anchors_stays_in_one_piece(calibrator, negatives, monkeypatch):
-    sizes = allow(monkeypatch, 4)
-    run(CalibratedContrast(calibrator, CosineOnly(), negatives=negatives))
-    assert sizes == [26]
+def test_a_delayed_threshold_is_not_computed_before_it_is_used(monkeypatch):
+    head = HEADS["adaptive_delayed"]()
+    head.calibrator.begin_epoch(0)
+    monkeypatch.setattr(AdaptiveThreshold, "of_batch", lambda *_: pytest.fail("not yet"))
+    allow(monkeypatch, 4)
+    output, _ = run(head)
+    assert output.stats["calibrated"] == 0
+
+
+def test_a_choice_that_looks_at_all_anchors_stays_in_one_piece(monkeypatch):
+    class Best(NPAThreshold):
+        by_anchor = False
+
+    for calibrator, negatives in ((Best(), None), (NoCalibration(), MixedNegatives())):
+        sizes = allow(monkeypatch, 4)
+        run(CalibratedContrast(calibrator, CosineOnly(), negatives=negatives))
+        assert sizes == [26]
+        monkeypatch.undo()
 
 
 def test_memory_grows_with_the_block(monkeypatch):

@@ -14,6 +14,7 @@ from pcfrl_lightning.functional.calibration import (
     Statistic,
     adaptive_threshold,
     no_calibration,
+    row_maxima,
     threshold_calibration,
     top_k_calibration,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "random_negatives",
     "reconstruction_loss",
     "remove_calibrated",
+    "row_maxima",
     "sinkhorn_codes",
     "threshold_calibration",
     "top_k_calibration",

@@ -38,6 +38,12 @@ def top_k_calibration(score: Tensor, candidates: Tensor, k: int) -> Calibration:
 
 
 @torch.no_grad()
+def row_maxima(score: Tensor, candidates: Tensor) -> Tensor:
+    """Best score of each anchor among its candidates, (m,); -inf where it has none."""
+    return torch.where(candidates, score, -torch.inf).amax(dim=1)
+
+
+@torch.no_grad()
 def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | Tensor) -> Calibration:
     """Propose the best candidate of every anchor and accept it if its score is at least T (Algorithm 1)."""
     best = top_k_calibration(score, candidates, k=1)

@@ -29,12 +29,17 @@ class AnchorLosses(NamedTuple):
     calibration: F.Calibration
 
 
-def in_blocks(
-    losses: Callable[[Tensor, Tensor], AnchorLosses], anchors: Tensor, index: Tensor, columns: int
-) -> AnchorLosses:
-    """``losses(anchors, index)``, in blocks of anchors where (anchors, columns) matrices would be large.
+def block_size(columns: int) -> int:
+    """Anchors in the largest block of matrices of so many columns."""
+    return max(1, LARGEST // columns)
 
-    A block keeps nothing but its result: the backward pass computes it again. Memory is O(block * columns + rows * d),
+
+def in_blocks(
+    losses: Callable[[Tensor, Tensor], AnchorLosses], anchors: Tensor, index: Tensor, size: int
+) -> AnchorLosses:
+    """``losses(anchors, index)``, in blocks of ``size`` anchors where there are more.
+
+    A block keeps nothing but its result: the backward pass computes it again. Memory is O(size * columns + rows * d),
     and time a third more.
 
     Args:
@@ -42,11 +47,10 @@ def in_blocks(
             are not among its arguments.
         anchors: (m, d).
         index: (m,) long.
-        columns: M, width of the matrices that ``losses`` computes.
+        size: at least 1.
     """
-    if len(anchors) * columns <= LARGEST:
+    if len(anchors) <= size:
         return losses(anchors, index)
-    size = max(1, LARGEST // columns)
     blocks = zip(anchors.split(size), index.split(size), strict=True)
     return _joined([checkpoint(losses, *block, use_reentrant=False) for block in blocks])
 

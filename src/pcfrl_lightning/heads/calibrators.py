@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -17,10 +18,19 @@ class Calibrator(nn.Module, ABC):
     calibrated pair by it, with its gradient.
 
     Attributes:
-        by_anchor: whether ``forward`` chooses for each anchor from its own row of the score alone.
+        by_anchor: whether ``forward`` of what ``of_batch`` gives chooses for each anchor from its own row of the score
+            alone, so that a large batch can be computed in blocks.
     """
 
     by_anchor: bool = False
+
+    def of_batch(self, maxima: Callable[[], Tensor]) -> "Calibrator":
+        """The calibrator of a batch that is computed in blocks, where the choice depends on all anchors; else itself.
+
+        Args:
+            maxima: computes (m,) the best score of each anchor of this rank; -inf without candidates.
+        """
+        return self
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
         """Score of each anchor with each view; here the cosine.
@@ -78,7 +88,7 @@ class NPAThreshold(_Alignment):
         super().__init__(alpha, neighborhood)
         valid = not math.isnan(threshold)
         require(valid, "threshold of NPAThreshold must be a number, got nan: it would accept nothing")
-        self.threshold = threshold
+        self.threshold: float | Tensor = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         return F.threshold_calibration(score, candidates, self.threshold)
@@ -141,6 +151,8 @@ class AdaptiveThreshold(_Alignment):
         neighborhood: as in ``NPAThreshold``.
     """
 
+    by_anchor = True
+
     def __init__(
         self,
         statistic: F.Statistic = "mean",
@@ -155,9 +167,13 @@ class AdaptiveThreshold(_Alignment):
         self.quantile = quantile
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        best = F.top_k_calibration(score, candidates, k=1)
-        threshold = F.adaptive_threshold(all_gather(best.score.squeeze(1)), self.statistic, self.quantile)
-        return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
+        calibrator = self.of_batch(lambda: F.row_maxima(score, candidates))
+        return F.threshold_calibration(score, candidates, calibrator.threshold)
+
+    def of_batch(self, maxima: Callable[[], Tensor]) -> NPAThreshold:
+        chosen = NPAThreshold(alpha=self.alpha, neighborhood=self.neighborhood)
+        chosen.threshold = F.adaptive_threshold(all_gather(maxima()), self.statistic, self.quantile)
+        return chosen
 
 
 class DelayedStart(Calibrator):
@@ -182,6 +198,9 @@ class DelayedStart(Calibrator):
     def by_anchor(self) -> bool:  # type: ignore[override]
         """That of the calibrator."""
         return self.calibrator.by_anchor
+
+    def of_batch(self, maxima: Callable[[], Tensor]) -> Calibrator:
+        return self if self.waiting else self.calibrator.of_batch(maxima)
 
     def score(self, anchors: Tensor, context: Tensor, similarity: Tensor) -> Tensor:
         return self.calibrator.score(anchors, context, similarity)

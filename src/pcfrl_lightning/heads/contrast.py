@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather, rank, world_size
 from pcfrl_lightning.errors import require
-from pcfrl_lightning.heads.blocks import AnchorLosses, in_blocks
+from pcfrl_lightning.heads.blocks import AnchorLosses, block_size, in_blocks
 from pcfrl_lightning.heads.calibrators import Calibrator
 from pcfrl_lightning.heads.negatives import AllNegatives, Context, Negatives
 from pcfrl_lightning.heads.pair_terms import CalibratedPairs, PairTerm
@@ -93,13 +93,14 @@ class RowContrast(nn.Module):
         def log_negative(negatives: Tensor) -> Tensor:
             return F.log_negatives(similarity, negatives, self.temperature)
 
-        losses = self._of_anchors(anchors, context, similarity, positive, candidates, log_negative)
+        losses = self._of_anchors(self.calibrator, anchors, context, similarity, positive, candidates, log_negative)
         output = self._output(losses, own)
         output.stats["feature_std"] = F.feature_std(anchors.detach())
         return output
 
     def _of_anchors(
         self,
+        calibrator: Calibrator,
         anchors: Tensor,
         rows: Tensor,
         similarity: Tensor,
@@ -107,8 +108,8 @@ class RowContrast(nn.Module):
         candidates: Tensor,
         log_negatives: Callable[[Tensor], Tensor],
     ) -> AnchorLosses:
-        score = self.calibrator.score(anchors, rows, similarity)
-        calibration: F.Calibration = self.calibrator(score.detach(), candidates)
+        score = calibrator.score(anchors, rows, similarity)
+        calibration: F.Calibration = calibrator(score.detach(), candidates)
         partner, accepted = calibration.partner, calibration.accepted
         remaining = F.remove_calibrated(candidates, calibration)
         log_negative = log_negatives(remaining)
@@ -191,25 +192,33 @@ class CalibratedContrast(RowContrast):
             bank: (B, d) further views, of other images, without gradient; the same on every rank.
         """
         rows, length, index, anchors = self._gather(first, second, bank)
+        images, columns = len(length) // 2, torch.arange(len(rows), device=rows.device)
+        size = block_size(len(rows)) if self.calibrator.by_anchor and self.negatives.by_anchor else len(anchors)
+
+        def candidates_of(index: Tensor) -> Tensor:
+            return ((columns % images) != (index % images).unsqueeze(1)) | (columns >= 2 * images)
+
+        @torch.no_grad()
+        def maxima() -> Tensor:
+            blocks = zip(anchors.split(size), index.split(size), strict=True)
+            scores = ((self.calibrator.score(block, rows, block @ rows.T), which) for block, which in blocks)
+            return torch.cat([F.row_maxima(score, candidates_of(which)) for score, which in scores])
+
+        calibrator = self.calibrator if size >= len(anchors) else self.calibrator.of_batch(maxima)
 
         @F.full_precision  # also when the backward pass computes a block again
         def of_anchors(anchors: Tensor, index: Tensor) -> AnchorLosses:
             context = Context(rows, length, index, anchors, anchors @ rows.T, mirrored)
-            images, similarity = context.images, context.similarity
-            columns = torch.arange(len(rows), device=rows.device)
-            candidates = ((columns % images) != (index % images).unsqueeze(1)) | (columns >= 2 * images)
-            twin = (index + images) % (2 * images)
+            similarity, twin = context.similarity, (index + images) % (2 * images)
             positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1)
 
             def log_negative(negatives: Tensor) -> Tensor:
                 return self.negatives(context, negatives, self.temperature)
 
-            return self._of_anchors(anchors, rows, similarity, positive, candidates, log_negative)
+            candidates = candidates_of(index)
+            return self._of_anchors(calibrator, anchors, rows, similarity, positive, candidates, log_negative)
 
-        if self.calibrator.by_anchor and self.negatives.by_anchor:
-            losses = in_blocks(of_anchors, anchors, index, len(rows))
-        else:
-            losses = of_anchors(anchors, index)
+        losses = in_blocks(of_anchors, anchors, index, size)
         output = self._output(losses, index)
         output.stats["feature_std"] = F.feature_std(rows[: len(length)].detach())
         return output
