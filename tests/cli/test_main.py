@@ -105,7 +105,7 @@ def test_data_check_passes_options_to_the_data_set(command, folder, capsys):
     [
         (
             "camra=right",
-            "camra=right: disfa has no such option; it takes fold, camera, frames, cache",
+            "camra=right: disfa has no such option; it takes fold, camera, frames, frame_folder",
         ),
         ("camera", "camera: expected KEY=VALUE"),
         ("camera=middle", "camera: takes left or right, not 'middle'"),

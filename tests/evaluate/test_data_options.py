@@ -133,12 +133,17 @@ def test_disfa_with_the_right_camera_alone(checkpoint, tmp_path, capsys, monkeyp
     for subject in subjects:
         trees.video(root / "Video_RightCamera" / f"RightVideo{subject}_Comp.avi", 5)
     assert evaluate(checkpoint, tmp_path, capsys, "--tasks", "disfa")[0] == 1
-    options = ["--option", "disfa.camera=right", "--option", f"disfa.cache={tmp_path / 'cache'}"]
+    options = ["--option", "disfa.camera=right", "--option", f"disfa.frame_folder={tmp_path / 'cache'}"]
     status, summary, results = evaluate(checkpoint, tmp_path, capsys, "--tasks", "disfa", *options)
     assert status == 0, summary
-    assert summary["options"] == ["disfa.camera=right", "disfa.cache=cache"]
+    assert summary["options"] == ["disfa.camera=right", "disfa.frame_folder=cache"]
     told = results["disfa"]["data"]
-    assert (told["camera"], told["fold"], told["cache"], told["subjects"]) == ("right", None, "cache", sorted(subjects))
+    assert (told["camera"], told["fold"], told["frame_folder"], told["subjects"]) == (
+        "right",
+        None,
+        "cache",
+        sorted(subjects),
+    )
     assert told["read_from"][0].startswith("right-")
     assert str(tmp_path) not in json.dumps(told)
 

@@ -141,7 +141,7 @@ class FaceData(L.LightningDataModule, ABC):
         try:
             self._verify()
             if self._caches() and self.trainer and self.trainer.training:
-                decode_once(self._split("train").source, cache_folder(), self._split("train").name)
+                self._decode()
         except (DataError, OSError):
             if self._replicas() == 1:
                 raise  # else every process finds the same in `setup`, and none waits for this one
@@ -164,20 +164,23 @@ class FaceData(L.LightningDataModule, ABC):
         self._replaced = UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         rank_zero_info(f"views: {self.views.use_device(device)}")
-        self._trained = self._decoded(faces)
-        images = self._trained.source
-        if self.cache == "memory" and self.views.stored and isinstance(images, DecodedImages):
+        self._trained = self._cached(faces, device) if self._caches() else faces
+
+    def _cached(self, faces: FaceSet, device: torch.device) -> FaceSet:
+        """The set with its images decoded; where they can stay on the device, they are taken there."""
+        assert self.views is not None
+        assert self._replaced is not None
+        resident = self.cache == "memory" and self.views.stored
+        cached = copy(faces)
+        cached.source = images = DecodedImages(faces.source, self._decode(), self.cache == "memory" and not resident)
+        if resident:
             self._replaced.add((images.name(row), reason) for row, reason in images.reasons.items())
             self._resident = ResidentImages(images, self.views, device)
+        return cached
 
-    def _decoded(self, faces: FaceSet) -> FaceSet:
-        """The set of views, its images decoded where `cache` says so."""
-        if not self._caches():
-            return faces
-        folder = decode_once(faces.source, cache_folder(), faces.name)
-        decoded = copy(faces)
-        decoded.source = DecodedImages(faces.source, folder, self.cache == "memory")
-        return decoded
+    def _decode(self) -> Path:
+        faces = self._split("train")
+        return decode_once(faces.source, cache_folder(), faces.name)
 
     def _verify(self) -> None:
         if not self._features:

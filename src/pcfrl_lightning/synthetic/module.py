@@ -123,10 +123,10 @@ class SyntheticFaces(FaceData):
         return splits
 
     def prepare_data(self) -> None:
-        super().prepare_data()
         if not self._features:
             for split in self.splits:
                 self._render(split)
+        super().prepare_data()
 
     def image_loader(self, split: str) -> DataLoader[Any]:
         self._render(split)
