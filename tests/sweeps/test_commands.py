@@ -330,6 +330,13 @@ def test_trials_of_a_sweep_are_ranked(tmp_path):
     assert [row[0] for row in sweep_table(outcomes, error)[1:]] == ["1", "0", "2", "3"]
 
 
+def test_a_table_shows_four_digits_of_a_drawn_number():
+    drawn = {"a.threshold": 2.921917493931996, "a.k": 12345, "a.beta": 1e-5, "a.kind": "mean"}
+    outcome = Outcome(Trial("0", 0, (), Path(), drawn), "finished", {"monitor/x": 0.5})
+    row = sweep_table([outcome], metric("monitor/x", "maximize"))[1]
+    assert row == ["0", "2.922", "12345", "1e-05", "mean", "0.5000", "finished"]
+
+
 def test_paper_figures_are_those_of_the_paper():
     """Gains that the paper prints beside its rows, and the 2.27 points over the cosine on RAF-DB of its text."""
     table5 = read_ablation(ablate.FOLDER / "ablation" / "table5.yaml").paper

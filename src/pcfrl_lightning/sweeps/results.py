@@ -127,8 +127,13 @@ def sweep_table(outcomes: Sequence[Outcome], metric: Metric) -> list[list[str]]:
         value = outcome.values.get(metric.name)
         shown = "" if value is None else f"{value:.4f}"
         state = f"{outcome.state}: {outcome.error}" if outcome.error else outcome.state
-        rows.append([outcome.trial.name, *(f"{outcome.trial.values[key]}" for key in keys), shown, state])
+        rows.append([outcome.trial.name, *(shown_value(outcome.trial.values[key]) for key in keys), shown, state])
     return rows
+
+
+def shown_value(value: Any) -> str:
+    """A swept value in a table: four digits of a number that a search drew; results.csv has all of them."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def ranked(outcomes: Iterable[Outcome], metric: Metric) -> list[Outcome]:

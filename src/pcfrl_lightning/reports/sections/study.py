@@ -8,7 +8,7 @@ from pcfrl_lightning.reports.measured import best_of, with_ends, with_interval
 from pcfrl_lightning.reports.runs import Run, Study
 from pcfrl_lightning.reports.sections.training import slug
 from pcfrl_lightning.sweeps.metrics import Metric
-from pcfrl_lightning.sweeps.results import points_of, ranked, swept_names, values_of
+from pcfrl_lightning.sweeps.results import points_of, ranked, shown_value, swept_names, values_of
 
 
 def study_section(run: Run) -> Section:
@@ -54,7 +54,8 @@ def _trials(study: Study) -> Table:
     for number, outcome in enumerate(ranked(study.outcomes, metric)):
         trial, value = outcome.trial, outcome.values.get(metric.name)
         shown = Cell("" if value is None else f"{metric.shown(value):.2f}", number == 0)
-        rows.append([trial.name, str(trial.seed), *(str(trial.values[key]) for key in keys), shown, outcome.state])
+        values = [shown_value(trial.values[key]) for key in keys]
+        rows.append([trial.name, str(trial.seed), *values, shown, outcome.state])
     headings = ["trial", "seed", *keys.values(), metric.label, "state"]
     return Table(headings, rows, f"Trials, the best {metric.name} first")
 
