@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from drawn import Drawn
 from host_syncs import HostSyncs
+from pcfrl_lightning.compilation import Checked
 from pcfrl_lightning.data.loaders import ViewBatches, device_views, fit_square
 from pcfrl_lightning.data.sampler import EpochSampler
 from pcfrl_lightning.data.views import device
@@ -237,13 +238,15 @@ def test_one_program_of_the_compiler_makes_all_views():
 
 
 def test_without_a_compiler_views_are_made_all_the_same(monkeypatch):
-    def fails():
+    def fails(*_):
         raise RuntimeError("no C compiler\nsecond line")
 
     batch = {"image": torch.randint(256, (4, 3, 20, 18), dtype=torch.uint8)}
-    monkeypatch.setattr(device, "_program", fails)
+    program = Checked(views_of, fails, "DeviceViews", "--data.views.compiled false")
+    monkeypatch.setattr(device, "_program", lambda: program)
     views, keys = DeviceViews(16, compiled=True), torch.zeros(4, 2)
-    with pytest.warns(UserWarning, match=r"torch.compile of DeviceViews failed.*: no C compiler second line$"):
+    told = r"torch.compile of DeviceViews is not used: no C compiler second line \(--data.views.compiled false does"
+    with pytest.warns(UserWarning, match=told):
         found = views.batch(batch, keys, torch.Generator().manual_seed(0))
     expected = DeviceViews(16).batch(batch, keys, torch.Generator().manual_seed(0))
     assert all(torch.equal(found[name], expected[name]) for name in VIEW_NAMES)

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from ddp import run_on_ranks
+from pcfrl_lightning.compilation import compile_training
 from pcfrl_lightning.data import FramePairs
 from pcfrl_lightning.methods import FaceCycle, MoCo
-from pcfrl_lightning.methods.compilation import compile_training
 from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from tiny import TinyFaces, tiny_model, trainer

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from pcfrl_lightning import __version__
+from pcfrl_lightning.compilation import compile_training
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
-from pcfrl_lightning.methods.compilation import compile_training
 from pcfrl_lightning.methods.means import EpochMeans
 from pcfrl_lightning.methods.step_log import StepLog
 from pcfrl_lightning.networks.encoder import Encoder

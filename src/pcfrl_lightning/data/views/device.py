@@ -1,15 +1,15 @@
 """The views of `AlbumentationsViews`, made on the training device, a whole batch at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from pcfrl_lightning.compilation import Checked
 from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.base import VIEW_NAMES, stacked
@@ -17,7 +17,6 @@ from pcfrl_lightning.data.views.batched import draws
 from pcfrl_lightning.data.views.batched.appearance import change
 from pcfrl_lightning.data.views.batched.geometry import Boxes, centre_square, crop, mirror, turn
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
-from pcfrl_lightning.errors import one_line
 
 _LARGEST = 4  # shorter side of what goes to the device, in sides of a view
 _COMMON = 2  # the same where the images of a batch differ in size
@@ -100,11 +99,7 @@ class DeviceViews(AlbumentationsViews):
         uniform = torch.rand(len(images), draws.NUMBERS, generator=generator, device=images.device)
         with torch.autocast(images.device.type, enabled=False), torch.no_grad():
             if images.is_cuda if self.compiled is None else self.compiled:
-                try:
-                    return _program()(images, uniform, self.recipe)
-                except Exception as error:  # of the compiler; what is wrong with the batch is raised below
-                    self.compiled = False
-                    rank_zero_warn(f"torch.compile of DeviceViews failed, they are made without it: {one_line(error)}")
+                return _program()(images, uniform, self.recipe)
             return views_of(images, uniform, self.recipe)
 
 
@@ -131,5 +126,5 @@ def views_of(images: Tensor, uniform: Tensor, recipe: Recipe) -> dict[str, Tenso
 
 
 @cache
-def _program() -> Callable[..., Any]:
-    return torch.compile(views_of, fullgraph=True)
+def _program() -> Checked:
+    return Checked(views_of, torch.compile(views_of, fullgraph=True), "DeviceViews", "--data.views.compiled false")
