@@ -1,12 +1,15 @@
 """Files that appear whole or not at all, and folders of one process at a time."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pcfrl_lightning.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -61,7 +64,13 @@ def alone(folder: Path, wait: bool = False) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                log.warning("another process works in %s; waiting for it", folder)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         except BlockingIOError:
             raise UsageError(f"another process works in {folder}: wait for it, or give another --out") from None
         except OSError:  # a file system without locks

@@ -23,8 +23,10 @@ def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRSch
 def fuse(optimizer: Optimizer) -> None:
     """Let an optimiser that has taken no step update all weights in one kernel.
 
-    Where it has none, or was given `fused` or `foreach`, it stays as it is.
+    Others than Adam, AdamW and SGD, and those that were given `fused` or `foreach`, stay as they are.
     """
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW | torch.optim.SGD):
+        return
     for group in optimizer.param_groups:
         if group.get("fused", False) is None and group.get("foreach") is None:
             group["fused"] = True

@@ -18,7 +18,9 @@ from pcfrl_lightning.data import AlbumentationsViews, AutoViews, DeviceViews, Fa
 from pcfrl_lightning.data.images import decoded
 from pcfrl_lightning.data.images.decoded import DecodedImages, decode_once
 from pcfrl_lightning.data.images.listing import open_images
-from pcfrl_lightning.data.images.sources import ArraySource, CorruptImage, FileSource
+from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource, CorruptImage, FileSource, SubsetSource
+from pcfrl_lightning.data.images.video_frames import VideoFrames
+from pcfrl_lightning.data.packs.source import PackFrames
 from pcfrl_lightning.data.quality.unreadable import cache_folder
 from pcfrl_lightning.data.resident import ResidentImages
 from pcfrl_lightning.errors import DataError
@@ -155,7 +157,7 @@ def test_images_and_reasons_are_those_of_the_source(store):
     source = Counting(broken=(0, 4))
     for in_memory in (False, True):
         images = DecodedImages(source, decode_once(source, store, "noise"), in_memory)
-        assert sorted(source.seen) == list(range(10))
+        assert sorted(source.seen) == sorted([*range(10), *([0, 4] if in_memory else [])])  # tried again
         assert (len(images), images.name(3), images.fingerprint()) == (10, "3", source.fingerprint())
         for twin in (images, pickle.loads(pickle.dumps(images))):
             for row in set(range(10)) - {0, 4}:
@@ -163,9 +165,49 @@ def test_images_and_reasons_are_those_of_the_source(store):
             for row in (0, 4):
                 with pytest.raises(CorruptImage, match=f"{row}.*truncated"):
                     twin.read(row)
-            with pytest.raises(IndexError):
-                twin.read(10)
+            for row in (-1, 10):
+                with pytest.raises(IndexError):
+                    twin.read(row)
+        assert isinstance(images._pixels, np.memmap) is not in_memory
     assert len(pickle.dumps(images)) < 1.5 * source.array.nbytes  # the source; a worker opens the file itself
+
+
+def test_images_that_could_not_be_read_for_a_while_are_decoded_again(store):
+    """A network folder that was away: nothing of that stays. Who reads the old file goes on reading it."""
+    away = Counting(broken=range(3, 8))
+    before = DecodedImages(away, decode_once(away, store, "noise"))
+    back = Counting()
+    images = DecodedImages(back, decode_once(back, store, "noise"))
+    assert sorted(back.seen) == sorted([3, *range(10)])  # one is tried, then all
+    assert all(np.array_equal(images.read(row), back.array[row]) for row in range(10))
+    assert np.array_equal(before.read(9), back.array[9])
+    again = Counting()
+    decode_once(again, store, "noise")
+    assert again.seen == []
+
+
+def test_no_image_can_be_read(store, tmp_path, make_folder):
+    source = Counting(broken=range(10))
+    images = DecodedImages(source, decode_once(source, store, "noise"))
+    with pytest.raises(CorruptImage):
+        images.read(0)
+    folder = make_folder(8)
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"")
+    for cache, views in (("disk", AlbumentationsViews), ("memory", DeviceViews)):
+        with pytest.raises(DataError, match=r"images (in a row )?cannot be read"):
+            train(tmp_path, folder, cache, views)
+
+
+def test_a_row_that_was_begun_before_a_kill_and_fails_now_has_no_pixels(store):
+    source = Counting()
+    folder = decode_once(source, store, "noise")
+    note = json.loads((folder / "done.json").read_text())
+    size = source.array[0].size
+    (folder / "done.json").write_text(json.dumps({**note, "rows": 6, "bytes": 6 * size}))
+    broken = Counting(broken=[6])
+    images = DecodedImages(broken, decode_once(broken, store, "noise"))
+    assert all(np.array_equal(images.read(row), source.array[row]) for row in (5, 7, 9))
 
 
 def test_a_changed_image_is_decoded_anew(store, make_folder):
@@ -277,8 +319,34 @@ def test_images_that_do_not_fit_into_memory_are_refused(store, monkeypatch):
     folder = decode_once(source, store, "noise")
     monkeypatch.setattr(decoded, "_MEMORY", 1e-12)
     DecodedImages(source, folder)
-    with pytest.raises(DataError, match=r"do not fit into .* of memory: use cache: disk"):
+    with pytest.raises(DataError, match=r"GB for decoded images and the machine has .* GB of memory; use cache: disk"):
         DecodedImages(source, folder, in_memory=True)
+    with pytest.raises(DataError, match="use cache: disk"):
+        ResidentImages(DecodedImages(source, folder), DeviceViews(32), torch.device("cpu"))
+
+
+def test_sources_of_items_of_several_images():
+    class Videos(ArraySource):
+        varied = True
+
+    still, moving = ArraySource(noise(2)), Videos(noise(2))
+    assert VideoFrames(".", []).varied
+    assert PackFrames.varied
+    assert [ConcatSource([*pair]).varied for pair in ((still, still), (still, moving), (moving, moving))] == [0, 1, 1]
+    assert [SubsetSource(source, [0]).varied for source in (still, moving)] == [False, True]
+
+
+def test_views_chosen_for_a_gpu_can_stay_on_it():
+    views = AutoViews(32)
+    for device, stored in (("cuda", True), ("cpu", False)):
+        views.use_device(torch.device(device))
+        assert views.stored is stored
+
+
+def test_an_unknown_kind_is_refused(tmp_path):
+    for cache in ("disc", None):
+        with pytest.raises(ValueError, match=f"cache must be none, disk or memory, got {cache!r}"):
+            FaceFolder(tmp_path, cache=cache)
 
 
 def test_items_of_several_images_are_refused(tmp_path):

@@ -140,6 +140,7 @@ OPTIMISERS = {  # eps: no steps by the sign of gradients that are nothing but ro
     "SGD": (partial(torch.optim.SGD, lr=0.01, momentum=0.9), True),
     "not fused": (partial(torch.optim.Adam, lr=1e-4, eps=1e-3, fused=False), False),
     "foreach": (partial(torch.optim.Adam, lr=1e-4, eps=1e-3, foreach=True), None),
+    "Adagrad": (partial(torch.optim.Adagrad, lr=1e-4, eps=1e-3), None),  # its first state would be on the CPU
     "has none": (partial(torch.optim.RMSprop, lr=1e-4, eps=1e-3), "absent"),
 }
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import lightning as L
 import torch
@@ -52,9 +52,9 @@ class FaceData(L.LightningDataModule, ABC):
         batch_size: images per batch and process, at least 1 (2 with views).
         num_workers: loader processes, 0 or more.
         seed: seed of order and augmentation.
-        cache: `disk` decodes the images of the views once, into a file in the cache folder that all workers and later
-            runs share; `memory` reads that file, and where the views are made on the device (`DeviceViews`) keeps it
-            there, without workers; `none` decodes them in every epoch.
+        cache: `none` decodes the training images in every epoch; `disk` once, into a file in the cache folder that all
+            workers and later runs share; `memory` reads this file into memory, or, where the views are made on the
+            device (`DeviceViews`), copies the images to the device and starts no workers.
     """
 
     name: str = "faces"
@@ -81,6 +81,8 @@ class FaceData(L.LightningDataModule, ABC):
         for (key, low), value in zip(least.items(), (batch_size, image_size, num_workers, seed), strict=True):
             if value < low:
                 raise ValueError(f"{key} must be at least {low}, got {value}")
+        if cache not in get_args(CacheKind):
+            raise ValueError(f"cache must be none, disk or memory, got {cache!r}")
         if views is None and self.unlabelled:
             from pcfrl_lightning.data.views.auto import AutoViews
 
@@ -137,11 +139,9 @@ class FaceData(L.LightningDataModule, ABC):
         self._features = dict(loaders)
 
     def prepare_data(self) -> None:
-        """Verify images once, and decode them if asked, in one process; the others find the outcome in the cache."""
+        """Verify images once, in one process; the others find the outcome in the cache."""
         try:
             self._verify()
-            if self._caches() and self.trainer and self.trainer.training:
-                self._decode()
         except (DataError, OSError):
             if self._replicas() == 1:
                 raise  # else every process finds the same in `setup`, and none waits for this one
@@ -164,7 +164,7 @@ class FaceData(L.LightningDataModule, ABC):
         self._replaced = UnreadableLog(faces.name, len(faces), folder, self._rank(), self._replicas())
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         rank_zero_info(f"views: {self.views.use_device(device)}")
-        self._trained = self._cached(faces, device) if self._caches() else faces
+        self._trained = faces if self.cache == "none" else self._cached(faces, device)
 
     def _cached(self, faces: FaceSet, device: torch.device) -> FaceSet:
         """The set with its images decoded; where they can stay on the device, they are taken there."""
@@ -172,15 +172,12 @@ class FaceData(L.LightningDataModule, ABC):
         assert self._replaced is not None
         resident = self.cache == "memory" and self.views.stored
         cached = copy(faces)
-        cached.source = images = DecodedImages(faces.source, self._decode(), self.cache == "memory" and not resident)
+        folder = decode_once(faces.source, cache_folder(), faces.name)
+        cached.source = images = DecodedImages(faces.source, folder, self.cache == "memory" and not resident)
         if resident:
             self._replaced.add((images.name(row), reason) for row, reason in images.reasons.items())
             self._resident = ResidentImages(images, self.views, device)
         return cached
-
-    def _decode(self) -> Path:
-        faces = self._split("train")
-        return decode_once(faces.source, cache_folder(), faces.name)
 
     def _verify(self) -> None:
         if not self._features:
@@ -294,9 +291,6 @@ class FaceData(L.LightningDataModule, ABC):
 
     def _makes_views(self, split: str) -> bool:
         return split == "train" and self.views is not None
-
-    def _caches(self) -> bool:
-        return self.cache != "none" and self.views is not None and not self._features
 
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0

@@ -24,18 +24,17 @@ class ResidentImages:
     """What `Views.collate` makes of all images of a set, on a device.
 
     Args:
-        images: the set; an unreadable image is replaced by the next readable one.
+        images: the set, with readable ones; an unreadable image is replaced by the next readable one.
         views: views that are `stored`.
         device: where to keep it.
 
     Raises:
-        DataError: no image is readable, or the device has not the memory.
+        DataError: machine or device has not the memory.
     """
 
     def __init__(self, images: DecodedImages, views: Views, device: torch.device) -> None:
+        images.check_memory(3)  # the samples, the batch of them, and its copy while it is made contiguous
         readable = np.flatnonzero(images.shapes[:, 0]).tolist()
-        if len(readable) == 0:
-            raise DataError(f"none of {len(images)} images can be read, the first for: {images.reasons[0]}")
         places = np.searchsorted(readable, np.arange(len(images))) % len(readable)
         self._places = torch.from_numpy(places).to(device)
         unasked = np.random.default_rng(0)  # views that are stored take all randomness on the device

@@ -16,9 +16,10 @@ from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import alone, replacing
 
 CacheKind = Literal["none", "disk", "memory"]
-_CHUNK = 1024  # images decoded between two notes of what is done
+_CHUNK = 64  # images in memory at once, between two notes of what is done
 _FORMAT = 1
 _MEMORY = 0.8  # the most of the machine's memory that images may take
+_NOTHING: dict[str, Any] = {"format": _FORMAT, "rows": 0, "bytes": 0, "reasons": {}}
 _NOTE, _PIXELS, _SHAPES = "done.json", "pixels.bin", "shapes.npy"
 
 
@@ -58,12 +59,17 @@ class DecodedImages(ImageSource):
         path, size = self.folder / _PIXELS, int(self._ends[-1])
         if not self.in_memory and size:
             return np.memmap(path, np.uint8, "r", shape=(size,))
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if size > _MEMORY * memory:
-            raise DataError(
-                f"{size / 1e9:.1f} GB of images do not fit into {memory / 1e9:.1f} GB of memory: use cache: disk"
-            )
+        self.check_memory(1)
         return np.fromfile(path, np.uint8, size)
+
+    def check_memory(self, copies: int) -> None:
+        """DataError if so many copies of the images do not fit into the memory of the machine."""
+        needed, memory = copies * int(self._ends[-1]), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        if needed > _MEMORY * memory:
+            raise DataError(
+                f"cache: memory needs {needed / 1e9:.1f} GB for decoded images and the machine has "
+                f"{memory / 1e9:.1f} GB of memory; use cache: disk"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None}  # a process that is not forked opens the file itself
@@ -77,6 +83,7 @@ def decode_once(source: ImageSource, folder: Path, name: str) -> Path:
     """Decode all images of a source into a folder below ``folder``, or find them there; returns that folder.
 
     It is named after the fingerprint of the source. An interrupted run is gone on with; of two processes one waits.
+    Unreadable images are tried again each time, and if one has become readable, all are decoded anew.
 
     Raises:
         DataError: an item stands for several images, or they do not fit on the disk.
@@ -90,8 +97,10 @@ def decode_once(source: ImageSource, folder: Path, name: str) -> Path:
     try:
         with alone(folder, wait=True):
             note = _read_note(folder, len(source))
+            if any(_readable(source, int(row)) for row in note["reasons"]):
+                note = _NOTHING  # a disk or network that failed for a while
             if note["rows"] < len(source):
-                _decode(source, folder, note, name)
+                _decode(source, folder, {**note, "reasons": dict(note["reasons"])}, name)
     except OSError as error:
         raise DataError(
             f"{name}: decoded images cannot be kept in {folder} ({error.strerror or error}); choose another folder by "
@@ -103,8 +112,10 @@ def decode_once(source: ImageSource, folder: Path, name: str) -> Path:
 def _decode(source: ImageSource, folder: Path, note: dict[str, Any], name: str) -> None:
     total, rows, written = len(source), note["rows"], note["bytes"]
     if rows == 0:
+        (folder / _PIXELS).unlink(missing_ok=True)  # a run that reads the old file goes on reading it
         np.save(folder / _SHAPES, np.zeros((total, 2), np.int64))
     shapes = np.load(folder / _SHAPES, mmap_mode="r+")
+    shapes[rows:] = 0
     with (folder / _PIXELS).open("ab"), (folder / _PIXELS).open("r+b") as file:
         file.seek(written)
         for images in _chunks(source, rows, name):
@@ -154,4 +165,12 @@ def _read_note(folder: Path, total: int) -> dict[str, Any]:
             return note
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass
-    return {"format": _FORMAT, "rows": 0, "bytes": 0, "reasons": {}}
+    return _NOTHING
+
+
+def _readable(source: ImageSource, row: int) -> bool:
+    try:
+        source.read(row)
+    except CorruptImage:
+        return False
+    return True

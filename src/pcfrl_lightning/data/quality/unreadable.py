@@ -22,7 +22,7 @@ _CHUNK = 64
 
 
 def cache_folder() -> Path:
-    """Folder of small results about data sets: `$PCFRL_CACHE`, else the user's cache folder, else a temporary one."""
+    """Folder of what is computed once of data sets: `$PCFRL_CACHE`, the user's cache folder, or a temporary one."""
     if given := os.environ.get("PCFRL_CACHE"):
         return Path(given)
     try:
