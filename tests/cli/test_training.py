@@ -48,6 +48,15 @@ def test_pretraining_configs_run(pcfrl, faces, folder, method):
         assert name in header
 
 
+def test_an_error_in_a_process_of_the_loader_is_one_line(command, faces):
+    for path in faces.iterdir():
+        path.write_bytes(b"")
+    small = [argument.replace("workers=0", "workers=1") for argument in SMALL]
+    line = command(*PRETRAIN, "--data.root", faces, *small)
+    assert line.startswith("pcfrl: faces/train: 12 images in a row cannot be read, first ")
+    assert "\n" not in line
+
+
 @pytest.mark.parametrize("layers", [["simclr", "simclr_npa"], ["moco"], ["swav"]])
 def test_another_method_layers_over_the_pretraining(pcfrl, faces, folder, layers):
     """What PCFRL alone takes is left out; callbacks that draw its reconstructions do nothing."""

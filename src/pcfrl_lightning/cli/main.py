@@ -98,6 +98,9 @@ def main() -> None:
         sys.exit(2)
 
 
+_IN_WORKER = f"{DataError.__module__}.{DataError.__qualname__}: "
+
+
 def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:
     """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
     try:
@@ -107,7 +110,9 @@ def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) ->
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except mistakes as error:
-        sys.exit(f"pcfrl: {error}")
+        # of a loader's process torch tells the traceback, in the message
+        text = str(error)
+        sys.exit(f"pcfrl: {text.rpartition(_IN_WORKER)[2].strip() if 'DataLoader worker' in text else text}")
     except Stopped as stop:
         if stop.text:
             print(f"pcfrl: {stop}", file=sys.stderr)

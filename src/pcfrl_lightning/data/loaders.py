@@ -62,16 +62,15 @@ class ViewBatches(Dataset[dict[str, Any]]):
         """The pictures of a key, its generator, and (name, reason) of those that could not be read before it."""
         unreadable: list[tuple[str, str]] = []
         rng, index = np.random.default_rng([self.seed, *key]), key[1]
-        for step in range(min(_MOST_REPLACEMENTS, len(self.faces))):
+        tried = min(_MOST_REPLACEMENTS, len(self.faces))
+        for step in range(tried):
             try:
                 row = (index + step) % len(self.faces)
                 return [self.faces.draw(row, rng) for _ in range(self.views.pictures)], rng, unreadable
             except CorruptImage as error:
                 unreadable.append((error.name, error.reason))
         name, reason = unreadable[0]
-        raise DataError(
-            f"{self.faces.name}: {_MOST_REPLACEMENTS} images in a row cannot be read, first {name} ({reason})"
-        )
+        raise DataError(f"{self.faces.name}: {tried} images in a row cannot be read, first {name} ({reason})")
 
 
 class ImageBatches(Dataset[dict[str, Tensor]]):
