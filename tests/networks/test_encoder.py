@@ -320,3 +320,24 @@ class TestLibraries:
 
         monkeypatch.setattr(timm, "create_model", old)
         assert load_encoder(path).backbone.model_name == "resnet10t"
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_on_a_cpu_features_are_computed_for_a_few_images_at_once(kind):
+    """The same as in one piece, which training, gradients and statistics of batches keep."""
+    network = small().network.eval()
+    images = torch.randint(256, (37, 1, 32, 32), dtype=torch.uint8)
+    images = images if kind is torch.uint8 else images / 255
+    counts, encode = [], network.encode
+    network.encode = lambda pixels: counts.append(len(pixels)) or encode(pixels)
+    whole = network.features(images)
+    assert counts == [37]
+    with torch.no_grad():
+        parts = network.features(images)
+        assert counts == [37, 16, 16, 5]
+        assert network.features(images[:0])["f_s"].shape == (0, whole["f_s"].shape[1])
+        network.train().features(images)
+    assert counts[-1] == 37
+    assert parts.keys() == whole.keys()
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, atol=1e-5, rtol=1e-5)
