@@ -102,9 +102,7 @@ def test_small_pieces():
 
 
 def test_a_pair_is_two_pictures_of_a_person_or_a_picture_and_its_mirror_image():
-    data = SyntheticFaces(
-        image_size=32, train_size=12, identities=3, val_size=20, val_identities=20, whole_person=True, cache=False
-    )
+    data = SyntheticFaces(image_size=32, train_size=12, identities=3, val_size=20, val_identities=20, whole_person=True)
     source = data.build()["train"].source
     rng = np.random.default_rng(0)
     people = [[source.read(index) for index in range(person, 12, 3)] for person in range(3)]
