@@ -15,6 +15,7 @@ from pcfrl_lightning.networks import (
     TimmBackbone,
     TimmEncoder,
     TorchvisionEncoder,
+    encoder,
     encoder_identity,
     untrained_encoder,
 )
@@ -323,8 +324,9 @@ class TestLibraries:
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_on_a_cpu_features_are_computed_for_a_few_images_at_once(kind):
+def test_on_a_cpu_features_are_computed_for_a_few_images_at_once(kind, monkeypatch):
     """The same as in one piece, which training, gradients and statistics of batches keep."""
+    monkeypatch.setattr(encoder, "_AT_ONCE", 16)
     network = small().network.eval()
     images = torch.randint(256, (37, 1, 32, 32), dtype=torch.uint8)
     images = images if kind is torch.uint8 else images / 255
