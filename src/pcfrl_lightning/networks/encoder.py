@@ -22,8 +22,8 @@ from pcfrl_lightning.networks.stored import CONFIG, FORMAT, WEIGHTS, read_stored
 
 LIBRARIES = {"timm": "TimmEncoder", "torchvision": "TorchvisionEncoder"}
 _AT_ONCE = 64
-"""Images of a forward pass on a CPU: the system maps the buffers of more anew, in every layer. 64 are better than 128 at
-width 1.0 (100 px, bf16: 1.2 to 1.8 times the images/s) and no worse for small networks, which fewer images slow down."""
+"""Images of a forward pass on a CPU: the system maps the buffers of more anew, in every layer. 64 are better than 128
+at width 1.0 (100 px, bf16: 1.2 to 1.8 times the images/s) and no worse for small networks, which fewer slow down."""
 _TOLERANCE = 1e-3  # resizing leaves [0, 1] by rounding errors
 
 
