@@ -241,6 +241,13 @@ class FakeDetector:
         return 1, self.faces
 
 
+def test_a_model_file_that_is_a_web_page_is_one_error(tmp_path):
+    (tmp_path / "yunet.onnx").write_text("<!DOCTYPE html><html></html>")
+    source = YuNetCrop(tmp_path / "yunet.onnx").apply(ArraySource(np.zeros((1, 64, 64, 3), np.uint8)), None)
+    with pytest.raises(DataError, match=r"YuNet model .*yunet.onnx cannot be read: give the .onnx file itself"):
+        source.read(0)
+
+
 def test_yunet_takes_the_largest_face(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"absent.onnx does not exist: download face_detection_yunet"):
         YuNetCrop(tmp_path / "absent.onnx")

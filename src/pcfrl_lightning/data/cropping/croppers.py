@@ -154,7 +154,12 @@ class YuNet:
         import cv2
 
         if not hasattr(self._local, "detector"):  # it holds the size of its input
-            self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
+            try:
+                self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
+            except cv2.error as error:
+                raise DataError(
+                    f"YuNet model {self.model_path} cannot be read: give the .onnx file itself, not a web page about it"
+                ) from error
         self._local.detector.setInputSize((image.shape[1], image.shape[0]))
         _, faces = self._local.detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         if faces is None or len(faces) == 0:
