@@ -167,13 +167,17 @@ class AdaptiveThreshold(_Alignment):
         self.quantile = quantile
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        calibrator = self.of_batch(lambda: F.row_maxima(score, candidates))
-        return F.threshold_calibration(score, candidates, calibrator.threshold)
+        best = F.top_k_calibration(score, candidates, k=1)
+        threshold = self._threshold(best.score.squeeze(1))
+        return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
 
     def of_batch(self, maxima: Callable[[], Tensor]) -> NPAThreshold:
         chosen = NPAThreshold(alpha=self.alpha, neighborhood=self.neighborhood)
-        chosen.threshold = F.adaptive_threshold(all_gather(maxima()), self.statistic, self.quantile)
+        chosen.threshold = self._threshold(maxima())
         return chosen
+
+    def _threshold(self, maxima: Tensor) -> Tensor:
+        return F.adaptive_threshold(all_gather(maxima), self.statistic, self.quantile)
 
 
 class DelayedStart(Calibrator):

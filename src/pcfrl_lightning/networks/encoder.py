@@ -58,16 +58,16 @@ class Encoder(nn.Module, ABC):
             ValueError: other shapes, types or values (values are looked at on the CPU only).
         """
         _check_images(images)
-        parameter = next(self.parameters(), torch.empty(0))
-        pixels = images.to(parameter.device, non_blocking=True)  # bytes travel as bytes
-        at_once = _AT_ONCE if pixels.device.type == "cpu" and not (self.training or torch.is_grad_enabled()) else None
-        scale = 255 if pixels.dtype == torch.uint8 else 1
-        split = pixels.split(at_once or max(1, len(pixels)))
-        parts = [self._of_part((part / scale).to(parameter.dtype)) for part in split]
+        device = next(self.parameters(), torch.empty(0)).device
+        pixels = images.to(device, non_blocking=True)  # bytes travel as bytes
+        at_once = _AT_ONCE if device.type == "cpu" and not (self.training or torch.is_grad_enabled()) else None
+        parts = [self._of_part(part) for part in pixels.split(at_once or max(1, len(pixels)))]
         columns = zip(*parts, strict=True)
         return {name: torch.cat(column) for name, column in zip(self.feature_names, columns, strict=True)}
 
     def _of_part(self, pixels: Tensor) -> list[Tensor]:
+        weights = next(self.parameters(), torch.empty(0))
+        pixels = (pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels).to(weights.dtype)
         try:
             values = self.encode(pixels.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
         except AssertionError as error:  # how timm and torchvision refuse a size
