@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import alone, replacing
 
@@ -147,7 +148,7 @@ def _chunks(source: ImageSource, first: int, name: str) -> Iterator[list[np.ndar
             return error
 
     with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
+        ThreadPoolExecutor(cores()) as pool,
         tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar,
     ):
         for start in range(first, len(source), _CHUNK):

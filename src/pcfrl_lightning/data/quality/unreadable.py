@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
+from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import replacing
 
@@ -150,7 +151,7 @@ def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, st
         return len(chunk)
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(rows), desc=f"verify {name}", delay=2) as bar:
+    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(rows), desc=f"verify {name}", delay=2) as bar:
         for done in pool.map(check, chunks):
             bar.update(done)
     return dict(sorted(found.items()))
