@@ -323,23 +323,46 @@ class TestLibraries:
         assert load_encoder(path).backbone.model_name == "resnet10t"
 
 
+@pytest.mark.parametrize(("largest", "sizes"), [(1, [16, 16, 16, 16, 16, 10]), (1e9, [16, 64, 10])])
 @pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
-def test_on_a_cpu_features_are_computed_for_a_few_images_at_once(kind, monkeypatch):
+def test_on_a_cpu_features_are_computed_for_a_few_images_at_once(kind, largest, sizes, monkeypatch):
     """The same as in one piece, which training, gradients and statistics of batches keep."""
-    monkeypatch.setattr(encoder, "_AT_ONCE", 16)
+    monkeypatch.setattr(encoder, "_LARGEST_OUTPUT", largest)
     network = small().network.eval()
-    images = torch.randint(256, (37, 1, 32, 32), dtype=torch.uint8)
+    images = torch.randint(256, (90, 1, 32, 32), dtype=torch.uint8)
     images = images if kind is torch.uint8 else images / 255
     counts, encode = [], network.encode
     network.encode = lambda pixels: counts.append(len(pixels)) or encode(pixels)
     whole = network.features(images)
-    assert counts == [37]
+    assert counts == [90]
     with torch.no_grad():
         parts = network.features(images)
-        assert counts == [37, 16, 16, 5]
+        assert counts == [90, *sizes]
+        assert not any(module._forward_hooks for module in network.modules())
         assert network.features(images[:0])["f_s"].shape == (0, whole["f_s"].shape[1])
         network.train().features(images)
-    assert counts[-1] == 37
+    assert counts[-1] == 90
     assert parts.keys() == whole.keys()
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("channels", "sizes"), [(50, [16, 24, 24, 24, 12]), (25, [16, 48, 36]), (500, [16] * 6 + [4])])
+def test_the_largest_output_decides_how_many_images_a_cpu_takes_at_once(channels, sizes):
+    """A layer's output for 24 images, 50 channels of 32 x 32 floats, has 4.9 MB; the bar is 5 MB."""
+
+    class Mean(encoder.Encoder):
+        image_size = 32
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.sizes = nn.Conv2d(3, channels, 1), []
+
+        def encode(self, images):
+            self.sizes.append(len(images))
+            return (self.layer(images).mean((2, 3)),)
+
+    network = Mean().eval()
+    with torch.no_grad():
+        network.features(torch.rand(100, 3, 32, 32))
+    assert network.sizes == sizes

@@ -21,9 +21,9 @@ from pcfrl_lightning.networks.rebuild import build, describe, find_class, rebuil
 from pcfrl_lightning.networks.stored import CONFIG, FORMAT, WEIGHTS, read_stored
 
 LIBRARIES = {"timm": "TimmEncoder", "torchvision": "TorchvisionEncoder"}
-_AT_ONCE = 64
-"""Images of a forward pass on a CPU: the system maps the buffers of more anew, in every layer. 64 are better than 128
-at width 1.0 (100 px, bf16: 1.2 to 1.8 times the images/s) and no worse for small networks, which fewer slow down."""
+_AT_ONCE, _LARGEST_OUTPUT = range(16, 65), 5e6
+"""Images of a forward pass on a CPU, and bytes of its largest output, which should stay in the caches of the processor:
+at width 1.0 16 images at once are faster than 64, small networks want more (benchmarks/images_at_once.py)."""
 _TOLERANCE = 1e-3  # resizing leaves [0, 1] by rounding errors
 
 
@@ -46,7 +46,7 @@ class Encoder(nn.Module, ABC):
         """(B, 3, H, W) floats in [0, 1] to one tensor (B, ...) per name of ``feature_names``, as a tuple."""
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Every feature from one forward pass; on a CPU, without gradient, from a pass for every 64 images.
+        """Every feature from one forward pass; on a CPU, without gradient, from a pass for every 16 to 64 images.
 
         Args:
             images: (B, 3, H, W) or (B, 1, H, W), uint8 or floats in [0, 1], on any device.
@@ -60,10 +60,30 @@ class Encoder(nn.Module, ABC):
         _check_images(images)
         device = next(self.parameters(), torch.empty(0)).device
         pixels = images.to(device, non_blocking=True)  # bytes travel as bytes
-        at_once = _AT_ONCE if device.type == "cpu" and not (self.training or torch.is_grad_enabled()) else None
-        parts = [self._of_part(part) for part in pixels.split(at_once or max(1, len(pixels)))]
+        if device.type == "cpu" and not (self.training or torch.is_grad_enabled()):
+            parts = self._few_at_once(pixels)
+        else:
+            parts = [self._of_part(pixels)]
         columns = zip(*parts, strict=True)
         return {name: torch.cat(column) for name, column in zip(self.feature_names, columns, strict=True)}
+
+    def _few_at_once(self, pixels: Tensor) -> list[list[Tensor]]:
+        """The first images tell how many of the others suit the processor."""
+        largest = 1  # bytes of an output, for an image
+
+        def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            nonlocal largest
+            largest = max(largest, output[:1].nbytes if isinstance(output, Tensor) else 0)
+
+        hooks = [module.register_forward_hook(look) for module in self.modules()]
+        try:
+            parts = [self._of_part(pixels[: _AT_ONCE.start])]
+        finally:
+            for hook in hooks:
+                hook.remove()
+        at_once = min(max(int(_LARGEST_OUTPUT / largest), _AT_ONCE.start), _AT_ONCE.stop - 1)
+        rest = pixels[_AT_ONCE.start :]
+        return parts + [self._of_part(part) for part in rest.split(at_once) if len(rest)]
 
     def _of_part(self, pixels: Tensor) -> list[Tensor]:
         weights = next(self.parameters(), torch.empty(0))
