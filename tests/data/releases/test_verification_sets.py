@@ -49,7 +49,7 @@ def test_lfw_reads_zips_in_place(tmp_path):
 
 
 @pytest.mark.parametrize("wrapper", ["lfw", "lfw_funneled"])
-def test_lfw_reads_the_named_archive_although_a_default_folder_exists(tmp_path, wrapper):
+def test_lfw_reads_the_named_archive_although_a_default_folder_exists(tmp_path, wrapper, monkeypatch):
     trees.lfw(tmp_path)
     with zipfile.ZipFile(tmp_path / "lfw_funneled.zip", "w") as archive:
         for file in sorted((tmp_path / "lfw").rglob("*.jpg")):
@@ -59,8 +59,11 @@ def test_lfw_reads_the_named_archive_although_a_default_folder_exists(tmp_path, 
     faces = LFW(tmp_path, images="lfw_funneled.zip").build()["test"]
     assert faces.image(0).shape == (30, 30, 3)
     assert faces.source.name(0) == f"{wrapper}/Ann_Ax/Ann_Ax_0001.jpg"
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert LFW(".", images="lfw_funneled.zip").build()["test"].image(0).shape == (30, 30, 3)
     for absent in ("lfw_funnelled.zip", str(tmp_path / "lfw_funneled.zip")):
-        with pytest.raises(FileNotFoundError, match=f"no folder or archive {absent} under"):
+        with pytest.raises(FileNotFoundError, match=f"no images under {tmp_path}; looked for {absent}$"):
             LFW(tmp_path, images=absent).build()
 
 

@@ -7,7 +7,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Row, read_rows
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.pairs import FOLDS, NamedPair, official_pairs, pair_set
-from pcfrl_lightning.data.releases.release import find, inside, open_images
+from pcfrl_lightning.data.releases.release import find, open_images
 from pcfrl_lightning.errors import DataError
 
 FOLDERS = ("lfw", "lfw_funneled", "lfw-deepfunneled", "lfw2")
@@ -42,10 +42,8 @@ class LFW(CroppedRelease):
         pairs = read_view2(listing)
         if self.images is None:
             return {"test": pair_set(self, pairs, open_images(self.root, FOLDERS, ARCHIVES))}
-        archives = [] if Path(self.images).is_absolute() else list(self.root.glob(self.images))
-        if (not inside(self.root, self.images) and not archives) or Path(self.images).is_file():
-            raise FileNotFoundError(f"no folder or archive {self.images} under {self.root}")
-        return {"test": pair_set(self, pairs, open_images(self.root, [self.images], [self.images], FOLDERS))}
+        archives = [] if Path(self.images).is_absolute() else [self.images]
+        return {"test": pair_set(self, pairs, open_images(self.root, [self.images], archives, FOLDERS))}
 
 
 def read_view2(path: Path) -> list[NamedPair]:

@@ -122,7 +122,7 @@ def open_images(
     for pattern in patterns:
         if found := sorted(root.glob(pattern)) or sorted((root / root.name).glob(pattern)):
             return ZipImages(found, [PurePosixPath(name).name for name in (folders if wrappers is None else wrappers)])
-    raise FileNotFoundError(f"no images under {root}; looked for {', '.join([*folders, *patterns])}")
+    raise FileNotFoundError(f"no images under {root}; looked for {', '.join(dict.fromkeys([*folders, *patterns]))}")
 
 
 def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
