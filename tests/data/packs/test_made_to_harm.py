@@ -86,6 +86,15 @@ def test_numbers_of_clips_that_lead_out_of_the_pack(folder, column):
             Pack(folder)
 
 
+def test_videos_that_do_not_begin_with_the_first(folder):
+    clips = np.load(folder / "clips.npy")
+    clips["video"] += 1
+    np.save(content := io.BytesIO(), clips)
+    replace(folder, "clips.npy", content.getvalue())
+    with pytest.raises(DataError, match=r"clips\.npy: damaged \(row 0 "):
+        Pack(folder)
+
+
 def test_ends_of_frames_that_run_backwards(folder):
     np.save(content := io.BytesIO(), np.load(folder / "frames.npy")[::-1])
     replace(folder, "frames.npy", content.getvalue())

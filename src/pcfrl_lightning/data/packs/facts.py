@@ -52,8 +52,8 @@ def check_clips(clips: np.ndarray, frames: int, facts: Mapping[str, Any], where:
     inside &= (clips["frames"] > 0) & (clips["first"] < frames)
     inside &= clips["frames"] <= frames - np.minimum(clips["first"], frames)
     inside &= (clips["record"] < clips["data"]) & (clips["data"] < sizes[np.minimum(clips["part"], len(sizes) - 1)])
-    inside &= np.diff(clips["video"].astype(np.int64), prepend=0) <= 1
-    inside &= np.diff(clips["video"].astype(np.int64), prepend=0) >= 0
+    steps = np.diff(clips["video"].astype(np.int64), prepend=-1)
+    inside &= (steps >= 0) & (steps <= 1)
     if not len(clips) or not inside.all():
         row = f"row {int(np.argmin(inside))} does not fit to the parts" if len(clips) else "no clips"
         raise DataError(f"{where}: damaged ({row}); join the parts again")
