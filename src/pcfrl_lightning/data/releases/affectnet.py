@@ -73,10 +73,11 @@ class AffectNet7(CroppedRelease):
         # an annotation of one of the seven classes must have its image
         lost = [stem for stem in codes if stem not in images and _code(codes[stem]) < len(CLASSES)]
         image_of = f"{folder.name}/images/{{}}.jpg".format
-        require_images(FolderImages(folder.parent), [(codes[stem], image_of(stem)) for stem in lost])
+        files = FolderImages(folder.parent)
+        require_images(files, [(codes[stem], image_of(stem)) for stem in lost])
         kinds = ["exp", "lnd"] if self.cropping.needs_landmarks else ["exp"]
         names = [f"{folder.name}/annotations/{stem}_{kind}.npy" for kind in kinds for stem in images]
-        there = np.reshape(require_companions(folder.parent, names, "annotations"), (len(kinds), -1))
+        there = np.reshape(require_companions(folder.parent, names, "annotations", files), (len(kinds), -1))
         complete = [stem for stem, column in zip(images, there.T, strict=True) if column.all()]
         for stem in tqdm(complete, desc=f"labels {self.name}/{folder.name}", delay=2):
             expression = _code(codes[stem])

@@ -47,7 +47,7 @@ class CPLFW(CroppedRelease):
             archive = zipfile.Path(find(self.root, [f"{self.folder}.zip"], "landmark files"))
             texts = wrapped if (wrapped := archive / f"{self.folder}/").exists() else archive
         files = [f"{Path(name).stem}_5loc_attri.txt" for name in names]
-        return read_point_files(texts, files, FIVE_POINTS, {entry.name for entry in texts.iterdir()})
+        return read_point_files(texts, files, FIVE_POINTS)
 
 
 def read_two_line_pairs(path: Path) -> list[NamedPair]:

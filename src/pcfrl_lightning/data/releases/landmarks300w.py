@@ -13,11 +13,10 @@ from pcfrl_lightning.data.images.rows import read_rows
 from pcfrl_lightning.data.images.sources import FileSource, ImageSource
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points
-from pcfrl_lightning.data.releases.release import inside, require_both
+from pcfrl_lightning.data.releases.release import files_of, require_both
 
 POINTS = 68
 SUBSETS = ("common", "challenging")
-_IMAGE_SUFFIXES = (".jpg", ".png")
 _FOLDERS = {
     "train": ("afw", "helen/trainset", "lfpw/trainset"),
     "test": ("helen/testset", "lfpw/testset", "ibug"),
@@ -65,10 +64,10 @@ class Landmarks300W(LandmarkFaces):
         base = deeper if (deeper / "afw").is_dir() else self.root
         images, labels = {}, {}
         for split, folders in _FOLDERS.items():
-            images[split] = [name for folder in folders for name in _list(base, folder, _IMAGE_SUFFIXES)]
+            images[split] = _list(base, folders, [".jpg", ".png"])
             if not images[split]:
                 raise FileNotFoundError(f"no images under {self.root}; looked in {', '.join(folders)}")
-            for label in (name for folder in folders for name in _list(base, folder, [".pts"])):
+            for label in _list(base, folders, [".pts"]):
                 labels[label] = f"{label[:-4]}{'.png' if label.startswith('lfpw') else '.jpg'}"  # as released
         both = set(require_both(base, [name for names in images.values() for name in names], labels, ".pts"))
         return {
@@ -83,13 +82,9 @@ class Landmarks300W(LandmarkFaces):
         return self.landmark_faces(split, FileSource(base, images), points, conditions, SUBSETS)
 
 
-def _list(root: Path, folder: str, suffixes: Sequence[str]) -> list[str]:
-    """Files of a folder, relative to the root, without mirrored copies and hidden files."""
-    place = inside(root, folder)
-    if place is None:
-        return []
-    found = (path for path in place.glob("[!.]*") if path.suffix.lower() in suffixes)
-    return [path.relative_to(root).as_posix() for path in sorted(found) if not path.stem.endswith("_mirror")]
+def _list(root: Path, folders: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """See `files_of`; without mirrored copies."""
+    return [name for name in files_of(root, folders, suffixes) if not name.rpartition(".")[0].endswith("_mirror")]
 
 
 def read_pts(path: Path) -> np.ndarray:

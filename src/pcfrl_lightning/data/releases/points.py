@@ -1,7 +1,7 @@
 """Landmarks and other numbers as they come out of label files."""
 
 import math
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from pcfrl_lightning.data.images.rows import TextPath, read_rows
 from pcfrl_lightning.data.releases.release import require_companions
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 _FARTHEST = 1e5
 _SMALLEST_FACE = 2.0
@@ -46,14 +46,13 @@ def face_points(values: Any, count: int, where: object) -> np.ndarray:
     return points.astype(np.float32)
 
 
-def read_point_files(
-    folder: TextPath, files: Sequence[str], count: int, found: Container[str] | None = None, lines: int | None = None
-) -> np.ndarray:
+def read_point_files(folder: TextPath, files: Sequence[str], count: int, lines: int | None = None) -> np.ndarray:
     """Landmarks (n, count, 2) of text files with a line `x y` per point; `lines`: how many are read (None: all).
 
     Raises MissingLabels as `require_companions` does (where that is collected, the landmarks are zeros).
     """
     result = np.zeros((len(files), count, 2), np.float32)
+    found = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     for i, there in enumerate(require_companions(folder, files, "landmark files", found)):
         if there:
             rows = islice(read_rows(folder / files[i]), lines)
@@ -68,17 +67,14 @@ def read_mat(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     """
     from scipy.io import loadmat, whosmat
 
-    if not path.is_file():
-        raise DataError(f"{path} is missing")
+    require(path.is_file(), f"{path} is missing", DataError)
     try:
         sizes = {name: math.prod(shape) for name, shape, _ in whosmat(path)}
-        if large := [key for key in keys if sizes.get(key, 0) > MOST_NUMBERS]:
-            raise DataError(f"{path}: {', '.join(large)} has more than {MOST_NUMBERS} numbers")
-        content = loadmat(path, variable_names=list(keys))
-    except DataError:
-        raise
+        large = [key for key in keys if sizes.get(key, 0) > MOST_NUMBERS]
+        content = {} if large else loadmat(path, variable_names=list(keys))
     except Exception as error:  # scipy raises a dozen types on damaged files; all mean the same here
         raise DataError(f"{path}: not a readable MATLAB file ({type(error).__name__}: {error})") from None
+    require(not large, f"{path}: {', '.join(large)} has more than {MOST_NUMBERS} numbers", DataError)
     if absent := [key for key in keys if key not in content]:
         raise DataError(f"{path}: has no variable {', '.join(absent)}")
     return {key: np.asarray(content[key]) for key in keys}

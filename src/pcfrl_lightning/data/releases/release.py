@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
 
 from pcfrl_lightning.data.images.listing import FolderImages
-from pcfrl_lightning.data.images.rows import Row, TextPath
+from pcfrl_lightning.data.images.rows import Row
 from pcfrl_lightning.data.images.sources import ConcatSource, FileSource, ImageSource, SubsetSource
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.errors import DataError
@@ -125,6 +125,13 @@ def open_images(
     raise FileNotFoundError(f"no images under {root}; looked for {', '.join(dict.fromkeys([*folders, *patterns]))}")
 
 
+def files_of(root: Path, folders: Sequence[str], suffixes: Sequence[str]) -> list[str]:
+    """Files of some folders (see `inside`), relative to the root, sorted in each folder; hidden ones are left out."""
+    places = filter(None, (inside(root, folder) for folder in folders))
+    paths = [path for place in places for path in sorted(place.glob("[!.]*")) if path.suffix.lower() in suffixes]
+    return [path.relative_to(root).as_posix() for path in paths]
+
+
 def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str]]) -> None:
     """Check that every image exists that a list line or a label file stands for.
 
@@ -138,15 +145,12 @@ def require_images(images: ReleaseImages, wanted: Iterable[tuple[Row | Path, str
         _raise_or_collect(MissingImages(problem, names))
 
 
-def require_companions(
-    folder: TextPath, names: Sequence[str], what: str, found: Container[str] | None = None
-) -> list[bool]:
-    """Which label files exist, in `found` or else on disk below the folder; told before any is read.
+def require_companions(folder: object, names: Sequence[str], what: str, found: Container[str]) -> list[bool]:
+    """Which label files of a folder are `found` there; told before any is read.
 
-    They all do, except inside `missing_collected`: MissingLabels names the folder, the number and the first few.
+    They all are, except inside `missing_collected`: MissingLabels names the folder, the number and the first few.
     """
-    files = FolderImages(Path(str(folder))) if found is None else found
-    present = [name in files for name in names]
+    present = [name in found for name in names]
     missing = [name for name, there in zip(names, present, strict=True) if not there]
     if missing:
         first = ", ".join(missing[:_SHOWN]) + (", ..." if len(missing) > _SHOWN else "")
@@ -167,8 +171,8 @@ def require_both(folder: Path, images: Sequence[str], labels: Mapping[str, str],
         if first != image:
             raise DataError(f"{folder}: {first} and {image} share one {suffix} file; remove one of them")
     alone = ((folder / label, image) for label, image in labels.items() if label.rpartition(".")[0] not in stems)
-    require_images(FolderImages(folder), alone)
-    present = require_companions(folder, [f"{stem}{suffix}" for stem in stems], f"{suffix} files")
+    require_images(files := FolderImages(folder), alone)
+    present = require_companions(folder, [f"{stem}{suffix}" for stem in stems], f"{suffix} files", files)
     return [image for image, there in zip(images, present, strict=True) if there]
 
 

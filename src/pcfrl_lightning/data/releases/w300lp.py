@@ -13,7 +13,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points, read_mat, real_numbers
-from pcfrl_lightning.data.releases.release import find, inside, require_both
+from pcfrl_lightning.data.releases.release import files_of, find, inside, require_both
 from pcfrl_lightning.errors import DataError
 
 LARGEST_ANGLE = 99.0
@@ -102,11 +102,9 @@ def photos(images: Sequence[str]) -> list[int]:
 
 def _list(split: str, folder: Path, suffix: str) -> list[str]:
     """Files of a suffix relative to the folder; `Code` and `landmarks` hold other .mat files and are not looked at."""
-    if split == "test":
-        found = (path for path in folder.iterdir() if path.suffix == suffix)
-        return sorted(path.name for path in found if _AFLW_STEM.fullmatch(path.stem))
-    parts = filter(None, (inside(folder, part) for part in FOLDERS))
-    return [path.relative_to(folder).as_posix() for part in parts for path in sorted(part.glob(f"[!.]*{suffix}"))]
+    if split == "train":
+        return files_of(folder, FOLDERS, [suffix])
+    return [name for name in files_of(folder, ["."], [suffix]) if _AFLW_STEM.fullmatch(Path(name).stem)]
 
 
 def yaw_pitch_roll(pose_para: np.ndarray, path: Path) -> np.ndarray:
