@@ -27,7 +27,7 @@ from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder,
 from pcfrl_lightning.data.resident import KeyBatches, ResidentImages
 from pcfrl_lightning.data.sampler import EpochSampler, ResumableLoader, resume_point
 from pcfrl_lightning.data.views.base import Views
-from pcfrl_lightning.errors import DataError, UsageError
+from pcfrl_lightning.errors import DataError, UsageError, require
 from pcfrl_lightning.run_directory import run_directory
 
 _TWO = "batch_size must be at least 2, got 1: contrastive views need negatives from another image"
@@ -79,10 +79,8 @@ class FaceData(L.LightningDataModule, ABC):
         image_size = 64 if image_size is None else image_size
         least = {"batch_size": 1, "image_size": 1, "num_workers": 0, "seed": 0}
         for (key, low), value in zip(least.items(), (batch_size, image_size, num_workers, seed), strict=True):
-            if value < low:
-                raise ValueError(f"{key} must be at least {low}, got {value}")
-        if cache not in get_args(CacheKind):
-            raise ValueError(f"cache must be none, disk or memory, got {cache!r}")
+            require(value >= low, f"{key} must be at least {low}, got {value}")
+        require(cache in get_args(CacheKind), f"cache must be none, disk or memory, got {cache!r}")
         if views is None and self.unlabelled:
             from pcfrl_lightning.data.views.auto import AutoViews
 
@@ -153,8 +151,7 @@ class FaceData(L.LightningDataModule, ABC):
             return
         faces = self._split("train")
         share = len(faces) // self._replicas()
-        if self.batch_size == 1:
-            raise DataError(_TWO)
+        require(self.batch_size != 1, _TWO, DataError)
         if share < self.batch_size:
             fix = f"set batch_size to at most {share}" if share > 1 else "a contrastive loss needs two at least"
             raise DataError(f"{faces.name}: {share} training images per process are fewer than one batch; {fix}")

@@ -24,7 +24,7 @@ from pcfrl_lightning.data.images.rows import Row
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.split import SPLITS, hold_out
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,7 @@ class LabelledFolder(FaceData):
         columns = {"image_column": image_column, "split_column": split_column, "group_column": group_column}
         if given := [key for key, value in columns.items() if value and labels is None]:
             raise ValueError(f"{given[0]} names a column of a table: give the table as labels")
-        if missing not in ("refuse", "skip"):
-            raise ValueError(f"missing must be refuse or skip, got {missing!r}")
+        require(missing in ("refuse", "skip"), f"missing must be refuse or skip, got {missing!r}")
         fractions = [fraction or 0.0 for fraction in (test_fraction, val_fraction)]
         if min(fractions) < 0 or sum(fractions) >= 1:
             raise ValueError(f"test_fraction and val_fraction must be 0 or more and below 1 together, got {fractions}")

@@ -8,6 +8,7 @@ import numpy as np
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images, open_listed
 from pcfrl_lightning.data.module import FaceData
+from pcfrl_lightning.errors import require
 
 
 class FaceFolder(FaceData):
@@ -30,8 +31,7 @@ class FaceFolder(FaceData):
         self, root: Roots, list_file: str | Path | None = None, val_fraction: float = 0.0, **kwargs: Any
     ) -> None:
         self.roots = as_paths(root)
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
+        require(0 <= val_fraction < 1, f"val_fraction must be in [0, 1), got {val_fraction}")
         super().__init__(self.roots[0], **kwargs)
         self.list_file = list_file
         self.val_fraction = val_fraction

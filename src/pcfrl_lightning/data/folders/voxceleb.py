@@ -18,7 +18,7 @@ from pcfrl_lightning.data.packs import Pack, is_pack
 from pcfrl_lightning.data.packs.source import PackFrames
 from pcfrl_lightning.data.split import hold_out
 from pcfrl_lightning.data.views.base import Views
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,8 @@ class VoxCeleb(FaceData):
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
-        if not 0 <= val_fraction < 1:
-            raise ValueError(f"val_fraction must be in [0, 1), got {val_fraction}")
-        if item not in ("video", "clip"):
-            raise ValueError(f"item must be video or clip, got '{item}'")
+        require(0 <= val_fraction < 1, f"val_fraction must be in [0, 1), got {val_fraction}")
+        require(item in ("video", "clip"), f"item must be video or clip, got '{item}'")
         super().__init__(root, views, image_size, batch_size, num_workers, seed)
         self.address = root  # `root` is a path, which a URL is not
         self.meta = meta
@@ -115,8 +113,7 @@ class VoxCeleb(FaceData):
 
     def _folder(self) -> tuple[ImageSource, np.ndarray, list[str]]:
         """The items, the person of each (n,), and the folder names of the people."""
-        if not self.root.is_dir():
-            raise FileNotFoundError(f"{self.root}: no such folder; {_EXPECTED}")
+        require(self.root.is_dir(), f"{self.root}: no such folder; {_EXPECTED}", FileNotFoundError)
         if any(self.root.glob("part-*.bin*")):
             raise DataError(f"{self.root}: a pack that is not finished; prepare it to the end, or merge its shards")
         videos = _read_directories(Path(self.list_file), self.root) if self.list_file else find_videos(self.root)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pcfrl_lightning.data.packs.writer import part_name
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 FORMAT = 1
 TABLES = ("clips.npy", "frames.npy")
@@ -85,8 +85,7 @@ def _read_json(text: bytes, where: str, fix: str) -> dict[str, Any]:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: damaged ({error!s:.100}); {fix}") from None
-    if not isinstance(content, dict):
-        raise DataError(f"{where}: damaged (no named entries); {fix}")
+    require(isinstance(content, dict), f"{where}: damaged (no named entries); {fix}", DataError)
     return content
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pcfrl_lightning.data.packs.records import FRAME, HEAD, canonical, header, parse, record, record_size
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 from pcfrl_lightning.files import replacing, sync_folder
 
 _BLOCK = 1 << 20
@@ -66,8 +66,7 @@ class PartWriter:
         """Append a clip: its n encoded frames, their times in seconds and their numbers in the source, from 0."""
         if not len(frames) == len(times) == len(numbers) > 0:
             raise ValueError(f"{clip}: {len(frames)} frames, {len(times)} times and {len(numbers)} numbers")
-        if sum(map(len, frames)) >= 1 << 32:
-            raise ValueError(f"{clip}: frames of one clip must be less than 4 GiB")
+        require(sum(map(len, frames)) < 1 << 32, f"{clip}: frames of one clip must be less than 4 GiB")
         table = np.empty(len(frames), FRAME)
         table["bytes"], table["number"], table["time"] = [len(frame) for frame in frames], numbers, times
         self._append((identity, video, clip), "", table, frames)

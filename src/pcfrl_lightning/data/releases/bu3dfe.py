@@ -10,7 +10,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
 from pcfrl_lightning.data.releases.release import note_missing
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 CODES = ("AN", "DI", "FE", "HA", "SA", "SU", "NE")
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -41,8 +41,7 @@ class BU3DFE(CroppedRelease):
 
     def __init__(self, root: str | Path, fold: int = 0, folds: int = 10, **kwargs: Any) -> None:
         super().__init__(root, **kwargs)
-        if folds < 2 or not 0 <= fold < folds:
-            raise ValueError(f"need folds >= 2 and 0 <= fold < folds, got fold {fold} of {folds}")
+        require(folds >= 2 and 0 <= fold < folds, f"need folds >= 2 and 0 <= fold < folds, got fold {fold} of {folds}")
         self.fold, self.folds = fold, folds
 
     def build(self) -> dict[str, FaceSet]:
@@ -72,8 +71,7 @@ def _check_names(root: Path, found: list[tuple[Path, re.Match[str]]]) -> None:
         if (match[2].upper() == "NE") != (match[3] == "00"):
             raise DataError(f"{path}: level 00 belongs to neutral and to nothing else")
         first = paths.setdefault(path.name.upper(), path)
-        if first != path:
-            raise DataError(f"{path}: the same image as {first}; remove one of them")
+        require(first == path, f"{path}: the same image as {first}; remove one of them", DataError)
         folders[match[1].upper(), match[4].upper()] = path.relative_to(root).parent.as_posix()
     levels = ["NE00", *(f"{code}{level:02d}" for code in CODES if code != "NE" for level in (1, 2, 3, 4))]
     absent = [

@@ -17,7 +17,7 @@ from pcfrl_lightning.data.quality.unreadable import cache_folder
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points, read_mat
 from pcfrl_lightning.data.releases.release import find, inside, note_missing, require_companions
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 ACTION_UNITS = (1, 2, 4, 6, 9, 12, 25, 26)
 """The eight units of the common protocol (the release also labels 5, 15, 17 and 20)."""
@@ -80,10 +80,8 @@ class DISFA(CroppedRelease):
         **kwargs: Any,
     ) -> None:
         super().__init__(root, **kwargs)
-        if fold not in (None, 1, 2, 3):
-            raise ValueError(f"fold must be 1, 2, 3 or null for all frames, got {fold}")
-        if camera not in (None, *_VIDEO_FOLDERS):
-            raise ValueError(f"camera must be left or right, got {camera!r}")
+        require(fold in (None, 1, 2, 3), f"fold must be 1, 2, 3 or null for all frames, got {fold}")
+        require(camera in (None, *_VIDEO_FOLDERS), f"camera must be left or right, got {camera!r}")
         if camera and frames:
             raise ValueError("camera chooses videos and frames a folder of frames: give one of them")
         self.fold, self.camera, self.frames = fold, camera, frames

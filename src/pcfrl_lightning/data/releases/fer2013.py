@@ -17,7 +17,7 @@ from pcfrl_lightning.data.images.sources import ArraySource, ImageSource, Subset
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder
 from pcfrl_lightning.data.releases.base import Release, by_class
 from pcfrl_lightning.data.split import SPLITS
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +120,7 @@ def _resolve(roots: list[Path]) -> list[Path]:
     """The csv, the folder of classes or the archives that a root stands for."""
     root = roots[0]
     if len(roots) > 1 or not root.is_dir():
-        if not root.exists():
-            raise FileNotFoundError(f"{root}: does not exist; {_EXPECTED}")
+        require(root.exists(), f"{root}: does not exist; {_EXPECTED}", FileNotFoundError)
         return roots
     for folder in (root, root / root.name, root / "fer2013"):
         if (folder / "fer2013.csv").is_file():
