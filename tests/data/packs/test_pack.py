@@ -8,7 +8,7 @@ import pytest
 
 from packing import PLAN, SETTINGS, count, image, make_pack, part, write
 from pcfrl_lightning.data.packs import Pack, PartWriter, codec_of, is_pack, join
-from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.packs.pack import PackFrames
 from pcfrl_lightning.errors import DataError
 
 

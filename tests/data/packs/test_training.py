@@ -16,7 +16,7 @@ from pcfrl_lightning.data import EpochSampler, VoxCeleb
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.loaders import ViewBatches
 from pcfrl_lightning.data.packs import Pack
-from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.packs.pack import PackFrames
 from pcfrl_lightning.data.packs.storage import Storage
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError

@@ -1,4 +1,7 @@
-"""How one frame is stored in a pack: equal frames give equal bytes."""
+"""How one frame is stored in a pack: equal frames give equal bytes.
+
+A frame is uint8 RGB (H, W, 3); that of `decode` is writable, and CorruptImage is raised where the bytes give none.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,13 +22,11 @@ class Raw:
         self.bytes = 3 * size**2
 
     def encode(self, image: np.ndarray) -> bytes:
-        """The bytes of a frame, uint8 RGB (H, W, 3)."""
         if image.shape != self.shape or image.dtype != np.uint8:
             raise ValueError(f"frames must be uint8 {self.shape}, got {image.dtype} {image.shape}")
         return image.tobytes()
 
     def decode(self, data: bytes) -> np.ndarray:
-        """The frame of these bytes, uint8 RGB (H, W, 3), writable.  Raises CorruptImage."""
         if len(data) != self.bytes:
             raise CorruptImage("frame", f"{len(data)} bytes are not {self.shape} pixels")
         return np.frombuffer(bytearray(data), np.uint8).reshape(self.shape)
@@ -38,14 +39,12 @@ class Jpeg:
         self.quality = quality
 
     def encode(self, image: np.ndarray) -> bytes:
-        """The bytes of a frame, uint8 RGB (H, W, 3)."""
         import cv2
 
         options = [cv2.IMWRITE_JPEG_QUALITY, self.quality]
         return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
     def decode(self, data: bytes) -> np.ndarray:
-        """The frame of these bytes, uint8 RGB (H, W, 3), writable.  Raises CorruptImage."""
         return decode(data, "frame")
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,14 +60,14 @@ def check_clips(clips: np.ndarray, frames: int, facts: Mapping[str, Any], where:
         raise DataError(f"{where}: damaged ({row}); join the parts again")
 
 
-def read_sidecar_text(text: bytes, where: str) -> dict[str, Any]:
+def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
     """What the JSON file of a finished part says, all of its entries as `PartWriter` writes them.
 
     Raises:
-        DataError: it is damaged; begins with ``where``.
+        DataError: it is damaged; names it.
     """
-    fix = "remove it and its .bin and write the part again"
-    sidecar = _read_json(text, where, fix)
+    path, fix = folder / f"{part_name(number)}.json", "remove it and its .bin and write the part again"
+    sidecar = _read_json(path.read_bytes(), str(path), fix)
     settings, clips, unusable = (sidecar.get(key) for key in ("settings", "clips", "unusable"))
     fits = {
         "bytes": _is_count(sidecar.get("bytes")),
@@ -76,7 +77,7 @@ def read_sidecar_text(text: bytes, where: str) -> dict[str, Any]:
         "unusable": isinstance(unusable, list) and all(_are_names(row, 4) for row in unusable),
     }
     if wrong := [key for key, fit in fits.items() if not fit]:
-        raise DataError(f"{where}: damaged ({', '.join(wrong)}); {fix}")
+        raise DataError(f"{path}: damaged ({', '.join(wrong)}); {fix}")
     return sidecar
 
 

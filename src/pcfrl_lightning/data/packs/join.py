@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pcfrl_lightning.data.packs.codecs import codec_of
-from pcfrl_lightning.data.packs.facts import FORMAT, read_sidecar_text
+from pcfrl_lightning.data.packs.facts import FORMAT, read_sidecar
 from pcfrl_lightning.data.packs.records import canonical
 from pcfrl_lightning.data.packs.writer import is_finished, part_name, size_and_sha256, write_atomically
 from pcfrl_lightning.errors import DataError
@@ -56,7 +56,10 @@ def join(folder: str | Path, others: Sequence[str | Path] = (), verify: bool = T
     codec_of(settings)
     for number in range(parts):  # one sidecar at a time: all are several GB of Python objects
         sidecar = read_sidecar(target, number)
-        _same_settings(target, number, sidecar["settings"], settings)
+        if sidecar["settings"] != settings:
+            found, expected = (canonical(each).decode() for each in (sidecar["settings"], settings))
+            where = f"{target}/{part_name(number)}.bin"
+            raise DataError(f"{where}: has the settings {found}, but {part_name(0)}.bin has {expected}")
         if verify:
             check_part(target, number)
         names += [row[:3] for row in sidecar["clips"]]
@@ -104,12 +107,6 @@ def finished_parts(folder: Path) -> list[int]:
     return sorted(number for match in found if match and is_finished(folder, number := int(match[1])))
 
 
-def read_sidecar(folder: Path, number: int) -> dict[str, Any]:
-    """What the JSON file of a finished part says; raises DataError where it is damaged."""
-    path = folder / f"{part_name(number)}.json"
-    return read_sidecar_text(path.read_bytes(), str(path))
-
-
 def _complete(folder: Path) -> int:
     """Number of parts of a folder that has all of them."""
     found = finished_parts(folder) if folder.is_dir() else []
@@ -123,14 +120,6 @@ def _complete(folder: Path) -> int:
     if len(found) > expected:
         raise DataError(f"{folder}: there are {len(found)} parts, but its settings are those of {expected}")
     return expected
-
-
-def _same_settings(folder: Path, number: int, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    if found != expected:
-        raise DataError(
-            f"{folder}/{part_name(number)}.bin: has the settings {canonical(found).decode()}, but {part_name(0)}.bin "
-            f"has {canonical(expected).decode()}"
-        )
 
 
 def _numbers(clips: Sequence[Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:

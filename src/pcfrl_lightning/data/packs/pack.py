@@ -1,12 +1,13 @@
-"""Reading a pack."""
+"""Reading a pack, and a pack as a source of images for a `FaceSet`."""
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
-from pcfrl_lightning.data.images.decode import CorruptImage
+from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource, digest
 from pcfrl_lightning.data.packs.codecs import codec_of
 from pcfrl_lightning.data.packs.facts import check_clips, read_facts
 from pcfrl_lightning.data.packs.join import CLIP
@@ -43,7 +44,11 @@ class Pack:
     def __init__(self, root: str | Path, storage: Storage | None = None) -> None:
         self.root = str(root)
         self.storage = storage or Storage(root)
-        self.facts = self._facts()
+        try:
+            text = self.storage.read("pack.json")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.root}: no finished pack, there is no pack.json") from None
+        self.facts = read_facts(text, f"{self.root}/pack.json")
         self._check_sizes()
         self.identities: list[str] = self.facts["identities"]
         self.codec = codec_of(self.facts["settings"])
@@ -90,17 +95,13 @@ class Pack:
 
     def verify(self) -> list[str]:
         """Read every file; one line for each that has not the bytes that were written."""
-        from tqdm import tqdm
-
         problems = []
         for name, (size, expected) in tqdm(self.facts["files"].items(), desc=f"verify {self.root}", delay=2):
-            digest = hashlib.sha256()
+            found = hashlib.sha256()
             for start in range(0, size, _BLOCK):
-                digest.update(self.storage.read(name, start, min(_BLOCK, size - start)))
-            if digest.hexdigest() != expected:
-                problems.append(
-                    f"{self.root}/{name}: has other bytes than were written; copy it again or write it again"
-                )
+                found.update(self.storage.read(name, start, min(_BLOCK, size - start)))
+            if found.hexdigest() != expected:
+                problems.append(f"{self.root}/{name}: has other bytes than were written{_FIX}")
         return problems
 
     def _bytes(self, row: np.void, start: int, count: int) -> bytes:
@@ -114,13 +115,6 @@ class Pack:
     def _path(self, row: np.void) -> str:
         return f"{self.root}/{part_name(row['part'])}.bin"
 
-    def _facts(self) -> dict[str, Any]:
-        try:
-            text = self.storage.read("pack.json")
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.root}: no finished pack, there is no pack.json") from None
-        return read_facts(text, f"{self.root}/pack.json")
-
     def _check_sizes(self) -> None:
         found = self.storage.sizes()
         for name, (size, _) in self.facts["files"].items():
@@ -131,13 +125,11 @@ class Pack:
     def _table(self, name: str, dtype: np.dtype) -> np.ndarray:
         path = Path(self.root, name)
         if self.storage.remote:
-            path = cache_folder() / "packs" / f"{self.facts['files'][name][1]}.npy"
+            expected = self.facts["files"][name][1]
+            path = cache_folder() / "packs" / f"{expected}.npy"
             if not path.is_file():
-                path.parent.mkdir(parents=True, exist_ok=True)
                 content = self.storage.read(name)
-                if (
-                    hashlib.sha256(content).hexdigest() != self.facts["files"][name][1]
-                ):  # or it would be cached for others
+                if hashlib.sha256(content).hexdigest() != expected:  # or it would be cached for others
                     raise DataError(f"{self.root}/{name}: has other bytes than were written{_FIX}")
                 write_atomically(path, content)
         try:
@@ -153,6 +145,50 @@ class Pack:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+class PackFrames(ImageSource):
+    """The clips or videos of a pack; `draw` takes a random frame, of a random clip where an item is a video.
+
+    `read` takes the middle frame of the first clip.  Frames are checked by `Pack.verify`, not at the start of a run;
+    one that is no image is replaced and counted, as a damaged image file is.
+
+    Args:
+        pack: the frames.
+        item: what one item is.
+
+    Attributes:
+        people: (n,) person of each item, row of `pack.identities`.
+    """
+
+    always_readable = varied = True
+
+    def __init__(self, pack: Pack, item: Literal["video", "clip"] = "clip") -> None:
+        self.pack = pack
+        self.item = item
+        last = len(pack) if item == "clip" else int(pack.clips["video"][-1]) + 1
+        keys = np.arange(len(pack)) if item == "clip" else pack.clips["video"]
+        self._first = np.searchsorted(keys, np.arange(last + 1))  # clips are sorted by video
+        self.people = pack.clips["identity"][self._first[:-1]].astype(np.int64)
+        self.reads_at_once = pack.storage.reads_at_once
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def name(self, index: int) -> str:
+        names = self.pack.record(int(self._first[index])).names
+        return "/".join(names if self.item == "clip" else names[:2])
+
+    def read(self, index: int) -> np.ndarray:
+        clip = int(self._first[index])
+        return self.pack.read(clip, int(self.pack.clips["frames"][clip]) // 2)
+
+    def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
+        clip = int(rng.integers(self._first[index], self._first[index + 1]))
+        return self.pack.read(clip, int(rng.integers(self.pack.clips[clip]["frames"])))
+
+    def fingerprint(self) -> str:
+        return digest([self.item, *(f"{name} {sha256}" for name, (_, sha256) in self.pack.facts["files"].items())])
 
 
 def is_pack(root: str | Path) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.data.packs import PartWriter, is_finished, is_pack, join
-from pcfrl_lightning.data.packs.join import finished_parts, read_sidecar
+from pcfrl_lightning.data.packs.facts import read_sidecar
+from pcfrl_lightning.data.packs.join import finished_parts
 from pcfrl_lightning.data.packs.writer import disk_errors, write_atomically
 from pcfrl_lightning.data.prepare.encode import Encoded, Encoder
 from pcfrl_lightning.data.prepare.pool import in_order
