@@ -3,7 +3,7 @@
 import logging
 import re
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,10 +14,8 @@ from pcfrl_lightning.data.images.rows import Once, read_rows
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource
 from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.data.packs import Pack, is_pack
-from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.packs.pack import Pack, PackFrames, is_pack
 from pcfrl_lightning.data.split import hold_out
-from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError, require
 
 log = logging.getLogger(__name__)
@@ -56,11 +54,7 @@ class VoxCeleb(FaceData):
         item: what an epoch shows one frame of; of a video, that of a random clip.
         val_fraction: share of the training items put aside as split `val`, in [0, 1): whole identities, drawn with
             `seed`.
-        views: default `AutoViews`.
-        image_size: see `FaceData`, as the following.
-        batch_size: images per process.
-        num_workers: see `FaceData`.
-        seed: see `FaceData`.
+        kwargs: see `FaceData`; without `cache`, as another frame is drawn each time.
     """
 
     name = "voxceleb"
@@ -73,15 +67,11 @@ class VoxCeleb(FaceData):
         list_file: str | Path | None = None,
         item: Literal["video", "clip"] = "video",
         val_fraction: float = 0.0,
-        views: Views | None = None,
-        image_size: int | None = None,
-        batch_size: int = 256,
-        num_workers: int = 2,
-        seed: int = 0,
+        **kwargs: Any,
     ) -> None:
         require(0 <= val_fraction < 1, f"val_fraction must be in [0, 1), got {val_fraction}")
         require(item in ("video", "clip"), f"item must be video or clip, got '{item}'")
-        super().__init__(root, views, image_size, batch_size, num_workers, seed)
+        super().__init__(root, cache="none", **kwargs)
         self.address = root  # `root` is a path, which a URL is not
         self.meta = meta
         self.list_file = list_file
@@ -93,7 +83,9 @@ class VoxCeleb(FaceData):
         source, people, names = self._pack() if is_pack(self.address) else self._folder()
         rows = {"train": np.arange(len(source))}
         if self.meta is not None:
-            speakers = {folder: speaker for speaker in read_meta(self.meta) for folder in folders_of(speaker)}
+            speakers = {  # by the names that their folders may have; some lack the dots at the end
+                name: each for each in read_meta(self.meta) for name in (each.id, each.name, each.name.rstrip("."))
+            }
             parts = np.array([speakers[name].part if name in speakers else "" for name in names])[people]
             names = [speakers[name].id if name in speakers else name for name in names]
             if not parts.any():
@@ -156,11 +148,6 @@ def person_of(video: str) -> str:
     """Name of the identity folder of a video directory `.../<person>/[1.6/]<video>`."""
     parts = [part for part in video.split("/") if part != _CROP_SCALE]
     return parts[-2] if len(parts) > 1 else parts[-1]
-
-
-def folders_of(speaker: Speaker) -> tuple[str, ...]:
-    """Folder names a speaker may have: the id, the VGGFace name, and that name without its trailing dots."""
-    return speaker.id, speaker.name, speaker.name.rstrip(".")
 
 
 def read_meta(path: str | Path) -> list[Speaker]:
