@@ -20,9 +20,9 @@ from pcfrl_lightning.data.images.decoded import DecodedImages, decode_once
 from pcfrl_lightning.data.images.listing import open_images
 from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource, CorruptImage, FileSource, SubsetSource
 from pcfrl_lightning.data.images.video_frames import VideoFrames
-from pcfrl_lightning.data.packs.source import PackFrames
+from pcfrl_lightning.data.loaders import ResidentImages
+from pcfrl_lightning.data.packs.pack import PackFrames
 from pcfrl_lightning.data.quality.unreadable import cache_folder
-from pcfrl_lightning.data.resident import ResidentImages
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.synthetic import SyntheticFaces
 from pictures import noise

@@ -1,4 +1,4 @@
-"""Data sets that assemble whole batches, one for views and one for plain images."""
+"""Data sets that assemble whole batches, for views or of plain images; and images that stay on the device instead."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.decoded import DecodedImages
 from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.views.base import Views, batch_seed, stacked
 from pcfrl_lightning.errors import DataError
@@ -36,9 +37,6 @@ class ViewBatches(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.faces)
-
-    def __getitem__(self, key: tuple[int, int] | int) -> dict[str, Any]:
-        return self.__getitems__([key])
 
     def __getitems__(self, keys: Sequence[tuple[int, int] | int]) -> dict[str, Any]:
         """A batch: uint8 tensors (N, ..., 3, h, w)."""
@@ -73,6 +71,13 @@ class ViewBatches(Dataset[dict[str, Any]]):
         raise DataError(f"{self.faces.name}: {tried} images in a row cannot be read, first {name} ({reason})")
 
 
+class KeyBatches(ViewBatches):
+    """Batches without images: keys and seeds alone."""
+
+    def images(self, pairs: Sequence[tuple[int, int]]) -> dict[str, Any]:
+        return {}
+
+
 class ImageBatches(Dataset[dict[str, Tensor]]):
     """Batches of whole images in one size S: `image` uint8 (N, 3, S, S) and `index` (N,) long."""
 
@@ -82,12 +87,40 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.faces)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return self.__getitems__([index])
-
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
         return {**stacked([{"image": image} for image in images]), "index": torch.tensor(indices, dtype=torch.long)}
+
+
+class ResidentImages:
+    """What `Views.collate` makes of all images of a set, on a device.
+
+    Args:
+        images: the set, with readable ones; an unreadable image is replaced by the next readable one.
+        views: views that are `stored`.
+        device: where to keep it.
+
+    Raises:
+        DataError: machine or device has not the memory.
+    """
+
+    def __init__(self, images: DecodedImages, views: Views, device: torch.device) -> None:
+        images.check_memory(3)  # the samples, the batch of them, and its copy while it is made contiguous
+        readable = np.flatnonzero(images.shapes[:, 0]).tolist()
+        places = np.searchsorted(readable, np.arange(len(images))) % len(readable)
+        self._places = torch.from_numpy(places).to(device)
+        unasked = np.random.default_rng(0)  # views that are stored take all randomness on the device
+        batch = views.collate([views.sample(images.read(row), unasked) for row in readable])
+        size = sum(value.nbytes for value in batch.values())
+        if device.type == "cuda" and size > (free := torch.cuda.mem_get_info(device)[0]):
+            sizes = f"{size / 1e9:.1f} GB of images, {free / 1e9:.1f} GB free on {device}"
+            raise DataError(f"cache: memory keeps images on the device: {sizes}; use cache: disk")
+        self._batch = {key: value.to(device) for key, value in batch.items()}
+
+    def rows(self, rows: Tensor) -> dict[str, Tensor]:
+        """Of the images ``rows`` (N,), on the device."""
+        places = self._places[rows]
+        return {key: value[places] for key, value in self._batch.items()}
 
 
 def device_views(views: Views, batch: dict[str, Any]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import Any, ClassVar, NoReturn, get_args
 
 import lightning as L
 import torch
@@ -18,13 +18,14 @@ from pcfrl_lightning.data.loaders import (
     KEYS,
     UNREADABLE,
     ImageBatches,
+    KeyBatches,
+    ResidentImages,
     ViewBatches,
     device_views,
     start_worker,
     whole_batch,
 )
 from pcfrl_lightning.data.quality.unreadable import UnreadableLog, cache_folder, without_unreadable
-from pcfrl_lightning.data.resident import KeyBatches, ResidentImages
 from pcfrl_lightning.data.sampler import EpochSampler, ResumableLoader, resume_point
 from pcfrl_lightning.data.views.base import Views
 from pcfrl_lightning.errors import DataError, UsageError, require
@@ -48,7 +49,8 @@ class FaceData(L.LightningDataModule, ABC):
     Args:
         root: folder or archive of the data set.
         views: how to make views of a training image; None for plain images.
-        image_size: side S of the images in pixels, at least 1; default 64, in the command line that of the model.
+        image_size: side S of the images in pixels, at least 1; default 64, or as a published data set is usually
+            evaluated; in the command line that of the model.
         batch_size: images per batch and process, at least 1 (2 with views).
         num_workers: loader processes, 0 or more.
         seed: seed of order and augmentation.
@@ -58,6 +60,7 @@ class FaceData(L.LightningDataModule, ABC):
     """
 
     name: str = "faces"
+    side: ClassVar[int] = 64
     unlabelled: bool = False
     """Whether training on plain images makes no sense, so that `views` has a default, `AutoViews`."""
     trained_on: torch.Tensor | None = None
@@ -76,7 +79,7 @@ class FaceData(L.LightningDataModule, ABC):
         super().__init__()
         if views is not None and batch_size == 1:
             raise ValueError(_TWO)
-        image_size = 64 if image_size is None else image_size
+        image_size = self.side if image_size is None else image_size
         least = {"batch_size": 1, "image_size": 1, "num_workers": 0, "seed": 0}
         for (key, low), value in zip(least.items(), (batch_size, image_size, num_workers, seed), strict=True):
             require(value >= low, f"{key} must be at least {low}, got {value}")
@@ -208,12 +211,11 @@ class FaceData(L.LightningDataModule, ABC):
         return self._data_loader(ImageBatches(self.readable(split), self.image_size))
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        if isinstance(batch, dict) and KEYS in batch:
-            self.trained_on = batch[KEYS]
-        if not isinstance(batch, dict) or UNREADABLE not in batch:
+        if not isinstance(batch, dict):
             return batch
+        self.trained_on = batch.get(KEYS, self.trained_on)
         if self._replaced is not None:
-            self._replaced.add(batch[UNREADABLE])
+            self._replaced.add(batch.get(UNREADABLE, ()))
         return {key: value for key, value in batch.items() if key != UNREADABLE}
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -235,11 +237,8 @@ class FaceData(L.LightningDataModule, ABC):
     def state_dict(self) -> dict[str, Any]:
         """What the order of training images and its cut into steps depend on, for the checkpoint."""
         images = len(self._split("train")) if self.views is not None else 0
-        return {
-            "images per step of all processes": self.batch_size * self._replicas(),
-            "images": images,
-            "seed": self.seed,
-        }
+        step = self.batch_size * self._replicas()
+        return {"images per step of all processes": step, "images": images, "seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._interrupted = state_dict

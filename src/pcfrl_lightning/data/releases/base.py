@@ -17,21 +17,13 @@ from pcfrl_lightning.data.module import FaceData
 class Release(FaceData):
     """Base of the published data sets.  A subclass sets `name`, implements `build`, and is then found by that name.
 
-    `side` is the default of `image_size`; `official` holds the published sizes, which `pcfrl data check` compares with
-    (None where no number is at hand), by `<split>`, `<split>/<class>`, `<split>/pairs`, `<split>/same pairs`,
-    `<split>/fold <k> pairs`, `<split>/subject <k>`, and whatever a method `inventory` counts.
-
-    Args:
-        root: folder of the release.
-        image_size: side of the images in pixels; default: as the data set is usually evaluated.
-        kwargs: see `FaceData`.
+    `side`, the default of `image_size`, is that of the usual evaluation; `official` holds the published sizes, which
+    `pcfrl data check` compares with (None where no number is at hand), by `<split>`, `<split>/<class>`,
+    `<split>/pairs`, `<split>/same pairs`, `<split>/fold <k> pairs`, `<split>/subject <k>`, and whatever a method
+    `inventory` counts.
     """
 
-    side: ClassVar[int] = 64
     official: ClassVar[Mapping[str, int | None]] = {}
-
-    def __init__(self, root: str | Path, image_size: int | None = None, **kwargs: Any) -> None:
-        super().__init__(root, image_size=self.side if image_size is None else image_size, **kwargs)
 
     def faces(
         self,
