@@ -97,10 +97,9 @@ class LabelledFolder(FaceData):
             raise ValueError("test_fraction and val_fraction draw the splits that split_column gives: drop one of them")
         self.labels = None if labels is None else Path(labels)
         self.image_column, self.split_column, self.group_column = image_column, split_column, group_column
-        self.label_columns = None if label_columns is None else list(label_columns)
-        self.class_columns, self.several_columns = list(class_columns), list(several_columns)
-        self.separator = separator
-        self.missing, self.test_fraction, self.val_fraction = missing, test_fraction, val_fraction
+        self.label_columns, self.class_columns = label_columns, class_columns
+        self.several_columns, self.separator, self.missing = several_columns, separator, missing
+        self.test_fraction, self.val_fraction = test_fraction, val_fraction
 
     def build(self) -> dict[str, FaceSet]:
         source = _open(self.roots)

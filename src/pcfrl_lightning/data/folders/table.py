@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.data.images.rows import Row, open_text, read_csv
+from pcfrl_lightning.data.images.rows import Once, Row, open_text, read_csv
 from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, ImageSource, is_image_name
 from pcfrl_lightning.data.images.zips import MOST_GROWTH
 from pcfrl_lightning.errors import DataError
@@ -160,7 +160,7 @@ def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int 
     for number, stem in enumerate(stems):
         by_stem.setdefault(stem.rpartition("/")[2], []).append(number)
     images: list[int | None] = []
-    rows: dict[int, Row] = {}
+    once = Once()
     for row, cell in zip(table.rows, cells, strict=True):
         if not cell or ".." in re.split(r"[\\/]", cell):
             row.fail(f"{cell!r} is not the name of an image")
@@ -174,6 +174,6 @@ def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int 
             both = f"{names[found[0]]} and {names[found[1]]}"
             row.fail(f"{cell!r} may be {both}; write more of the path, or name one archive")
         images.append(found[0] if found else None)
-        if found and rows.setdefault(found[0], row) is not row:
-            row.fail(f"{cell!r} stands in {rows[found[0]]} already; keep one")
+        if found:
+            once.add(row, names[found[0]])
     return images

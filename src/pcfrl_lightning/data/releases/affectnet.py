@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import Once, Row, read_csv
@@ -66,8 +67,6 @@ class AffectNet7(CroppedRelease):
         return splits
 
     def _from_arrays(self, folder: Path) -> Iterator[_Sample]:
-        from tqdm import tqdm
-
         images = _numbers(folder / "images", ".jpg")
         codes = {stem: folder / f"annotations/{stem}_exp.npy" for stem in _numbers(folder / "annotations", "_exp.npy")}
         # an annotation of one of the seven classes must have its image

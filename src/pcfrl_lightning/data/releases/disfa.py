@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.rows import read_rows
@@ -155,8 +156,6 @@ class DISFA(CroppedRelease):
 
     def _landmarks(self, shown: Sequence[tuple[str, int]], labels: dict[str, dict[int, np.ndarray]]) -> np.ndarray:
         """Landmarks (n, 66, 2) of the frames, given as subject and number from 0."""
-        from tqdm import tqdm
-
         folder = find(self.root, ["Landmark_Points"], "landmarks")
         files = {subject: _landmark_files(folder / subject) for subject in self.subjects}
         first = first_number(files.values(), labels.values(), f"landmark files in {folder}")

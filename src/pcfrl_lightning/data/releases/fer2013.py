@@ -67,10 +67,8 @@ class FER2013(Release):
         found = {}
         for split in SPLIT_OF_USAGE.values():
             if rows := [row for row, name in enumerate(splits) if name == split]:
-                codes = [labels[row] for row in rows]
-                found[split] = self.faces(
-                    split, SubsetSource(source, rows), {"expression": codes}, {"expression": CLASSES}
-                )
+                codes = {"expression": [labels[row] for row in rows]}
+                found[split] = self.faces(split, SubsetSource(source, rows), codes, {"expression": CLASSES})
         return found
 
     def duplicates_of_train(self, split: str = "test") -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from tqdm import tqdm
 
 from pcfrl_lightning.data.cropping.croppers import Cropper, LandmarkCrop, UprightCrop
 from pcfrl_lightning.data.faceset import FaceSet
@@ -74,8 +75,6 @@ class W300LP_AFLW2000(CroppedRelease):
         return {split: next(filter(None, paths)) for split, paths in found.items() if any(paths)}
 
     def _split_of(self, split: str, folder: Path) -> FaceSet:
-        from tqdm import tqdm
-
         image_of = {label: f"{label[:-4]}.jpg" for label in _list(split, folder, ".mat")}
         images = require_both(folder, _list(split, folder, ".jpg"), image_of, ".mat")
         angles = np.empty((len(images), 3), np.float32)
