@@ -123,6 +123,12 @@ def test_affectnet_drops_contempt_and_non_faces(tmp_path, make):
     assert train.class_names["expression"] == test.class_names["expression"] == list(affectnet.CLASSES)
 
 
+def test_affectnet_may_lie_below_a_folder_of_any_name(tmp_path):
+    root = trees.affectnet_csv(tmp_path / "Automatically")
+    trees.text(root / "Automatically_annotated_file_lists/training.csv", "no list that is read")
+    assert len(AffectNet7(root).build()["train"]) == 2
+
+
 def test_affectnet_crops_by_either_kind_of_landmarks(tmp_path):
     arrays = AffectNet7(trees.affectnet_arrays(tmp_path / "a"), cropping=LandmarkCrop(0.0)).build()["train"]
     assert arrays.image(0).shape == (98, 98, 3)

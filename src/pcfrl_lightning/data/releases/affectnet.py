@@ -50,7 +50,8 @@ class AffectNet7(CroppedRelease):
             if folder := inside(self.root, part):
                 images, samples = folder.parent, list(self._from_arrays(folder))
             else:
-                found = [path for path in self.root.glob(f"**/{listing}") if "Automatically" not in path.as_posix()]
+                places = self.root.glob(f"**/{listing}")
+                found = [path for path in places if "Automatically" not in str(path.relative_to(self.root))]
                 if not found:
                     raise FileNotFoundError(f"neither train_set and val_set nor {listing} under {self.root}")
                 samples = list(self._from_csv(min(found), once))
