@@ -104,6 +104,18 @@ def test_a_table_gives_labels_of_every_kind(faces):
         assert values["person"] == values["group"] == number // 2
 
 
+def test_the_label_group_is_that_of_the_group_column_although_a_column_is_named_so(faces):
+    train = opened(faces, TABLE.replace("mood", "group"), group_column="person", test_fraction=0).build()["train"]
+    assert train.labels["group"].tolist() == train.labels["person"].tolist()
+    assert "group" not in train.class_names
+
+
+def test_the_column_of_images_is_no_label(faces):
+    for missing in ("refuse", "skip"):
+        with pytest.raises(DataError, match=r"labels\.csv: has no column 'image', only mood, age"):
+            opened(faces, TABLE, label_columns=["image", "age"], missing=missing).build()
+
+
 @pytest.mark.parametrize(
     ("text", "path"),
     [
@@ -276,6 +288,7 @@ def test_a_parquet_file_needs_pyarrow(faces):
         ({"labels": "a.csv", "split_column": "s", "test_fraction": 0.1}, "drop one of them"),
         ({"test_fraction": 0.5, "val_fraction": 0.5}, "below 1 together"),
         ({"missing": "drop"}, "missing must be refuse or skip"),
+        ({"separator": ""}, "separator must not be empty"),
         ({"root": []}, "root must name a folder"),
     ],
 )

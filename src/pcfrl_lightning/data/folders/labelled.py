@@ -90,6 +90,7 @@ class LabelledFolder(FaceData):
         if given := [key for key, value in columns.items() if value and labels is None]:
             raise ValueError(f"{given[0]} names a column of a table: give the table as labels")
         require(missing in ("refuse", "skip"), f"missing must be refuse or skip, got {missing!r}")
+        require(separator != "", "separator must not be empty")
         fractions = [fraction or 0.0 for fraction in (test_fraction, val_fraction)]
         if min(fractions) < 0 or sum(fractions) >= 1:
             raise ValueError(f"test_fraction and val_fraction must be 0 or more and below 1 together, got {fractions}")
@@ -115,6 +116,7 @@ class LabelledFolder(FaceData):
         groups = torch.arange(len(images))
         if self.group_column:
             groups = labels["group"] = classes(table.column(self.group_column))[0]
+            class_names.pop("group", None)  # of another column
         splits = self._drawn(groups) if split_column is None else _given(table, split_column, self.group_column)
         return {
             split: FaceSet(
@@ -171,8 +173,8 @@ class LabelledFolder(FaceData):
         del used.columns[named]
         if self.missing == "skip":
             dense = [name for name, cells in used.columns.items() if 2 * cells.count("") <= len(kept)]
-            required = list(filter(None, (*(self.label_columns or dense), *given)))
-            full = [row for row in range(len(kept)) if all(used.columns[name][row] for name in required)]
+            required = [used.column(name) for name in filter(None, (*(self.label_columns or dense), *given))]
+            full = [row for row in range(len(kept)) if all(cells[row] for cells in required)]
             if len(full) < len(kept):
                 log.warning("%s: %d rows with an empty cell are left out", table.path, len(kept) - len(full))
             used, kept = used.keep(full), [kept[row] for row in full]
