@@ -175,6 +175,14 @@ def test_a_number_of_parts_that_no_memory_holds(folder):
         join(folder)
 
 
+def test_a_refused_writer_lets_go_of_the_part(tmp_path):
+    PartWriter(tmp_path, 0, SETTINGS).close()
+    with pytest.raises(DataError, match="no part of a pack with these settings") as refused:
+        PartWriter(tmp_path, 0, {**SETTINGS, "size": 9})
+    assert refused.tb  # an interpreter keeps it as well
+    PartWriter(tmp_path, 0, SETTINGS).close()
+
+
 def record(names, frames=0, size=None):
     """A record with a right checksum."""
     checked = struct.pack("<QII", 24 + len(names) if size is None else size, frames, len(names)) + names

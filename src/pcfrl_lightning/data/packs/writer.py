@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pcfrl_lightning.data.packs.records import FRAME, HEAD, canonical, header, parse, record, record_size
+from pcfrl_lightning.data.packs.records import FRAME, HEAD, Record, canonical, header, parse, record, record_size
 from pcfrl_lightning.errors import DataError, require
 from pcfrl_lightning.files import replacing, sync_folder
 
@@ -100,8 +100,7 @@ class PartWriter:
     def _append(self, names: tuple[str, str, str], reason: str, table: np.ndarray, frames: Sequence[bytes]) -> None:
         data = record(names, reason, table, frames)
         self._write(data)
-        self._note(names, reason, table, self._end, self._end + len(data) - sum(map(len, frames)))
-        self._end += len(data)
+        self._note(Record(names, reason, table, len(data) - sum(map(len, frames))), len(data))
 
     def _write(self, data: bytes) -> None:
         left = memoryview(data)
@@ -113,18 +112,21 @@ class PartWriter:
             self._file.truncate(self._end)
             raise
 
-    def _note(self, names: tuple[str, str, str], reason: str, table: np.ndarray, start: int, data: int) -> None:
-        self.done.append(names)
-        if reason:
-            self.unusable.append([*names, reason])
+    def _note(self, clip: Record, size: int) -> None:
+        """Count in the record at the end of the part, of so many bytes."""
+        self.done.append(clip.names)
+        if clip.reason:
+            self.unusable.append([*clip.names, clip.reason])
         else:
-            self._clips.append([*names, start, data, table["bytes"].tolist()])
+            self._clips.append([*clip.names, self._end, self._end + clip.data, clip.frames["bytes"].tolist()])
+        self._end += size
 
     def _recover(self) -> None:
         """Read what is there, and cut what is not a complete record."""
         begin, descriptor = header(self.settings), self._file.fileno()
         found = os.pread(descriptor, len(begin), 0)
         if not begin.startswith(found):
+            self.close()
             raise DataError(f"{self.partial}: is no part of a pack with these settings; use those it has, or remove it")
         if found != begin:
             self._file.truncate(0)
@@ -135,8 +137,7 @@ class PartWriter:
             clip = parse(os.pread(descriptor, count, self._end))
             if clip is None:
                 break
-            self._note(clip.names, clip.reason, clip.frames, self._end, self._end + clip.data)
-            self._end += count
+            self._note(clip, count)
         self._file.truncate(self._end)
 
     def _lock(self) -> None:
