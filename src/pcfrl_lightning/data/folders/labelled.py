@@ -223,7 +223,7 @@ def _open(roots: Sequence[Path]) -> ImageSource:
         roots = sorted(root.parent.glob(root.name)) or roots
     elif len(roots) == 1 and root.is_dir() and not any(is_image_name(path.name) for path in root.rglob("*.*")):
         roots = sorted(root.glob("*.[zZ][iI][pP]")) or roots
-    return open_images(list(roots) if len(roots) > 1 else roots[0])
+    return open_images(roots)
 
 
 def _given(table: Table, column: str, group_column: str | None) -> dict[str, Tensor]:

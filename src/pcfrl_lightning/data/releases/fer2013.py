@@ -63,11 +63,11 @@ class FER2013(Release):
     def build(self) -> dict[str, FaceSet]:
         roots = _resolve(self.roots)
         csv = roots[0].suffix.lower() == ".csv"
-        source, labels, splits = self._read_csv(roots[0]) if csv else _read_tree(roots)
+        source, labels = self._read_csv(roots[0]) if csv else _read_tree(roots)
         found = {}
         for split in SPLIT_OF_USAGE.values():
-            if rows := [row for row, name in enumerate(splits) if name == split]:
-                codes = {"expression": [labels[row] for row in rows]}
+            if rows := [row for row, (_, name) in enumerate(labels) if name == split]:
+                codes = {"expression": [labels[row][0] for row in rows]}
                 found[split] = self.faces(split, SubsetSource(source, rows), codes, {"expression": CLASSES})
         return found
 
@@ -77,8 +77,8 @@ class FER2013(Release):
         seen = {_pixel_hash(train.image(row)) for row in range(len(train))}
         return torch.tensor([_pixel_hash(faces.image(row)) in seen for row in range(len(faces))], dtype=torch.bool)
 
-    def _read_csv(self, path: Path) -> tuple[ImageSource, list[int], list[str]]:
-        """Images, named by line (`line 2` is the first), codes and splits of the csv, whose columns have any order.
+    def _read_csv(self, path: Path) -> tuple[ImageSource, list[tuple[int, str]]]:
+        """Images, named by line (`line 2` is the first), with code and split, of a csv whose columns have any order.
 
         Rows without 2,304 pixels are damaged images: left out, up to 1 %.
         """
@@ -88,8 +88,7 @@ class FER2013(Release):
         if not set(_COLUMNS) <= set(found):
             raise DataError(f"{path}: expected the header 'emotion,pixels,Usage', found '{','.join(header)[:80]}'")
         images: dict[str, np.ndarray] = {}
-        labels: list[int] = []
-        splits: list[str] = []
+        labels: list[tuple[int, str]] = []
         damaged: list[tuple[str, str]] = []
         for row in rows:
             if len(row) != len(header):
@@ -104,14 +103,13 @@ class FER2013(Release):
             if usage.lower() not in SPLIT_OF_USAGE:
                 raise DataError(f"{path} {where}: Usage must be Training, PublicTest or PrivateTest, got '{usage}'")
             images[where] = image
-            labels.append(int(emotion))
-            splits.append(SPLIT_OF_USAGE[usage.lower()])
+            labels.append((int(emotion), SPLIT_OF_USAGE[usage.lower()]))
         record = UnreadableLog(path.name, len(images) + len(damaged), self._report_folder() or cache_folder())
         record.add(damaged)
         record.summarise("left out")
         if not images:
             raise DataError(f"{path}: no rows below the header")
-        return ArraySource(np.stack(list(images.values())), list(images)), labels, splits
+        return ArraySource(np.stack(list(images.values())), list(images)), labels
 
 
 def _resolve(roots: list[Path]) -> list[Path]:
@@ -131,10 +129,10 @@ def _resolve(roots: list[Path]) -> list[Path]:
     raise DataError(f"{root}: no FER-2013 found; {_EXPECTED}")
 
 
-def _read_tree(roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
-    """Images, codes and splits of class folders, in a folder or in archives."""
-    source = open_images(roots[0] if len(roots) == 1 else roots)
-    rows, labels, splits = [], [], []
+def _read_tree(roots: list[Path]) -> tuple[ImageSource, list[tuple[int, str]]]:
+    """Images of class folders, in a folder or in archives, with code and split."""
+    source = open_images(roots)
+    rows, labels = [], []
     for row in range(len(source)):
         path = PurePosixPath(source.name(row).lower())
         usage = _USAGE_PREFIX.match(path.stem)
@@ -146,11 +144,10 @@ def _read_tree(roots: list[Path]) -> tuple[ImageSource, list[int], list[str]]:
         if code is None or split is None:
             raise DataError(f"{roots[0]}: '{source.name(row)}' tells no split or no class; {_EXPECTED}")
         rows.append(row)
-        labels.append(code)
-        splits.append(split)
+        labels.append((code, split))
     if copies := len(source) - len(rows):
         log.warning("%s: %d augmented copies (names beyond <Usage>_<number>) left out", roots[0], copies)
-    return SubsetSource(source, rows), labels, splits
+    return SubsetSource(source, rows), labels
 
 
 def _pixel_hash(image: np.ndarray) -> bytes:
