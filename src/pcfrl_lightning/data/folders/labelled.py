@@ -9,16 +9,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.folders.table import (
-    Kind,
-    Table,
-    classes,
-    image_column_of,
-    locate,
-    read_table,
-    refuse_empty,
-    to_label,
-)
+from pcfrl_lightning.data.folders.table import Kind, Table, classes, read_table
 from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images
 from pcfrl_lightning.data.images.rows import Row
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_image_name
@@ -111,7 +102,7 @@ class LabelledFolder(FaceData):
             table, images = self._from_table(source, self.labels)
             split_column = self.split_column
         for column in filter(None, (split_column, self.group_column)):
-            refuse_empty(table, column)
+            table.refuse_empty(column)
         labels, class_names, unusable = self._labels(table, split_column)
         groups = torch.arange(len(images))
         if self.group_column:
@@ -153,12 +144,12 @@ class LabelledFolder(FaceData):
         """The rows of the table that are used, without the column of images, and the image of each."""
         places = (path, self.root / path, self.root.parent / path)
         table = read_table(next((place for place in places if place.is_file()), path))
-        named = self.image_column or image_column_of(table)
+        named = self.image_column or table.image_column()
         given = [self.split_column, self.group_column]
         chosen = (*(self.label_columns or ()), *self.class_columns, *self.several_columns)
         for column in filter(None, (*given, *chosen)):
             table.column(column)
-        images = locate(table, table.column(named), source)
+        images = table.locate(named, source)
         kept = [row for row, image in enumerate(images) if image is not None]
         if len(kept) < len(images):
             row = images.index(None)
@@ -189,7 +180,7 @@ class LabelledFolder(FaceData):
         unusable: dict[str, str] = {}
         for column in self.label_columns or [name for name in table.columns if name != split_column]:
             try:
-                labels[column], names[column] = to_label(table, column, self._kind(column), self.separator)
+                labels[column], names[column] = table.label(column, self._kind(column), self.separator)
             except DataError as error:
                 if self.label_columns or self.labels is None:
                     raise

@@ -39,6 +39,82 @@ class Table(NamedTuple):
         columns = {name: [cells[row] for row in rows] for name, cells in self.columns.items()}
         return Table(self.path, columns, [self.rows[row] for row in rows])
 
+    def label(self, column: str, kind: Kind = "any", separator: str = "|") -> tuple[Tensor, list[str]]:
+        """The label of a column and the names of its classes (none for numbers).
+
+        (n,) long class codes or integers, (n,) float32 numbers, or (n, A) float32 0/1 for several classes per cell.
+        ``kind`` `class`: every value is the name of a class, numbers too; `any`: told by the values.  A DataError names
+        file and line of an empty cell, one value in all rows, or text among numbers.
+        """
+        self.refuse_empty(column, " (or set missing to skip)")
+        cells = self.column(column)
+        if len(set(cells)) == 1:
+            raise DataError(f"{self.path}: '{column}' is {cells[0]!r} in all rows, which is nothing to learn")
+        if kind == "several":
+            members = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
+            names = sorted(set().union(*members))
+            return torch.tensor([[float(name in member) for name in names] for member in members]), names
+        numbers = [_NUMBER.fullmatch(cell) is not None for cell in cells]
+        if kind == "class" or 2 * sum(numbers) <= len(cells) or any(_PADDED.fullmatch(cell) for cell in cells):
+            return classes(cells)
+        if not all(numbers):
+            row = numbers.index(False)
+            problem = f"'{column}' is {cells[row]!r}, but most of its cells are numbers"
+            self.rows[row].fail(f"{problem}; mend it, or name it in class_columns")
+        if all(_INTEGER.fullmatch(cell) for cell in cells):
+            return torch.tensor([int(cell) for cell in cells], dtype=torch.long), []
+        values = torch.tensor([float(cell) for cell in cells], dtype=torch.float32)
+        if not values.isfinite().all():
+            row = int((~values.isfinite()).nonzero()[0])
+            self.rows[row].fail(f"'{column}' is {cells[row]!r}, which is too large for a number")
+        return values, []
+
+    def refuse_empty(self, column: str, hint: str = "") -> None:
+        """Raises DataError, with `hint` at its end, where a cell of a column is empty."""
+        cells = self.column(column)
+        if count := cells.count(""):
+            self.rows[cells.index("")].fail(f"'{column}' is empty ({count} in all); fill it in{hint}")
+
+    def image_column(self) -> str:
+        """The column that names the images: by its name, or the first whose cells are all file names of images."""
+        by_case = {name.lower(): name for name in reversed(self.columns)}
+        found = [by_case[name] for name in _IMAGE_COLUMNS if name in by_case]
+        found += [name for name, cells in self.columns.items() if all(is_image_name(cell) for cell in cells)]
+        if not found:
+            looked = f"looked for {', '.join(_IMAGE_COLUMNS)}, or one of file names"
+            fix = f"set image_column to one of {', '.join(self.columns)}"
+            raise DataError(f"{self.path}: no column names images ({looked}); {fix}")
+        return found[0]
+
+    def locate(self, column: str, source: ImageSource) -> list[int | None]:
+        """The image that a column names in each row, None where it is absent.
+
+        A DataError tells of an empty cell, a path out of the root, a name of several images, an image of two rows.
+        """
+        by_stem: dict[str, list[int]] = {}
+        names = [source.name(row) for row in range(len(source))]
+        stems = [name.rpartition(".")[0].rstrip() for name in names]  # a name may end with a blank, which a cell loses
+        for number, stem in enumerate(stems):
+            by_stem.setdefault(stem.rpartition("/")[2], []).append(number)
+        images: list[int | None] = []
+        once = Once()
+        for row, cell in zip(self.rows, self.column(column), strict=True):
+            if not cell or ".." in re.split(r"[\\/]", cell):
+                row.fail(f"{cell!r} is not the name of an image")
+            text = cell.replace("\\", "/").removeprefix("./").lstrip("/")
+            full = text.lower().endswith(IMAGE_SUFFIXES)
+            stem = (text.rpartition(".")[0].rstrip() if full else text).rpartition("/")[2]
+            near = {number: (names if full else stems)[number] for number in by_stem.get(stem, [])}
+            whole = [number for number, name in near.items() if name == text]
+            found = whole or [number for number, name in near.items() if name.endswith(f"/{text}")]
+            if len(found) > 1:
+                both = f"{names[found[0]]} and {names[found[1]]}"
+                row.fail(f"{cell!r} may be {both}; write more of the path, or name one archive")
+            images.append(found[0] if found else None)
+            if found:
+                once.add(row, names[found[0]])
+        return images
+
 
 def read_table(path: Path) -> Table:
     """Read a csv (`.gz` or not; separated by commas, semicolons or tabs; with a header) or a parquet file.
@@ -91,89 +167,9 @@ def _parquet(path: Path) -> list[Row]:
     return [Row(path, i, [str(c).strip() for c in row]) for i, row in enumerate(zip(*cells, strict=True))]
 
 
-def to_label(table: Table, column: str, kind: Kind = "any", separator: str = "|") -> tuple[Tensor, list[str]]:
-    """The label of a column and the names of its classes (none for numbers).
-
-    (n,) long class codes or integers, (n,) float32 numbers, or (n, A) float32 0/1 for several classes per cell.
-    ``kind`` `class`: every value is the name of a class, numbers too; `any`: told by the values.  A DataError names
-    file and line of an empty cell, one value in all rows, or text among numbers.
-    """
-    refuse_empty(table, column, " (or set missing to skip)")
-    cells = table.column(column)
-    if len(set(cells)) == 1:
-        raise DataError(f"{table.path}: '{column}' is {cells[0]!r} in all rows, which is nothing to learn")
-    if kind == "several":
-        members = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
-        names = sorted(set().union(*members))
-        return torch.tensor([[float(name in member) for name in names] for member in members]), names
-    numbers = [_NUMBER.fullmatch(cell) is not None for cell in cells]
-    if kind == "class" or 2 * sum(numbers) <= len(cells) or any(_PADDED.fullmatch(cell) for cell in cells):
-        return classes(cells)
-    if not all(numbers):
-        row = numbers.index(False)
-        problem = f"'{column}' is {cells[row]!r}, but most of its cells are numbers"
-        table.rows[row].fail(f"{problem}; mend it, or name it in class_columns")
-    if all(_INTEGER.fullmatch(cell) for cell in cells):
-        return torch.tensor([int(cell) for cell in cells], dtype=torch.long), []
-    values = torch.tensor([float(cell) for cell in cells], dtype=torch.float32)
-    if not values.isfinite().all():
-        row = int((~values.isfinite()).nonzero()[0])
-        table.rows[row].fail(f"'{column}' is {cells[row]!r}, which is too large for a number")
-    return values, []
-
-
 def classes(cells: Sequence[str]) -> tuple[Tensor, list[str]]:
     """Class codes and names, sorted; numbers by their value."""
     numbers = all(_NUMBER.fullmatch(cell) for cell in cells)
     names = sorted(set(cells), key=lambda cell: (float(cell) if numbers else 0.0, cell))
     code = {name: number for number, name in enumerate(names)}
     return torch.tensor([code[cell] for cell in cells], dtype=torch.long), names
-
-
-def refuse_empty(table: Table, column: str, hint: str = "") -> None:
-    """Raises DataError, with `hint` at its end, where a cell of a column is empty."""
-    cells = table.column(column)
-    if count := cells.count(""):
-        table.rows[cells.index("")].fail(f"'{column}' is empty ({count} in all); fill it in{hint}")
-
-
-def image_column_of(table: Table) -> str:
-    """The column that names the images: by its name, or the first whose cells are all file names of images."""
-    by_case = {name.lower(): name for name in reversed(table.columns)}
-    found = [by_case[name] for name in _IMAGE_COLUMNS if name in by_case]
-    found += [name for name, cells in table.columns.items() if all(is_image_name(cell) for cell in cells)]
-    if not found:
-        looked = f"looked for {', '.join(_IMAGE_COLUMNS)}, or one of file names"
-        fix = f"set image_column to one of {', '.join(table.columns)}"
-        raise DataError(f"{table.path}: no column names images ({looked}); {fix}")
-    return found[0]
-
-
-def locate(table: Table, cells: Sequence[str], source: ImageSource) -> list[int | None]:
-    """The image of each row, None where it is absent.
-
-    A DataError tells of an empty cell, a path out of the root, a name that several images share, an image of two rows.
-    """
-    by_stem: dict[str, list[int]] = {}
-    names = [source.name(row) for row in range(len(source))]
-    stems = [name.rpartition(".")[0].rstrip() for name in names]  # a name may end with a blank, which a cell loses
-    for number, stem in enumerate(stems):
-        by_stem.setdefault(stem.rpartition("/")[2], []).append(number)
-    images: list[int | None] = []
-    once = Once()
-    for row, cell in zip(table.rows, cells, strict=True):
-        if not cell or ".." in re.split(r"[\\/]", cell):
-            row.fail(f"{cell!r} is not the name of an image")
-        text = cell.replace("\\", "/").removeprefix("./").lstrip("/")
-        full = text.lower().endswith(IMAGE_SUFFIXES)
-        stem = (text.rpartition(".")[0].rstrip() if full else text).rpartition("/")[2]
-        near = {number: (names if full else stems)[number] for number in by_stem.get(stem, [])}
-        whole = [number for number, name in near.items() if name == text]
-        found = whole or [number for number, name in near.items() if name.endswith(f"/{text}")]
-        if len(found) > 1:
-            both = f"{names[found[0]]} and {names[found[1]]}"
-            row.fail(f"{cell!r} may be {both}; write more of the path, or name one archive")
-        images.append(found[0] if found else None)
-        if found:
-            once.add(row, names[found[0]])
-    return images
