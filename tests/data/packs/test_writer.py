@@ -36,6 +36,16 @@ def test_a_part_cut_at_any_byte_is_continued_to_the_same_bytes(tmp_path, finishe
         shutil.rmtree(folder)
 
 
+def test_a_record_larger_than_one_read_is_found_again(tmp_path, monkeypatch):
+    """Linux reads 2 GiB at once and not more; here it is 600 bytes."""
+    with PartWriter(tmp_path, 0, SETTINGS) as writer:
+        write(writer, part(0))
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, count, start: pread(file, min(count, 600), start))
+    with PartWriter(tmp_path, 0, SETTINGS) as writer:
+        assert len(writer.done) == 6
+
+
 def test_complete_clips_of_an_interrupted_part_are_kept(tmp_path, finished):
     with PartWriter(tmp_path, 0, SETTINGS) as writer:
         write(writer, range(3))

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +132,14 @@ class PartWriter:
         if found != begin:
             self._file.truncate(0)
             self._write(begin)
-        self._end, size = len(begin), os.fstat(descriptor).st_size
-        while True:
-            count = min(record_size(os.pread(descriptor, HEAD.size, self._end)), size - self._end)
-            clip = parse(os.pread(descriptor, count, self._end))
-            if clip is None:
-                break
-            self._note(clip, count)
+        self._end = len(begin)
+        with mmap(descriptor, 0, access=ACCESS_READ) as part:  # one read gives 2 GiB at most
+            while True:
+                size = record_size(part[self._end : self._end + HEAD.size])
+                clip = parse(part[self._end : self._end + size])
+                if clip is None:
+                    break
+                self._note(clip, size)
         self._file.truncate(self._end)
 
     def _lock(self) -> None:
