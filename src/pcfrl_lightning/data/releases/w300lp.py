@@ -25,7 +25,7 @@ FOLDERS = ("AFW", "AFW_Flip", "HELEN", "HELEN_Flip", "IBUG", "IBUG_Flip", "LFPW"
 _PLACES = {"train": ("300W_LP", "300W-LP"), "test": ("AFLW2000", "AFLW2000-3D")}
 _POINTS = {"train": "pt2d", "test": "pt3d_68"}
 _OFFICIAL = {"AFW": 5207, "HELEN": 37676, "IBUG": 1786, "LFPW": 16556}
-_VIEW = re.compile(r"(?:_\d+)?\.jpg$")  # <set>_<name>_<k>.jpg, k the number of the view
+_VIEW = re.compile(r"(?:_\d+)?\.jpg$", re.IGNORECASE)  # <set>_<name>_<k>.jpg, k the number of the view
 _AFLW_STEM = re.compile(r"image\d{5}")
 
 
@@ -71,8 +71,8 @@ class W300LP_AFLW2000(CroppedRelease):
         return {**found, **{f"300W-LP/{part}": parts[part] for part in FOLDERS if "train" in images}}
 
     def _folders(self) -> dict[str, Path]:
-        found = {split: [inside(self.root, name) for name in names] for split, names in _PLACES.items()}
-        return {split: next(filter(None, paths)) for split, paths in found.items() if any(paths)}
+        found = {split: inside(self.root, name) or inside(self.root, other) for split, (name, other) in _PLACES.items()}
+        return {split: folder for split, folder in found.items() if folder}
 
     def _split_of(self, split: str, folder: Path) -> FaceSet:
         image_of = {label: f"{label[:-4]}.jpg" for label in _list(split, folder, ".mat")}
