@@ -12,7 +12,7 @@ from pcfrl_lightning.data.images.rows import Once, Row, read_rows
 from pcfrl_lightning.data.releases.base import CroppedRelease
 from pcfrl_lightning.data.releases.points import face_points
 from pcfrl_lightning.data.releases.release import find, open_images, require_images
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 SPLITS = ("train", "val", "test")
 ATTRIBUTES = 40
@@ -36,10 +36,8 @@ class CelebA(CroppedRelease):
         tables: dict[str, dict[str, Any]] = {}
         listing = "list_attr_celeba.txt"
         tables["attributes"], titles = self._read(listing, ATTRIBUTES + 1, _attributes, (1, ATTRIBUTES))
-        if len(titles) != ATTRIBUTES:
-            raise DataError(
-                f"{self.root}: {listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again"
-            )
+        problem = f"{listing}: has no line with the names of {ATTRIBUTES} attributes; copy it again"
+        require(len(titles) == ATTRIBUTES, f"{self.root}: {problem}", DataError)
         release = open_images(self.root, ["img_align_celeba", "Img/img_align_celeba"])
         require_images(release, ((row, name) for name, (row, _) in partition.items()))
         with suppress(FileNotFoundError):
