@@ -1,7 +1,6 @@
 """Float32 islands: the losses never run in half precision or TF32, whatever the trainer's settings say."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -14,17 +13,6 @@ R = TypeVar("R")
 
 def _upcast(value: Any) -> Any:
     return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
-
-
-@contextmanager
-def _float32_products() -> Iterator[None]:
-    """Matrix products of float32 tensors are computed in float32, not in TF32 (``float32_matmul_precision: high``)."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
@@ -43,7 +31,11 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
         with torch.autocast(tensors[0].device.type, enabled=False):
             if torch.compiler.is_compiling():  # which cannot trace a change of the global setting
                 return function(*arguments, **named)
-            with _float32_products():
+            before = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("highest")  # float32, not TF32
+            try:
                 return function(*arguments, **named)
+            finally:
+                torch.set_float32_matmul_precision(before)
 
     return cast(Callable[P, R], wrapper)

@@ -2,10 +2,15 @@
 
 from pcfrl_lightning.networks.backbone import FaceBackbone
 from pcfrl_lightning.networks.encoder import Encoder, encoder_identity, load_encoder, untrained_encoder
-from pcfrl_lightning.networks.external import TimmBackbone, TimmEncoder, TorchvisionBackbone, TorchvisionEncoder
+from pcfrl_lightning.networks.external import (
+    SmallImageResNet,
+    TimmBackbone,
+    TimmEncoder,
+    TorchvisionBackbone,
+    TorchvisionEncoder,
+)
 from pcfrl_lightning.networks.network import Features, PCFRLNetwork
 from pcfrl_lightning.networks.projection import ProjectionNetwork
-from pcfrl_lightning.networks.small_images import SmallImageResNet
 
 __all__ = [
     "Encoder",
