@@ -14,13 +14,11 @@ class LearningRates(L.Callback):
     """
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
-        """Write the rates of a step that will be logged."""
         if not trainer._logger_connector.should_update_logs:
             return
         row = {}
         for optimizer in trainer.optimizers:
-            groups = optimizer.param_groups
-            for number, group in enumerate(groups, start=1):
-                suffix = f"/pg{number}" if len(groups) > 1 else ""
+            for number, group in enumerate(optimizer.param_groups, start=1):
+                suffix = f"/pg{number}" if len(optimizer.param_groups) > 1 else ""
                 row[f"lr-{type(optimizer).__name__}{suffix}"] = float(group["lr"])
         write_row(trainer, row)

@@ -56,7 +56,6 @@ class PairLabels(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count the pairs of the batch."""
         rows = trainer.datamodule.trained_on[:, 1]  # type: ignore[attr-defined]
         labels = all_gather(self.values[rows].to(pl_module.device, non_blocking=True))
         for name, output in self.outputs.items():
@@ -65,7 +64,6 @@ class PairLabels(L.Callback):
         self.outputs = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the shares of all ranks."""
         for name, sums in self.sums.items():
             right, pairs, same, possible = trainer.strategy.reduce(sums, reduce_op="sum").tolist()
             pl_module.log(f"train/{name}/same_label_chance", same / possible, rank_zero_only=True)
@@ -74,7 +72,6 @@ class PairLabels(L.Callback):
         self.sums = {}
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Watch no longer."""
         for hook in self.hooks:
             hook.remove()
         self.hooks = []

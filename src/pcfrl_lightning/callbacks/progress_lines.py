@@ -26,11 +26,9 @@ class ProgressLines(ProgressBar):
         self.epochs = 0
 
     def disable(self) -> None:
-        """Print nothing, as on all processes but the first."""
         self.enabled = False
 
     def enable(self) -> None:
-        """Print again."""
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -39,7 +37,6 @@ class ProgressLines(ProgressBar):
         self.epochs = 0
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Print the line, if it is time."""
         now, done, last = time.perf_counter(), trainer.current_epoch + 1, trainer.max_epochs or -1
         self.epochs += 1
         if not self.enabled or (now - self.printed < self.seconds and done != last and not trainer.should_stop):

@@ -30,7 +30,6 @@ class StepCost(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Start the clock, and in the second step the counter."""
         if batch_idx == 1:
             self._counter = self._counting.enter_context(FlopCounterMode(display=False))
         self._started = _now(pl_module.device)
@@ -38,7 +37,6 @@ class StepCost(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop both."""
         if batch_idx > 2:
             self.seconds.append(_now(pl_module.device) - self._started)
         if batch_idx == 1:

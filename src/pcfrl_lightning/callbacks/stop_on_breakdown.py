@@ -42,7 +42,6 @@ class StopOnBreakdown(L.Callback):
         self.seen: HostCopy | None = None  # ``first`` at the logged step before
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin to count."""
         self.first, self.low = torch.full((), -1, device=pl_module.device), None
         self.recent = deque(maxlen=3 * max(1, _every(trainer) * trainer.accumulate_grad_batches))
         self.seen = None

@@ -39,7 +39,6 @@ class TimeEstimate(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Count; tell as soon as enough was measured."""
         if self.told:
             return
         now = time.perf_counter()

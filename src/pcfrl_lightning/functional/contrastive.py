@@ -29,9 +29,6 @@ def contrastive_term(positive: Tensor, log_negative: Tensor, denominator: Denomi
         positive: logits of the positive pairs, cosine / tau, any shape.
         log_negative: result of ``log_negatives``, broadcastable to ``positive``.
         denominator: ``negatives`` as Eq. 6 is printed (the loss can be negative), ``all`` adds the positive (SimCLR).
-
-    Raises:
-        ValueError: for an unknown ``denominator``.
     """
     if denominator == "negatives":
         return torch.where(log_negative > -torch.inf, log_negative - positive, 0.0)

@@ -16,9 +16,6 @@ def reconstruction_loss(source: Tensor, target: Tensor, reconstructed: Tensor) -
         target: (N, 3, S, S) s_hat, the pose augmentation of s.
         reconstructed: (4, N, 3, S, S) decodings in the order D(F_f, F_p), D(F_f, F_p_hat), D(F_f_hat, F_p),
             D(F_f_hat, F_p_hat); they are compared with s, s_hat, s, s_hat.
-
-    Raises:
-        ValueError: if the shapes do not fit.
     """
     if source.shape != target.shape or reconstructed.shape != (4, *source.shape):
         raise ValueError(

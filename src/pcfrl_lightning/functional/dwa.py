@@ -23,9 +23,6 @@ def dwa_ratios(previous: Tensor, before_previous: Tensor, limit: float = RATIO_L
 
     A ratio says how fast a loss falls only while the loss is positive. Eq. 6 can be negative, so: if either mean is
     below 1e-6 or not finite, the ratio is 1 (that task shows no trend) and ``bounded`` is True.
-
-    Raises:
-        ValueError: if the shapes differ or are not (K,).
     """
     shapes = tuple(previous.shape), tuple(before_previous.shape)
     require(

@@ -9,13 +9,7 @@ from pcfrl_lightning.heads.calibrators import (
     NPAThreshold,
     TopK,
 )
-from pcfrl_lightning.heads.contrast import (
-    CalibratedContrast,
-    ContrastOutput,
-    RowContrast,
-    named_of_both,
-    other_images,
-)
+from pcfrl_lightning.heads.contrast import CalibratedContrast, ContrastOutput, RowContrast, named_of_both, other_images
 from pcfrl_lightning.heads.negatives import (
     AllNegatives,
     Context,

@@ -56,19 +56,11 @@ def in_blocks(
 
 
 def _joined(parts: list[AnchorLosses]) -> AnchorLosses:
-    def of(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts])
-
-    found = [part.calibration for part in parts]
-    counts = [len(each.partner) for each in found]
+    *columns, found = zip(*parts, strict=True)
+    partner, accepted, score, threshold, mean, maximum = zip(*found, strict=True)
     # every anchor has equally many candidates
-    mean = torch.stack([each.mean * count for each, count in zip(found, counts, strict=True)]).sum() / sum(counts)
-    calibration = F.Calibration(
-        partner=torch.cat([each.partner for each in found]),
-        accepted=torch.cat([each.accepted for each in found]),
-        score=torch.cat([each.score for each in found]),
-        threshold=found[0].threshold,
-        mean=mean,
-        maximum=torch.stack([each.maximum for each in found]).max(),
-    )
-    return AnchorLosses(of("loss"), of("pairs"), of("positive"), of("negative_sum"), of("negatives"), calibration)
+    sums = torch.stack([value * len(rows) for value, rows in zip(mean, partner, strict=True)])
+    chosen = map(torch.cat, (partner, accepted, score))
+    mean = sums.sum() / sum(map(len, partner))
+    calibration = F.Calibration(*chosen, threshold[0], mean, torch.stack(maximum).max())
+    return AnchorLosses(*map(torch.cat, columns), calibration)

@@ -61,6 +61,8 @@ class Calibrator(nn.Module, ABC):
 class _Alignment(Calibrator):
     """Scores pairs by pair alignment (Eq. 3)."""
 
+    by_anchor = True
+
     def __init__(self, alpha: float, neighborhood: F.Neighborhood) -> None:
         super().__init__()
         require(alpha >= 0, f"alpha must be >= 0, got {alpha}")
@@ -81,8 +83,6 @@ class NPAThreshold(_Alignment):
         alpha: weight of the neighbourhood consistency in Eq. 3, >= 0; the paper uses 10.
         neighborhood: ``mean`` or ``sum`` over the neighbours of Eq. 5.
     """
-
-    by_anchor = True
 
     def __init__(self, threshold: float = 1.0, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
@@ -121,8 +121,6 @@ class TopK(_Alignment):
         neighborhood: as in ``NPAThreshold``.
     """
 
-    by_anchor = True
-
     def __init__(self, k: int = 1, alpha: float = 10.0, neighborhood: F.Neighborhood = "mean") -> None:
         super().__init__(alpha, neighborhood)
         require(k >= 1, f"k of TopK must be >= 1, got {k}; use NoCalibration to calibrate nothing")
@@ -150,8 +148,6 @@ class AdaptiveThreshold(_Alignment):
         alpha: as in ``NPAThreshold``.
         neighborhood: as in ``NPAThreshold``.
     """
-
-    by_anchor = True
 
     def __init__(
         self,

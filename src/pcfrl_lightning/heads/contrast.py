@@ -1,6 +1,7 @@
 """One calibrated contrastive branch: gather over ranks, calibration (Algorithm 1), Eq. 6 and Eq. 7."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -67,9 +68,7 @@ class RowContrast(nn.Module):
         known = denominator in get_args(F.Denominator), calibrated_mean in get_args(CalibratedMean)
         require(known[0], f"denominator must be 'negatives' or 'all', got {denominator!r}")
         require(known[1], f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
-        self.calibrator = calibrator
-        self.pair_term = pair_term
-        self.temperature = temperature
+        self.calibrator, self.pair_term, self.temperature = calibrator, pair_term, temperature
         self.denominator: F.Denominator = denominator
         self.calibrated_mean: CalibratedMean = calibrated_mean
 
@@ -88,15 +87,9 @@ class RowContrast(nn.Module):
         context = torch.cat([rows, all_gather(anchors)])
         candidates = nn.functional.pad(candidates, (0, len(context) - len(rows)))
         similarity, positive = anchors @ context.T, (anchors * positives).sum(dim=1)
-        own = torch.arange(len(anchors), device=anchors.device)
-
-        def log_negative(negatives: Tensor) -> Tensor:
-            return F.log_negatives(similarity, negatives, self.temperature)
-
-        losses = self._of_anchors(self.calibrator, anchors, context, similarity, positive, candidates, log_negative)
-        output = self._output(losses, own)
-        output.stats["feature_std"] = F.feature_std(anchors.detach())
-        return output
+        log_negatives = partial(F.log_negatives, similarity)
+        losses = self._of_anchors(self.calibrator, anchors, context, similarity, positive, candidates, log_negatives)
+        return self._output(losses, torch.arange(len(anchors), device=anchors.device), anchors)
 
     def _of_anchors(
         self,
@@ -106,13 +99,13 @@ class RowContrast(nn.Module):
         similarity: Tensor,
         positive: Tensor,
         candidates: Tensor,
-        log_negatives: Callable[[Tensor], Tensor],
+        log_negatives: Callable[[Tensor, float], Tensor],
     ) -> AnchorLosses:
         score = calibrator.score(anchors, rows, similarity)
         calibration: F.Calibration = calibrator(score.detach(), candidates)
         partner, accepted = calibration.partner, calibration.accepted
         remaining = F.remove_calibrated(candidates, calibration)
-        log_negative = log_negatives(remaining)
+        log_negative = log_negatives(remaining, self.temperature)
         term = self.pair_term(
             CalibratedPairs(
                 cosine=similarity.gather(1, partner),
@@ -133,8 +126,8 @@ class RowContrast(nn.Module):
             calibration=calibration,
         )
 
-    def _output(self, losses: AnchorLosses, index: Tensor) -> ContrastOutput:
-        stats = _statistics(losses)
+    def _output(self, losses: AnchorLosses, index: Tensor, views: Tensor) -> ContrastOutput:
+        stats = _statistics(losses) | {"feature_std": F.feature_std(views.detach())}
         # the sum over this rank's pairs, scaled so that the MEAN over ranks is the mean of the global batch
         total = losses.pairs.sum()
         if self.calibrated_mean == "pairs":
@@ -211,17 +204,10 @@ class CalibratedContrast(RowContrast):
             context = Context(rows, length, index, anchors, anchors @ rows.T, mirrored)
             similarity, twin = context.similarity, (index + images) % (2 * images)
             positive = similarity.gather(1, twin.unsqueeze(1)).squeeze(1)
+            candidates, log_negatives = candidates_of(index), partial(self.negatives, context)
+            return self._of_anchors(calibrator, anchors, rows, similarity, positive, candidates, log_negatives)
 
-            def log_negative(negatives: Tensor) -> Tensor:
-                return self.negatives(context, negatives, self.temperature)
-
-            candidates = candidates_of(index)
-            return self._of_anchors(calibrator, anchors, rows, similarity, positive, candidates, log_negative)
-
-        losses = in_blocks(of_anchors, anchors, index, size)
-        output = self._output(losses, index)
-        output.stats["feature_std"] = F.feature_std(rows[: len(length)].detach())
-        return output
+        return self._output(in_blocks(of_anchors, anchors, index, size), index, rows[: len(length)])
 
     @staticmethod
     def _gather(first: Tensor, second: Tensor, bank: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -266,12 +252,12 @@ def _statistics(losses: AnchorLosses) -> dict[str, Tensor]:
         losses.negatives.sum(),
     ]
     ranks = all_gather(torch.stack([value.to(positive.dtype) for value in local]).unsqueeze(0))  # (W, 7)
-    calibrated, share, mean, _, positive_mean, negative_sum, negative_count = ranks.unbind(dim=1)
+    calibrated, share, mean, maximum, positive_mean, negative_sum, negative_count = ranks.unbind(dim=1)
     return {
         "calibrated": calibrated.sum(),
         "calibrated_share": share.mean(),
         "alignment_mean": mean.mean(),
-        "alignment_max": ranks[:, 3].max(),
+        "alignment_max": maximum.max(),
         "threshold": calibration.threshold,
         "positive_cosine": positive_mean.mean(),
         "negative_cosine": negative_sum.sum() / negative_count.sum().clamp(min=1),

@@ -11,11 +11,8 @@ class FeatureQueue(nn.Module):
     """The last ``size`` unit rows of all ranks, oldest replaced first; random directions before it is full.
 
     Args:
-        size: rows that are kept.
+        size: rows that are kept, at least 1.
         dim: length of a row.
-
-    Raises:
-        ValueError: a size below 1.
     """
 
     rows: Tensor

@@ -21,8 +21,9 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import Calibrator
 from pcfrl_lightning.methods.means import EpochMeans
 from pcfrl_lightning.methods.step_log import StepLog
+from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.networks.encoder import Encoder
-from pcfrl_lightning.networks.rebuild import describe, rebuild_method
+from pcfrl_lightning.networks.rebuild import PREFIX, build, describe, rebuild
 from pcfrl_lightning.networks.sync_batch_norm import sync_batch_norm
 from pcfrl_lightning.schedule import fuse, scheduled
 
@@ -110,11 +111,7 @@ class Method(L.LightningModule, ABC):
         """Called on all ranks when an epoch ends, with the global means of the statistics."""
 
     def configure_callbacks(self) -> list[L.Callback]:
-        """No callbacks; the first hook of a run, so a precision that cannot work is refused before data is read.
-
-        Raises:
-            UsageError: names the precision and those that work.
-        """
+        """No callbacks; the first hook of a run, so a precision that cannot work is refused before data is read."""
         if self.trainer.training and self.trainer.precision not in PRECISIONS:
             raise UsageError(
                 f"trainer.precision {self.trainer.precision} would keep weights and losses in that type; "
@@ -140,11 +137,7 @@ class Method(L.LightningModule, ABC):
                 fuse(optimizer)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Loss of one batch.
-
-        Raises:
-            UsageError: the batch lacks a view.
-        """
+        """Loss of one batch; UsageError if it lacks a view."""
         missing = [name for name in self.views if name not in batch]
         if missing:
             raise UsageError(
@@ -240,8 +233,16 @@ class Method(L.LightningModule, ABC):
             FileNotFoundError: there is no file.
             DataError: it is damaged, or is not one of such a method.
         """
-        method = rebuild_method(cls, checkpoint_path, trust, **overrides)
-        return method.to(map_location or "cpu")
+        checkpoint = read_checkpoint(checkpoint_path)
+        # Lightning's own way calls whatever the file names as `_instantiator`
+        settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+
+        def make() -> Self:
+            arguments = {key: build(value, trust) for key, value in settings.items() if key not in overrides}
+            return cls(**arguments, **overrides)
+
+        path, state = Path(checkpoint_path), checkpoint["state_dict"]
+        return rebuild(make, state, path, trusted=bool(trust), strict=PREFIX).to(map_location or "cpu")
 
     def _means(self) -> list[tuple[str, EpochMeans]]:
         return [(name, module) for name, module in self.named_modules() if isinstance(module, EpochMeans)]

@@ -32,16 +32,13 @@ class SimCLR(Method):
         backbone: any module mapping images to ``(B, C, h, w)``; default: an unmodified ResNet-18 of torchvision.
         calibrator: chooses positives among the other images; default: none are chosen.
         pair_term: the loss of a calibrated pair; default: that of an ordinary positive.
-        negatives: what fills the denominator; default: all views of other images.
+        negatives: what fills the denominator, not mirrored views; default: all views of other images.
         temperature: tau > 0.
         denominator: ``all`` (SimCLR: the positive too) or ``negatives``.
         calibrated_mean: see ``pcfrl_lightning.heads.CalibratedContrast``.
         image_size: side of the square views in pixels.
         projection_dim: length of z.
         compile_network: compile the network with ``torch.compile``; default: on a GPU.
-
-    Raises:
-        ValueError: mirrored negatives, which are of the pose.
     """
 
     network: SimCLRNetwork

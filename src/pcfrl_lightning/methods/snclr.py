@@ -35,7 +35,7 @@ class SNCLR(MomentumMethod):
         backbone: any module mapping images to ``(B, C, h, w)``; default: an unmodified ResNet-18 of torchvision.
         calibrator: chooses positives among the keys of the other images; default: none are chosen.
         pair_term: the loss of a calibrated pair; default: that of an ordinary positive.
-        neighbours: k.
+        neighbours: k, at least 1.
         temperature: tau > 0.
         momentum: share of the old weights that the key network keeps in a step.
         queue_size: keys that are kept, at least k.
@@ -43,9 +43,6 @@ class SNCLR(MomentumMethod):
         projection_dim: length of z.
         hidden_dim: width of the hidden layers of projector and predictor.
         compile_network: compile the network with ``torch.compile``; default: on a GPU.
-
-    Raises:
-        ValueError: fewer rows in the queue than neighbours.
     """
 
     network: ProjectionNetwork

@@ -1,19 +1,10 @@
 """Statistics of logged steps."""
 
-from typing import NamedTuple
-
 import lightning as L
 import torch
 from torch import Tensor
 
 from pcfrl_lightning.host_copy import HostCopy, write_row
-
-
-class _Row(NamedTuple):
-    step: int
-    epoch: int
-    names: list[str]
-    values: HostCopy
 
 
 class StepLog:
@@ -25,14 +16,14 @@ class StepLog:
     """
 
     def __init__(self) -> None:
-        self._waiting: _Row | None = None
+        self._waiting: tuple[int, int, list[str], HostCopy] | None = None
 
     def put(self, trainer: L.Trainer, values: dict[str, Tensor]) -> None:
         """Take the values, scalars on one device, of the present step, and hand over those of the step before."""
         self.flush(trainer)
         step: int = trainer.fit_loop.epoch_loop._batches_that_stepped
         copy = HostCopy(torch.stack([value.float() for value in values.values()]))
-        self._waiting = _Row(step, trainer.current_epoch, list(values), copy)
+        self._waiting = step, trainer.current_epoch, list(values), copy
         if copy.at_once:
             self.flush(trainer)
 
@@ -40,8 +31,7 @@ class StepLog:
         """Hand over what waits, and the loss to the progress bar."""
         if self._waiting is None:
             return
-        step, epoch, names, copy = self._waiting
-        self._waiting = None
+        (step, epoch, names, copy), self._waiting = self._waiting, None
         numbers = dict(zip(names, copy.read().tolist(), strict=True))
         trainer.progress_bar_metrics["loss"] = numbers["loss"]
         write_row(trainer, {f"train/{name}_step": value for name, value in numbers.items()}, step, epoch)

@@ -18,7 +18,7 @@ class SwAV(Method):
 
     Args:
         backbone: any module mapping images to ``(B, C, h, w)``; default: an unmodified ResNet-18 of torchvision.
-        prototypes: their number.
+        prototypes: their number, at least 2.
         temperature: tau > 0 of the predictions.
         epsilon: smoothness of the codes, > 0.
         sinkhorn_iterations: of the codes.
@@ -27,9 +27,6 @@ class SwAV(Method):
         projection_dim: length of z.
         hidden_dim: width of the hidden layer of the projector.
         compile_network: compile the network with ``torch.compile``; default: on a GPU.
-
-    Raises:
-        ValueError: a temperature or an epsilon that is not above 0, or fewer than two prototypes.
     """
 
     network: ProjectionNetwork

@@ -17,7 +17,6 @@ class TaskWeights(nn.Module, ABC):
 
     weights: Tensor
 
-    @abstractmethod
     def observe(self, losses: Tensor) -> None:
         """Take note of one step's unweighted task losses ``(2,)``."""
 
@@ -40,11 +39,8 @@ class FixedWeights(TaskWeights):
         self.face, self.pose = face, pose
         self.register_buffer("weights", torch.tensor([face, pose]))
 
-    def observe(self, losses: Tensor) -> None:
-        return
-
     def end_epoch(self) -> Tensor:
-        return torch.zeros(len(TASKS), dtype=torch.bool, device=self.weights.device)
+        return torch.zeros_like(self.weights, dtype=torch.bool)
 
 
 class DWA(TaskWeights):

@@ -128,11 +128,7 @@ class Encoder(nn.Module, ABC):
         return {name: np.concatenate([each[name] for each in found]) for name in self.feature_names}
 
     def swap_pose(self, faces: Pictures, poses: Pictures) -> Tensor:
-        """The people of ``faces`` in the poses of ``poses``; see `PCFRLNetwork.swap_pose`.
-
-        Raises:
-            ValueError: this encoder has no decoder.
-        """
+        """See `PCFRLNetwork.swap_pose`; ValueError from an encoder without a decoder."""
         raise ValueError(f"{type(self).__name__} has no decoder, so it cannot swap poses; give a checkpoint of PCFRL")
 
     @property

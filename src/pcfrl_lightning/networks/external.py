@@ -102,9 +102,6 @@ class SmallImageResNet(TorchvisionBackbone):
 
     Args:
         model_name: ``resnet18``, ``resnet34`` or ``resnet50``.
-
-    Raises:
-        ValueError: another name.
     """
 
     kinds = ("resnet18", "resnet34", "resnet50")

@@ -13,7 +13,6 @@ from pcfrl_lightning.networks.backbone import FaceBackbone, ResidualBlock, conv_
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.networks.network import map_shape
 
-FLOW_SIZE = 16
 LONGEST = 0.5
 """Longest movement of a pixel, in half sides of the image."""
 
@@ -128,21 +127,14 @@ class FaceCycleNetwork(Encoder):
         backbone: maps (B, 3, H, W) images to (B, C, h, w); the identity encoder is a second one that begins with the
             same weights. Default: the paper's trunk at width 1.0.
         image_size: side of the images of pretraining, pixels, at least 16.
-        code_dim: length of the motion code and of the identity code.
-        generator_width: channels of the generators' maps of half the side.
-
-    Raises:
-        ValueError: the backbone cannot take such images, or a size is out of range.
+        code_dim: length of the motion code and of the identity code, at least 1.
+        generator_width: channels of the generators' maps of half the side, at least 1.
     """
 
     feature_names = ("f_s", "f_id")
 
     def __init__(
-        self,
-        backbone: nn.Module | None = None,
-        image_size: int = 64,
-        code_dim: int = 256,
-        generator_width: int = 64,
+        self, backbone: nn.Module | None = None, image_size: int = 64, code_dim: int = 256, generator_width: int = 64
     ) -> None:
         super().__init__()
         if code_dim < 1 or generator_width < 1 or image_size < 16:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning.errors import DataError, one_line
-from pcfrl_lightning.networks.checkpoint import check_memory, check_weights, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import check_memory, check_weights
 
 PREFIX = "network."
 """What the names of an encoder's weights begin with in the checkpoint of a method."""
@@ -144,17 +144,6 @@ def rebuild(
     except Exception as error:  # of any class that the file may name
         raise DataError(f"{path} does not hold the network it describes: {one_line(error)}") from error
     return module
-
-
-def rebuild_method(cls: type[M], path: str | Path, trust: str | Iterable[str] = (), **overrides: Any) -> M:
-    """See `Method.load_from_checkpoint`; Lightning's own calls whatever the file names as ``_instantiator``."""
-    checkpoint = read_checkpoint(path)
-    settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-
-    def make() -> M:
-        return cls(**{key: build(value, trust) for key, value in settings.items() if key not in overrides}, **overrides)
-
-    return rebuild(make, checkpoint["state_dict"], Path(path), trusted=bool(trust), strict=PREFIX)
 
 
 @cache
