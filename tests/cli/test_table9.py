@@ -3,6 +3,7 @@
 import csv
 import math
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -95,6 +96,19 @@ def test_pairs_are_counted_by_the_labels_of_their_images():
     calibration = Calibration(partner, accepted, *[torch.zeros(())] * (len(Calibration._fields) - 2))
     output = ContrastOutput(torch.zeros(()), torch.zeros(()), {}, calibration, torch.tensor([0, 1, 2, 5]))
     assert pair_counts(output, labels).tolist() == [2, 3, 6, 12]
+
+
+def test_a_contrast_of_the_first_images_of_a_batch_is_counted_among_them():
+    """As that of the pose in PCLThreeSteps: column c shows image c % 2, though the batch holds four."""
+    watching = PairLabels()
+    watching.values = torch.tensor([7, 7, 8, 9])
+    calibration = Calibration(
+        torch.tensor([[1], [2], [3], [0]]), torch.ones(4, 1, dtype=torch.bool), *[torch.zeros(())] * 4
+    )
+    watching.outputs = {"pose": ContrastOutput(torch.zeros(()), torch.zeros(()), {}, calibration, torch.arange(4))}
+    seen = SimpleNamespace(datamodule=SimpleNamespace(trained_on=torch.arange(4).expand(2, 4).T))
+    watching.on_train_batch_end(seen, SimpleNamespace(device="cpu"), None, None, 0)
+    assert watching.sums["pose"].tolist() == [4, 4, 2, 2]
 
 
 def test_pair_labels_refuses_what_it_cannot_count(tmp_path):

@@ -57,9 +57,10 @@ class PairLabels(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         rows = trainer.datamodule.trained_on[:, 1]  # type: ignore[attr-defined]
-        labels = all_gather(self.values[rows].to(pl_module.device, non_blocking=True))
+        labels = self.values[rows].to(pl_module.device, non_blocking=True)
         for name, output in self.outputs.items():
-            counts = pair_counts(output, labels)
+            # a contrast may be of the first images of a batch alone
+            counts = pair_counts(output, all_gather(labels[: len(output.anchors) // 2]))
             self.sums[name] = self.sums[name] + counts if name in self.sums else counts
         self.outputs = {}
 
@@ -78,8 +79,8 @@ class PairLabels(L.Callback):
 
 
 def pair_counts(output: ContrastOutput, labels: Tensor) -> Tensor:
-    """Of a batch with ``labels`` (N,), on all ranks: calibrated pairs of this rank with equal labels, its calibrated
-    pairs, pairs of two of the N images with equal labels, pairs of two of them; (4,) float64."""
+    """Of a contrast of N images with ``labels`` (N,), on all ranks: calibrated pairs of this rank with equal labels,
+    its calibrated pairs, pairs of two of the N images with equal labels, pairs of two of them; (4,) float64."""
     accepted, partner, images = output.calibration.accepted, output.calibration.partner, len(labels)
     right = accepted & (labels[partner % images] == labels[output.anchors % images].unsqueeze(1))
     same = (labels.unsqueeze(0) == labels.unsqueeze(1)).sum() - images
