@@ -82,3 +82,5 @@ def test_a_run_without_an_end_tells_speed_and_epoch(capsys):
     assert time_estimate.describe(run, 3, 40) == "time:       40 images/s, 5 min an epoch (training alone)"
     run.num_training_batches = float("inf")
     assert time_estimate.describe(run, 3, 40) == "time:       40 images/s (training alone)"
+    run.max_steps = 401
+    assert time_estimate.describe(run, 3, 40) == "time:       40 images/s, 20 min until its end (training alone)"

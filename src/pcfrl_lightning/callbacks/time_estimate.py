@@ -65,8 +65,8 @@ def describe(trainer: L.Trainer, seconds: float, speed: float, least: float = 0.
     if math.isfinite(an_epoch):
         parts.append(f"{duration(an_epoch * seconds)} an epoch")
     if math.isfinite(left):
-        epochs = left / an_epoch
-        parts.append(f"{duration(left * seconds)} for the {round(epochs, 1):g} epochs that are left")
+        epochs = f"for the {round(left / an_epoch, 1):g} epochs that are left"
+        parts.append(f"{duration(left * seconds)} {epochs if math.isfinite(an_epoch) else 'until its end'}")
     text = f"time:       {', '.join(parts)} (training alone)"
     slow = trainer.strategy.root_device.type == "cpu" and DAY < left * seconds < math.inf
     return f"{text}; a run for a CPU: --config {CPU_CONFIG} after the others" if slow else text
