@@ -65,6 +65,15 @@ def test_callbacks_in_a_run(tmp_path):
     assert min(speeds) > 0
 
 
+def test_a_step_of_several_batches_has_one_speed(tmp_path):
+    run = trainer(
+        tmp_path, max_epochs=2, accumulate_grad_batches=2, callbacks=[Throughput()], logger=CSVLogger(tmp_path, "", "")
+    )
+    run.fit(tiny_model(), TinyFaces(batch_size=4))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [row["step"] for row in rows if row.get("train/images_per_second_step")] == ["0", "1", "2", "3"]
+
+
 @pytest.mark.parametrize("frozen", [False, True])
 def test_the_monitor_leaves_every_part_in_its_mode_and_its_statistics(frozen):
     """Training would go on with fixed batch statistics, or unfreeze a part that is kept in evaluation mode."""
@@ -149,6 +158,21 @@ def test_monitor_names_a_label_that_is_missing(tmp_path):
     run = trainer(tmp_path, max_epochs=1, callbacks=[OnlineMonitor(label="age")])
     with pytest.raises(ValueError, match=r"no label 'age'.*expression"):
         run.fit(tiny_model(), TinyFaces(batch_size=4))
+
+
+@pytest.mark.parametrize("values", [torch.rand(16, 3), torch.rand(16), torch.arange(16) - 1])
+def test_monitor_refuses_a_label_that_is_no_class_before_training_starts(tmp_path, values):
+    class Faces(TinyFaces):
+        def build(self):
+            splits = super().build()
+            for faces in splits.values():
+                faces.labels["expression"] = values
+            return splits
+
+    run = trainer(tmp_path, max_epochs=1, callbacks=[OnlineMonitor()])
+    with pytest.raises(ValueError, match="label 'expression' of train"):
+        run.fit(tiny_model(), Faces(batch_size=4))
+    assert run.global_step == 0
 
 
 @pytest.mark.parametrize("bad", [{"every_n_epochs": 0}, {"max_images": 1}, {"neighbors": 0}])

@@ -74,12 +74,17 @@ class OnlineMonitor(L.Callback):
         """Read the labelled images once, before training starts; unreadable ones are left out.
 
         Raises:
-            DataError: the data set lacks a split or the label, or more than 1 % of its images are unreadable.
+            DataError: the data set lacks a split or the label, its values are no classes (whole numbers from 0), or
+                more than 1 % of its images are unreadable.
         """
         if stage == "fit" and trainer.is_global_zero and not self.images:
             data = self.data or trainer.datamodule  # type: ignore[attr-defined]
             poses, folder, splits = self.pose_data or data, run_directory(trainer), ("train", "val")
             self.images = {split: self._read(data, split, self.label, folder) for split in splits}
+            for split, (_, label) in self.images.items():
+                classes = label.dtype == torch.long and label.ndim == 1 and bool((label >= 0).all())
+                numbers = f"OnlineMonitor: label '{self.label}' of {split} is not the number of a class for each image"
+                require(classes, f"{numbers}; set `label`, or remove the callback", DataError)
             if self.pose_data or all(POSE in poses.splits[split].labels for split in splits):
                 self.poses = {split: self._read(poses, split, POSE, folder) for split in splits}
 
