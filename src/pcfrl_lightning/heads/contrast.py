@@ -11,9 +11,9 @@ from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather, rank, world_size
 from pcfrl_lightning.errors import require
 from pcfrl_lightning.heads.blocks import AnchorLosses, block_size, in_blocks
-from pcfrl_lightning.heads.calibrators import Calibrator
+from pcfrl_lightning.heads.calibrators import Calibrator, NoCalibration
 from pcfrl_lightning.heads.negatives import AllNegatives, Context, Negatives
-from pcfrl_lightning.heads.pair_terms import CalibratedPairs, PairTerm
+from pcfrl_lightning.heads.pair_terms import CalibratedPairs, CosineOnly, PairTerm
 
 CalibratedMean = Literal["pairs", "anchors"]
 
@@ -52,13 +52,13 @@ class RowContrast(nn.Module):
     """Contrastive loss of Eq. 6 of anchors with one positive each, and of Eq. 7 with calibrated partners among rows.
 
     The rows are whatever a method contrasts with: a queue, the keys of a batch. It has no parameters, and the arguments
-    of ``CalibratedContrast``.
+    of ``CalibratedContrast``; by default nothing is calibrated, and a calibrated pair is one like any other.
     """
 
     def __init__(
         self,
-        calibrator: Calibrator,
-        pair_term: PairTerm,
+        calibrator: Calibrator | None = None,
+        pair_term: PairTerm | None = None,
         temperature: float = 0.07,
         denominator: F.Denominator = "all",
         calibrated_mean: CalibratedMean = "anchors",
@@ -68,7 +68,8 @@ class RowContrast(nn.Module):
         known = denominator in get_args(F.Denominator), calibrated_mean in get_args(CalibratedMean)
         require(known[0], f"denominator must be 'negatives' or 'all', got {denominator!r}")
         require(known[1], f"calibrated_mean must be 'pairs' or 'anchors', got {calibrated_mean!r}")
-        self.calibrator, self.pair_term, self.temperature = calibrator, pair_term, temperature
+        self.calibrator, self.pair_term = calibrator or NoCalibration(), pair_term or CosineOnly()
+        self.temperature = temperature
         self.denominator: F.Denominator = denominator
         self.calibrated_mean: CalibratedMean = calibrated_mean
 

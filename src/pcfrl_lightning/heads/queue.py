@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather
+from pcfrl_lightning.errors import require
 
 
 class FeatureQueue(nn.Module):
@@ -20,8 +21,7 @@ class FeatureQueue(nn.Module):
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
-        if size < 1:
-            raise ValueError(f"queue_size must be at least 1, got {size}")
+        require(size >= 1, f"queue_size must be at least 1, got {size}")
         self.register_buffer("rows", nn.functional.normalize(torch.randn(size, dim)))
         self.register_buffer("position", torch.zeros((), dtype=torch.long))
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pcfrl_lightning.heads import Calibrator, CosineOnly, NoCalibration, PairTerm, RowContrast
+from pcfrl_lightning.heads import Calibrator, PairTerm, RowContrast
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods.base import channels_last
 from pcfrl_lightning.methods.momentum import MomentumCopy, MomentumMethod
@@ -53,7 +53,7 @@ class MoCo(MomentumMethod):
         self.momentum_network = MomentumCopy(self.network, momentum)
         self.queue_size = queue_size
         self.queue = FeatureQueue(queue_size, projection_dim)
-        self.contrast = RowContrast(calibrator or NoCalibration(), pair_term or CosineOnly(), temperature)
+        self.contrast = RowContrast(calibrator, pair_term, temperature)
         self.keep_arguments(self.network, self.momentum_network, self.contrast)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,16 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from pcfrl_lightning.distributed import all_gather
-from pcfrl_lightning.heads import (
-    Calibrator,
-    ContrastOutput,
-    CosineOnly,
-    NoCalibration,
-    PairTerm,
-    RowContrast,
-    named_of_both,
-    other_images,
-)
+from pcfrl_lightning.heads import Calibrator, ContrastOutput, PairTerm, RowContrast, named_of_both, other_images
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods.base import Method, channels_last
 from pcfrl_lightning.networks.projection import ProjectionNetwork, mlp
@@ -62,7 +53,7 @@ class NNCLR(Method):
         self.predictor = mlp([projection_dim, prediction_dim, projection_dim], "hidden")
         self.queue_size = queue_size
         self.queue = FeatureQueue(queue_size, projection_dim)
-        self.contrast = RowContrast(calibrator or NoCalibration(), pair_term or CosineOnly(), temperature)
+        self.contrast = RowContrast(calibrator, pair_term, temperature)
         self.keep_arguments(self.network, self.contrast)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -60,14 +60,8 @@ class SimCLR(Method):
     ) -> None:
         super().__init__(compile_network)
         self.network = SimCLRNetwork(backbone, image_size, projection_dim)
-        self.contrast = CalibratedContrast(
-            calibrator or NoCalibration(),
-            pair_term or CosineOnly(),
-            temperature,
-            denominator,
-            negatives,
-            calibrated_mean,
-        )
+        pairs = calibrator or NoCalibration(), pair_term or CosineOnly()
+        self.contrast = CalibratedContrast(*pairs, temperature, denominator, negatives, calibrated_mean)
         if self.contrast.negatives.needs_mirrored:
             raise ValueError(f"negatives cannot be {type(negatives).__name__}: SimCLR has no mirrored views")
         self.keep_arguments(self.network, self.contrast)

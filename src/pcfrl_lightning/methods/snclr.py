@@ -7,15 +7,7 @@ from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
 from pcfrl_lightning.distributed import all_gather
-from pcfrl_lightning.heads import (
-    Calibrator,
-    CosineOnly,
-    NoCalibration,
-    PairTerm,
-    RowContrast,
-    named_of_both,
-    other_images,
-)
+from pcfrl_lightning.heads import Calibrator, PairTerm, RowContrast, named_of_both, other_images
 from pcfrl_lightning.heads.queue import FeatureQueue
 from pcfrl_lightning.methods.base import channels_last
 from pcfrl_lightning.methods.momentum import MomentumCopy, MomentumMethod
@@ -72,7 +64,7 @@ class SNCLR(MomentumMethod):
         self.neighbours = neighbours
         self.queue_size = queue_size
         self.queue = FeatureQueue(queue_size, projection_dim)
-        self.contrast = RowContrast(calibrator or NoCalibration(), pair_term or CosineOnly(), temperature)
+        self.contrast = RowContrast(calibrator, pair_term, temperature)
         self.keep_arguments(self.network, self.momentum_network, self.contrast)
 
     def losses(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -94,10 +94,9 @@ class ChannelAttention(nn.Module):
         rows = x.flatten(2).transpose(1, 2)  # (B, N, C), a view
         gather = self.gather(x).flatten(2).transpose(1, 2)
         gather = F.softmax(gather, dim=2, dtype=precise).to(gather.dtype)
-        # (B, C, N): each softmax along the axis that lies in one piece, where it is several times faster
-        weight = (
-            self.attend.weight.flatten(1).to(x.dtype).expand(x.shape[0], -1, -1)
-        )  # len() is a constant in a traced graph
+        # (B, C, N): each softmax along the axis that lies in one piece, where it is several times faster; x.shape[0],
+        # because len(x) is a constant in a traced graph
+        weight = self.attend.weight.flatten(1).to(x.dtype).expand(x.shape[0], -1, -1)
         attend = torch.bmm(weight, rows.transpose(1, 2))
         attend = F.softmax(attend, dim=2, dtype=precise).to(attend.dtype)
         # in the graph so that every process of a distributed run has a gradient for it

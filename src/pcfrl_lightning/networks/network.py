@@ -60,14 +60,11 @@ class PCFRLNetwork(Encoder):
 
     def __init__(self, backbone: nn.Module | None = None, image_size: int = 64, projection_dim: int = 512) -> None:
         super().__init__()
-        backbone = backbone or FaceBackbone()
         require(projection_dim >= 1, f"projection_dim must be at least 1, got {projection_dim}")
-        channels, height, width = map_shape(backbone, image_size)
-        flat = channels * height * width
-        self.image_size = image_size
-        self.projection_dim = projection_dim
-        self.feature_dim = flat
-        self.backbone = backbone
+        self.backbone = backbone or FaceBackbone()
+        channels, height, width = map_shape(self.backbone, image_size)
+        self.feature_dim = flat = channels * height * width
+        self.image_size, self.projection_dim = image_size, projection_dim
         self.face_subnet = Subnet(channels)
         self.pose_subnet = Subnet(channels)
         self.face_projector = Projector(flat, projection_dim)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.networks.external import TorchvisionBackbone
 from pcfrl_lightning.networks.network import map_shape
@@ -55,12 +56,9 @@ class ProjectionNetwork(Encoder):
         batch_norm: Norm = "none",
     ) -> None:
         super().__init__()
-        if projection_dim < 1:
-            raise ValueError(f"projection_dim must be at least 1, got {projection_dim}")
+        require(projection_dim >= 1, f"projection_dim must be at least 1, got {projection_dim}")
         self.backbone = backbone or TorchvisionBackbone()
-        self.image_size = image_size
-        self.projection_dim = projection_dim
-        self.hidden_dim = hidden_dim
+        self.image_size, self.projection_dim, self.hidden_dim = image_size, projection_dim, hidden_dim
         self.layers = layers
         self.batch_norm: Norm = batch_norm
         width, *_ = map_shape(self.backbone, image_size)
