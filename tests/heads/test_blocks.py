@@ -66,6 +66,7 @@ HEADS = {
     "adaptive_mean": lambda: CalibratedContrast(AdaptiveThreshold("mean"), LossWeight(), 0.2),
     "adaptive_quantile": lambda: CalibratedContrast(AdaptiveThreshold("quantile", 0.6), Eq7(0.2), 0.2),
     "adaptive_delayed": lambda: CalibratedContrast(DelayedStart(AdaptiveThreshold("quantile", 0.8), 2), Eq7(), 0.2),
+    "adaptive_own_score": lambda: CalibratedContrast(Farthest(), CosineOnly(), 0.2),
     "none": lambda: CalibratedContrast(NoCalibration(), CosineOnly(), 0.07, "all"),
 }
 
@@ -88,6 +89,13 @@ def test_blocks_equal_one_piece(name, size, monkeypatch):
     assert torch.equal(actual.anchors, expected.anchors)
     for statistic, value in expected.stats.items():
         torch.testing.assert_close(actual.stats[statistic], value, **close, msg=statistic)
+
+
+class Farthest(AdaptiveThreshold):
+    """A score of its own: the least alike make a pair."""
+
+    def score(self, anchors, context, similarity):
+        return -similarity
 
 
 @pytest.mark.parametrize("size", [3, 8])

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import copy
 
 from torch import Tensor, nn
 
@@ -88,7 +89,7 @@ class NPAThreshold(_Alignment):
         super().__init__(alpha, neighborhood)
         valid = not math.isnan(threshold)
         require(valid, "threshold of NPAThreshold must be a number, got nan: it would accept nothing")
-        self.threshold: float | Tensor = threshold
+        self.threshold = threshold
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         return F.threshold_calibration(score, candidates, self.threshold)
@@ -161,16 +162,17 @@ class AdaptiveThreshold(_Alignment):
         require(0 <= quantile <= 1, f"quantile must be in [0, 1], got {quantile}")
         self.statistic: F.Statistic = statistic
         self.quantile = quantile
+        self.of_all: Tensor | None = None  # the threshold of a batch that is computed in blocks
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
         best = F.top_k_calibration(score, candidates, k=1)
-        threshold = self._threshold(best.score.squeeze(1))
+        threshold = self._threshold(best.score.squeeze(1)) if self.of_all is None else self.of_all
         return best._replace(accepted=best.accepted & (best.score >= threshold), threshold=threshold)
 
-    def of_batch(self, maxima: Callable[[], Tensor]) -> NPAThreshold:
-        chosen = NPAThreshold(alpha=self.alpha, neighborhood=self.neighborhood)
-        chosen.threshold = self._threshold(maxima())
-        return chosen
+    def of_batch(self, maxima: Callable[[], Tensor]) -> Calibrator:
+        fixed = copy(self)
+        fixed.of_all = self._threshold(maxima())
+        return fixed
 
     def _threshold(self, maxima: Tensor) -> Tensor:
         return F.adaptive_threshold(all_gather(maxima), self.statistic, self.quantile)
