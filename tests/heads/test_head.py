@@ -24,7 +24,6 @@ from pcfrl_lightning.heads import (
     RandomNegatives,
     TopK,
 )
-from pcfrl_lightning.heads import negatives as module_of_negatives
 
 TERMS = {
     "eq7": Eq7,
@@ -253,7 +252,7 @@ def test_mixed_negatives_skip_mixtures_with_a_calibrated_partner():
     torch.manual_seed(1)
     output = head(first, second)
     torch.manual_seed(1)
-    lam, permutation = module_of_negatives._mixing(1.6, (12, 10), x)
+    lam, permutation = MixedNegatives().draw((12, 10), x)
     total, skipped = 0.0, 0
     for i in range(12):
         columns = [k for k in range(12) if k % 6 != i % 6]
@@ -275,7 +274,7 @@ def test_mixed_negatives_skip_mixtures_with_a_calibrated_partner():
 @pytest.mark.parametrize("beta", [0.5, 1.6])
 def test_mixing_weights_are_beta_distributed_and_drawn_for_each_anchor_and_negative(beta):
     torch.manual_seed(0)
-    lam, permutation = module_of_negatives._mixing(beta, torch.Size([300, 60]), torch.zeros((), dtype=torch.float64))
+    lam, permutation = MixedNegatives(beta).draw(torch.Size([300, 60]), torch.zeros((), dtype=torch.float64))
     for spread in (lam.var(), lam.var(dim=0).mean(), lam.var(dim=1).mean()):
         assert spread.item() == pytest.approx(1 / (4 * (2 * beta + 1)), rel=0.03)
     assert lam.mean().item() == pytest.approx(0.5, abs=0.01)
@@ -312,7 +311,7 @@ def test_mirrored_negatives_are_blends_of_the_own_images_mirror_views(denominato
     (first, second), temperature = views(3, 5), 0.3
     mirrored = torch.randn(3, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     torch.manual_seed(7)
-    lam, permutation = module_of_negatives._mixing(1.6, mirrored.shape[:2], mirrored)
+    lam, permutation = MirroredNegatives().draw(mirrored.shape[:2], mirrored)
     total = 0.0
     pairs = [(first[image], second[image], image) for image in range(3)]
     for anchor, twin, image in pairs + [(twin, anchor, image) for anchor, twin, image in pairs]:
@@ -338,7 +337,7 @@ def test_joined_negatives_stand_in_one_denominator(denominator):
     torch.manual_seed(7)
     output = head(first, second, mirrored)
     torch.manual_seed(7)
-    lam, permutation = module_of_negatives._mixing(1.6, mirrored.shape[:2], mirrored)
+    lam, permutation = MirroredNegatives().draw(mirrored.shape[:2], mirrored)
     everything, total = torch.cat([first, second]), 0.0
     partner, accepted, *_ = output.calibration
     assert 0 < accepted.sum() < 8
@@ -360,7 +359,7 @@ def test_joined_negatives_stand_in_one_denominator(denominator):
 def test_mirrored_negatives_give_the_loss_of_the_public_code(golden, monkeypatch):
     values = np.load(golden / "pcl_losses.npz")
     mixing = torch.from_numpy(values["pose_mix_lambda"]).float(), torch.from_numpy(values["pose_mix_perm"])
-    monkeypatch.setattr(module_of_negatives, "_mixing", lambda *_: mixing)
+    monkeypatch.setattr(MirroredNegatives, "draw", lambda *_: mixing)
     head = CalibratedContrast(NoCalibration(), Eq7(), 0.07, "all", MirroredNegatives())
     first, second = torch.from_numpy(values["pose_features"]).chunk(2)
     mirrored = torch.from_numpy(values["pose_negatives"]).unflatten(0, (4, 5))

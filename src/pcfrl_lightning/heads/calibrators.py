@@ -192,14 +192,9 @@ class DelayedStart(Calibrator):
     def __init__(self, calibrator: Calibrator, start_epoch: int) -> None:
         super().__init__()
         require(start_epoch >= 0, f"start_epoch of DelayedStart must be >= 0, got {start_epoch}")
-        self.calibrator = calibrator
-        self.start_epoch = start_epoch
+        self.calibrator, self.start_epoch = calibrator, start_epoch
+        self.by_anchor = calibrator.by_anchor
         self.waiting = False
-
-    @property
-    def by_anchor(self) -> bool:  # type: ignore[override]
-        """That of the calibrator."""
-        return self.calibrator.by_anchor
 
     def of_batch(self, maxima: Callable[[], Tensor]) -> Calibrator:
         return self if self.waiting else self.calibrator.of_batch(maxima)

@@ -83,6 +83,14 @@ class _Mixing(Negatives):
         require(beta > 0, f"beta of {type(self).__name__} must be > 0, got {beta}")
         self.beta = beta
 
+    def draw(self, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of shape (n, K) and one permutation (K,) that chooses the partner of each negative."""
+        permutation = torch.randperm(shape[1], device=like.device)
+        concentration = like.new_full((), self.beta)
+        # validation would read the parameters back from the device
+        beta = torch.distributions.Beta(concentration, concentration, validate_args=False)
+        return beta.sample(shape), permutation
+
 
 class MixedNegatives(_Mixing):
     """Mixed negatives of the public PCL code: two negatives blended before normalisation, weights Beta(beta, beta).
@@ -96,7 +104,7 @@ class MixedNegatives(_Mixing):
 
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         columns = F.candidate_columns(context.anchor_index, context.images)
-        lam, permutation = _mixing(self.beta, columns.shape, context.similarity)
+        lam, permutation = self.draw(columns.shape, context.similarity)
         batch = context.rows[: 2 * context.images]
         mixed = F.mixed_similarity(context.similarity, batch @ batch.T, context.length, columns, lam, permutation)
         kept = negatives.gather(1, columns)
@@ -121,7 +129,7 @@ class MirroredNegatives(_Mixing):
             raise ValueError(
                 "MirroredNegatives needs mirrored views in the batch: set data.views to PCLViews or MirroredViews"
             )
-        lam, permutation = _mixing(self.beta, context.mirrored.shape[:2], context.mirrored)
+        lam, permutation = self.draw(context.mirrored.shape[:2], context.mirrored)
         mixed = F.mixed_group_similarity(context.anchors, context.mirrored, lam, permutation)
         return F.log_negatives(mixed, torch.ones_like(mixed, dtype=torch.bool), temperature)
 
@@ -146,11 +154,3 @@ class JoinedNegatives(Negatives):
     def forward(self, context: Context, negatives: Tensor, temperature: float) -> Tensor:
         parts = [part(context, negatives, temperature) for part in (self.in_batch, self.mirrored)]
         return torch.logaddexp(*parts)
-
-
-def _mixing(beta: float, shape: torch.Size, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights Beta(beta, beta) of shape (n, K) and one permutation (K,) that chooses the partner of each negative."""
-    permutation = torch.randperm(shape[1], device=like.device)
-    concentration = like.new_full((), beta)
-    # validation would read the parameters back from the device
-    return torch.distributions.Beta(concentration, concentration, validate_args=False).sample(shape), permutation

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
@@ -52,13 +51,6 @@ PCL_TO_PCFRL: dict[str, str] = {
 }
 """Every key of PCL's state dict (105, without ``module.``) and the key of `PCFRLNetwork`'s state dict it becomes."""
 
-HYPER_PARAMETERS: dict[str, Any] = {
-    "backbone": {"class_path": "pcfrl_lightning.networks.FaceBackbone", "init_args": {"width": 1.0}},
-    "image_size": 64,
-    "projection_dim": 512,
-}
-"""The network every published PCL checkpoint holds."""
-
 
 def _paper_shapes() -> dict[str, torch.Size]:
     """Shapes in the state dict of `PCFRLNetwork()`, without its memory."""
@@ -95,9 +87,11 @@ def import_pcl(source: str | Path, target: str | Path) -> None:
         network = from_pcl(state)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
+    # the network that every published checkpoint holds
+    backbone = {"class_path": "pcfrl_lightning.networks.FaceBackbone", "init_args": {"width": 1.0}}
     checkpoint = {
         "state_dict": {f"{PREFIX}{key}": value for key, value in network.items()},
-        "hyper_parameters": HYPER_PARAMETERS,
+        "hyper_parameters": {"backbone": backbone, "image_size": 64, "projection_dim": 512},
         "pcfrl_import": {"source": source.name, "sha256": file_sha256(source)},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
