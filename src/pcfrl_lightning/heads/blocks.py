@@ -56,11 +56,10 @@ def in_blocks(
 
 
 def _joined(parts: list[AnchorLosses]) -> AnchorLosses:
-    *columns, found = zip(*parts, strict=True)
-    partner, accepted, score, threshold, mean, maximum = zip(*found, strict=True)
+    *losses, calibrations = zip(*parts, strict=True)
+    *chosen, threshold, means, maximum = zip(*calibrations, strict=True)
     # every anchor has equally many candidates
-    sums = torch.stack([value * len(rows) for value, rows in zip(mean, partner, strict=True)])
-    chosen = map(torch.cat, (partner, accepted, score))
-    mean = sums.sum() / sum(map(len, partner))
-    calibration = F.Calibration(*chosen, threshold[0], mean, torch.stack(maximum).max())
-    return AnchorLosses(*map(torch.cat, columns), calibration)
+    sums = [mean * len(part.loss) for mean, part in zip(means, parts, strict=True)]
+    mean = torch.stack(sums).sum() / sum(len(part.loss) for part in parts)
+    calibration = [*map(torch.cat, chosen), threshold[0], mean, torch.stack(maximum).max()]
+    return AnchorLosses._make([*map(torch.cat, losses), F.Calibration._make(calibration)])

@@ -237,7 +237,7 @@ class Method(L.LightningModule, ABC):
         # Lightning's own way calls whatever the file names as `_instantiator`
         settings = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
 
-        def make() -> Self:
+        def make() -> Any:
             arguments = {key: build(value, trust) for key, value in settings.items() if key not in overrides}
             return cls(**arguments, **overrides)
 

@@ -3,10 +3,9 @@
 import sys
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,6 +114,16 @@ class SmallImageResNet(TorchvisionBackbone):
         self.body = nn.Sequential(stem, norm, relu, *layers)
 
 
+class _Created(NamedTuple):
+    """A model without weights and classifier, the names of its classifier layers, and how its images are prepared."""
+
+    model: nn.Module
+    classifiers: list[str]
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 class _ForeignEncoder(Encoder):
     """A frozen model of another library; its pooled feature, the input of its classifier, is F_s.
 
@@ -128,7 +137,7 @@ class _ForeignEncoder(Encoder):
     def __init__(self, model_name: str, mean: list[float] | None = None, std: list[float] | None = None) -> None:
         super().__init__()
         self.model_name = model_name
-        default_mean, default_std = self._create(model_name)
+        self.model, self.classifiers, self.image_size, default_mean, default_std = self._create(model_name)
         self.mean, self.std = mean or list(default_mean), std or list(default_std)
         self.register_buffer("pixel_mean", _per_channel(self.mean), persistent=False)
         self.register_buffer("pixel_std", _per_channel(self.std), persistent=False)
@@ -169,9 +178,7 @@ class _ForeignEncoder(Encoder):
         return encoder
 
     @abstractmethod
-    def _create(self, model_name: str) -> tuple[Sequence[float], Sequence[float]]:
-        """Set ``model``, without weights and classifier, ``classifiers``, the names of these layers, and
-        ``image_size``; returns mean and standard deviation of the pixels that the weights are for."""
+    def _create(self, model_name: str) -> _Created: ...
 
     @abstractmethod
     def _download(self) -> dict[str, Tensor]: ...
@@ -191,13 +198,12 @@ class TimmEncoder(_ForeignEncoder):
 
     library = "timm"
 
-    def _create(self, model_name: str) -> tuple[Sequence[float], Sequence[float]]:
-        self.model = _timm_model(model_name, pretrained=False, num_classes=0)
-        config = self.model.pretrained_cfg
+    def _create(self, model_name: str) -> _Created:
+        model = _timm_model(model_name, pretrained=False, num_classes=0)
+        config = model.pretrained_cfg
         names = config.get("classifier") or ()
-        self.classifiers = [names] if isinstance(names, str) else list(names)
-        self.image_size = config["input_size"][-1]
-        return config["mean"], config["std"]
+        classifiers = [names] if isinstance(names, str) else list(names)
+        return _Created(model, classifiers, config["input_size"][-1], config["mean"], config["std"])
 
     def _download(self) -> dict[str, Tensor]:
         config: Any = self.model.pretrained_cfg
@@ -221,7 +227,7 @@ class TorchvisionEncoder(_ForeignEncoder):
 
     library = "torchvision"
 
-    def _create(self, model_name: str) -> tuple[Sequence[float], Sequence[float]]:
+    def _create(self, model_name: str) -> _Created:
         from torchvision import models
 
         require(
@@ -229,13 +235,12 @@ class TorchvisionEncoder(_ForeignEncoder):
             f"torchvision has no classification model {model_name!r}; look it up with "
             "torchvision.models.list_models(module=torchvision.models)",
         )
-        self.model = models.get_model(model_name, weights=None)
-        self.classifiers = [name for name, layer in self.model.named_modules() if isinstance(layer, nn.Linear)][-1:]
-        require(bool(self.classifiers), f"torchvision:{model_name} has no linear classifier to take the input of")
-        self.model.set_submodule(self.classifiers[0], nn.Identity())
+        model = models.get_model(model_name, weights=None)
+        last = [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]
+        require(bool(last), f"torchvision:{model_name} has no linear classifier to take the input of")
+        model.set_submodule(last[0], nn.Identity())
         transforms = models.get_model_weights(model_name)["DEFAULT"].transforms()
-        self.image_size = transforms.crop_size[0]
-        return transforms.mean, transforms.std
+        return _Created(model, last, transforms.crop_size[0], transforms.mean, transforms.std)
 
     def _download(self) -> dict[str, Tensor]:
         from torchvision import models
