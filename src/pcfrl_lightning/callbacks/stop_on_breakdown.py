@@ -137,5 +137,4 @@ def last_good(trainer: L.Trainer) -> str:
 
 
 def _every(trainer: L.Trainer) -> int:
-    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-    return every or 1
+    return trainer.log_every_n_steps or 1  # type: ignore[attr-defined]

@@ -208,7 +208,4 @@ class DelayedStart(Calibrator):
         self.calibrator.begin_epoch(epoch)
 
     def forward(self, score: Tensor, candidates: Tensor) -> F.Calibration:
-        if self.waiting:
-            return F.no_calibration(score, candidates)
-        chosen: F.Calibration = self.calibrator(score, candidates)
-        return chosen
+        return F.no_calibration(score, candidates) if self.waiting else self.calibrator(score, candidates)

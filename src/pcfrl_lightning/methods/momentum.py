@@ -33,8 +33,7 @@ class MomentumCopy(nn.Module):
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
         """What the network gives, detached."""
-        features: Tensor = self.network(images)
-        return features
+        return self.network(images)
 
 
 class MomentumMethod(Method):

@@ -69,6 +69,4 @@ class NNCLR(Method):
 
     def directed(self, neighbours: Tensor, predictions: Tensor) -> ContrastOutput:
         """The neighbours (n, d) of this rank against the predictions of all ranks."""
-        rows, others = all_gather(predictions), other_images(predictions)
-        output: ContrastOutput = self.contrast(neighbours, predictions, rows, others)
-        return output
+        return self.contrast(neighbours, predictions, all_gather(predictions), other_images(predictions))

@@ -52,11 +52,8 @@ class SwAV(Method):
                 f"got {temperature}, {epsilon} and {prototypes}"
             )
         self.network = ProjectionNetwork(backbone, image_size, projection_dim, hidden_dim, 2, "hidden")
-        self.prototypes = prototypes
-        self.temperature = temperature
-        self.epsilon = epsilon
-        self.sinkhorn_iterations = sinkhorn_iterations
-        self.freeze_epochs = freeze_epochs
+        self.prototypes, self.temperature, self.epsilon = prototypes, temperature, epsilon
+        self.sinkhorn_iterations, self.freeze_epochs = sinkhorn_iterations, freeze_epochs
         self.directions = nn.Parameter(nn.functional.normalize(torch.randn(prototypes, projection_dim)))
         self.keep_arguments(self.network)
 

@@ -91,8 +91,7 @@ class TorchvisionBackbone(nn.Module):
             raise ValueError(f"torchvision has no convolutional classifier model_name={model_name!r}")
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.body(images)
-        return features
+        return self.body(images)
 
 
 class SmallImageResNet(TorchvisionBackbone):

@@ -70,5 +70,4 @@ class ProjectionNetwork(Encoder):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to z (B, projection_dim), not normalised."""
-        projected: Tensor = self.projector(self.encode(images)[0])
-        return projected
+        return self.projector(self.encode(images)[0])
