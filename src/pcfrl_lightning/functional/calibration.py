@@ -54,9 +54,8 @@ def threshold_calibration(score: Tensor, candidates: Tensor, threshold: float | 
 @torch.no_grad()
 def no_calibration(score: Tensor, candidates: Tensor) -> Calibration:
     """Propose nothing (k = 0): plain contrastive learning. The score only feeds the mean and the maximum."""
-    best = top_k_calibration(score, candidates, k=1)
-    partner, accepted, best_score = best.partner[:, :0], best.accepted[:, :0], best.score[:, :0]
-    return Calibration(partner, accepted, best_score, score.new_full((), torch.inf), best.mean, best.maximum)
+    partner, accepted, best, _, mean, maximum = top_k_calibration(score, candidates, k=1)
+    return Calibration(partner[:, :0], accepted[:, :0], best[:, :0], score.new_full((), torch.inf), mean, maximum)
 
 
 @torch.no_grad()
