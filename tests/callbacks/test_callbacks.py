@@ -1,4 +1,5 @@
 import csv
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from PIL import Image
 from pcfrl_lightning.callbacks import LearningRates, OnlineMonitor, ReconstructionGrid, Throughput
 from pcfrl_lightning.callbacks.online_monitor import _Images, extract, pose_errors
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from pcfrl_lightning.callbacks.step_cost import StepCost
 from pcfrl_lightning.figures.grid import labelled_grid
 from pcfrl_lightning.networks.encoder import Encoder
 from pcfrl_lightning.synthetic import SyntheticFaces
@@ -72,6 +74,17 @@ def test_a_step_of_several_batches_has_one_speed(tmp_path):
     run.fit(tiny_model(), TinyFaces(batch_size=4))
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["step"] for row in rows if row.get("train/images_per_second_step")] == ["0", "1", "2", "3"]
+
+
+def test_the_cost_of_a_step_is_measured_in_a_run_that_was_resumed_inside_an_epoch():
+    cost, layer, batch = StepCost(), torch.nn.Linear(2, 3), {"image": torch.rand(4, 2)}
+    module = SimpleNamespace(device=torch.device("cpu"))
+    for index in range(5, 10):
+        cost.on_train_batch_start(None, module, batch, index)
+        layer(batch["image"])
+        cost.on_train_batch_end(None, module, None, batch, index)
+    assert cost.flops == 2 * 2 * 3
+    assert len(cost.seconds) == 2  # of the steps after the third
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -24,24 +24,26 @@ class StepCost(L.Callback):
     def __init__(self) -> None:
         self.seconds: list[float] = []
         self.flops = 0.0
+        self._steps = 0  # in this process: a resumed run does not begin with batch 0
         self._started = 0.0
         self._counting = ExitStack()
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx == 1:
+        if self._steps == 1:
             self._counter = self._counting.enter_context(FlopCounterMode(display=False))
         self._started = _now(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx > 2:
+        if self._steps > 2:
             self.seconds.append(_now(pl_module.device) - self._started)
-        if batch_idx == 1:
+        if self._steps == 1:
             self._counting.close()
             self.flops = self._counter.get_total_flops() / len(next(iter(batch.values())))
+        self._steps += 1
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the figures; nothing for an epoch of fewer than four steps."""
