@@ -83,7 +83,7 @@ def fastest(work: Callable[[], Any], repeats: int) -> float:
 def on_cuda(images: list[np.ndarray]) -> dict[str, float]:
     """Milliseconds a batch whose images are on the card, and seconds until it is compiled."""
     torch.set_float32_matmul_precision("high")  # as `pcfrl fit` does
-    recipe = DeviceViews(len(images[0])).recipe
+    recipe = DeviceViews(len(images[0]))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().cuda()
     generator, result = torch.Generator("cuda"), {}
     for name, views in (("eager", views_of), ("compiled", torch.compile(views_of, fullgraph=True))):

@@ -15,7 +15,7 @@ from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import gaussian_blur, sobel_uint8
 from pcfrl_lightning.data.views.batched.appearance import Changes, blend, blur, edge_strength, jitter, turn_hue
 from pcfrl_lightning.data.views.batched.geometry import Boxes, centre_square, crop, mirror, turn
-from pcfrl_lightning.data.views.cpu import AlbumentationsViews, Geometry
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pictures import noise, smooth
 
 FACTORS = torch.tensor([0.2, 0.55, 1.0, 1.3, 1.8])
@@ -139,7 +139,7 @@ def test_images_are_mirrored_and_turned_each_for_itself():
     flip = torch.tensor([True, False, True, False])
     views = AlbumentationsViews(48)
     expected = [
-        views._move(image, Geometry(bool(mirrored), float(angle)))
+        views._move(image, bool(mirrored), float(angle))
         for image, mirrored, angle in zip(images, flip, degrees, strict=True)
     ]
     found = turn(mirror(rows(images), flip), degrees)

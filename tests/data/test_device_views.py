@@ -77,7 +77,7 @@ def test_one_channel_stands_for_three_equal_ones():
     views = DeviceViews(16)
     grey = torch.randint(256, (4, 1, 20, 20), dtype=torch.uint8)
     uniform = torch.rand(4, draws.NUMBERS)
-    one, three = (views_of(images, uniform, views.recipe) for images in (grey, grey.expand(-1, 3, -1, -1)))
+    one, three = (views_of(images, uniform, views) for images in (grey, grey.expand(-1, 3, -1, -1)))
     for name in VIEW_NAMES:
         assert one[name].shape == (4, 3, 16, 16)
         torch.testing.assert_close(one[name], three[name])
@@ -228,7 +228,7 @@ def test_nothing_waits_for_the_device(rotation):
 
 
 def test_one_program_of_the_compiler_makes_all_views():
-    recipe = DeviceViews(16, rotation=10).recipe
+    recipe = DeviceViews(16, rotation=10)
     images, uniform = torch.randint(256, (4, 3, 20, 18), dtype=torch.uint8), torch.rand(4, draws.NUMBERS)
     program = torch.compile(views_of, fullgraph=True, backend="aot_eager")
     found, expected = program(images, uniform, recipe), views_of(images, uniform, recipe)

@@ -16,6 +16,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # albumentations looks f
 
 from albumentations.augmentations.pixel import functional as pixel
 
+from pcfrl_lightning.errors import require
+
 _ORDERS = tuple(permutations(range(4)))
 _LUMA = np.array([[65.738, 129.057, 25.064]], dtype=np.float32) / 256.0
 _EPSILON = 1e-6
@@ -57,12 +59,12 @@ class Appearance:
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
             limit = 0.5 if key == "hue" else 1
-            if isinstance(value, float | int) and key != "blur_taps" and not 0 <= value <= limit:
-                raise ValueError(f"appearance.{key} must be in [0, {limit}], got {value}")
-        if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise ValueError(f"appearance.blur_sigma must be two rising positive numbers, got {self.blur_sigma}")
-        if self.blur_taps is not None and (self.blur_taps < 1 or self.blur_taps % 2 == 0):
-            raise ValueError(f"appearance.blur_taps must be odd and positive, got {self.blur_taps}")
+            if isinstance(value, float | int) and key != "blur_taps":
+                require(0 <= value <= limit, f"appearance.{key} must be in [0, {limit}], got {value}")
+        (low, high), taps = self.blur_sigma, self.blur_taps
+        require(0 < low <= high, f"appearance.blur_sigma must be two rising positive numbers, got {self.blur_sigma}")
+        odd = taps is None or (taps > 0 and taps % 2 == 1)
+        require(odd, f"appearance.blur_taps must be odd and positive, got {taps}")
 
     def __call__(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
         """Change an image (H, W, 3) RGB or (H, W) grey, uint8, by random numbers in [0, 1); returns (H, W, 3) uint8."""

@@ -21,18 +21,15 @@ class AutoViews(AlbumentationsViews):
 
     def use_device(self, device: torch.device) -> str:
         """Choose by the device that trains."""
-        self._on_device = None
+        self._on_device, self.stored = None, False
         if self.face_transforms or self.pose_transforms:
             return "AlbumentationsViews, which alone take own transforms"
         if device.type == "cuda":
             ranges = self.crop_scale, self.crop_ratio
             self._on_device = DeviceViews(self.side, self.appearance, *ranges, self.flip_p, self.rotation)
+            self.stored = True
         names = ("DeviceViews", "AlbumentationsViews") if self._on_device else ("AlbumentationsViews", "DeviceViews")
         return f"{names[0]}, as training is on {device.type} (the others: --data.views {names[1]})"
-
-    @property
-    def stored(self) -> bool:
-        return self._on_device is not None
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         return self._on_device.sample(image, rng) if self._on_device else super().sample(image, rng)

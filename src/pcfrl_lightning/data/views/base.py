@@ -23,6 +23,8 @@ class Views(ABC):
     image_size: int | None = None
     pictures: int = 1
     """How many pictures of an item `sample_item` takes: more than one where an item stands for several (a video)."""
+    stored: bool = False
+    """Whether `sample` makes the same of an image every time, so that it can stay on the device for `batch`."""
 
     def use_size(self, image_size: int) -> None:
         """Called by the data module, whose size views take that fix none of their own; another size is a ValueError."""
@@ -36,11 +38,6 @@ class Views(ABC):
         return type(self).__name__
 
     @property
-    def stored(self) -> bool:
-        """Whether `sample` makes the same of an image every time, so that it can stay on the device for `batch`."""
-        return False
-
-    @property
     def side(self) -> int:
         """Side S in pixels; raises ValueError while neither the yaml nor a data module has set it."""
         if self.image_size is None:
@@ -52,8 +49,7 @@ class Views(ABC):
         """Worker side, one image (H, W, 3) uint8 RGB of any size.
 
         Returns arrays (h, w, 3) or (K, h, w, 3), uint8, of the same shape for every image unless `collate` brings them
-        to one.  ``rng`` is the only source
-        of randomness, seeded from (seed, epoch, index of the image).
+        to one.  ``rng`` is the only source of randomness, seeded from (seed, epoch, index of the image).
         """
 
     def sample_item(self, images: Sequence[np.ndarray], rng: np.random.Generator, place: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,15 +11,9 @@ from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.base import VIEW_NAMES, Views
 from pcfrl_lightning.data.views.custom import OwnTransforms
+from pcfrl_lightning.errors import require
 
 _GREY_STEP = 8
-
-
-class Geometry(NamedTuple):
-    """A pose augmentation: mirror the image or not, then turn it by `degrees` (counter-clockwise)."""
-
-    flip: bool
-    degrees: float
 
 
 class AlbumentationsViews(Views):
@@ -49,7 +43,7 @@ class AlbumentationsViews(Views):
         pose_transforms: the same for the pose views.
 
     Raises:
-        ValueError: an argument out of range, or a wrong transform; names it.
+        ValueError: an argument out of range, here and in subclasses, or a wrong transform; names it.
     """
 
     def __init__(
@@ -70,8 +64,7 @@ class AlbumentationsViews(Views):
             (0 <= flip_p <= 1, "flip_p", "in [0, 1]", flip_p),
             (0 <= rotation <= 45, "rotation", "in [0, 45] degrees", rotation),
         ):
-            if not right:
-                raise ValueError(f"views.{key} must be {expected}, got {value}")
+            require(right, f"views.{key} must be {expected}, got {value}")
         self.image_size, self.appearance = image_size, appearance or Appearance()
         self.crop_scale, self.crop_ratio, self.flip_p, self.rotation = crop_scale, crop_ratio, flip_p, rotation
         self.face_transforms, self.pose_transforms = face_transforms, pose_transforms
@@ -84,9 +77,9 @@ class AlbumentationsViews(Views):
         uniform = iter(rng.random(11 + 4 * Appearance.DRAWS).tolist())
         grey = as_grey(image)
         whole = fit_square(grey, self.side)
-        target = self._move(whole, Geometry(True, self._angle(uniform)))
+        target = self._move(whole, True, self._angle(uniform))
         face = () if self._own_face else self._face_crops(grey, uniform)
-        pose = [self._move(whole, geometry) for geometry in self._pose_geometry(uniform)]
+        pose = [self._move(whole, *geometry) for geometry in self._pose_geometry(uniform)]
         views = [_as_rgb(whole), _as_rgb(target), *(self.appearance(view, uniform) for view in face)]
         if self._own_face:
             views += [self._own_face(image, self.side, rng) for _ in range(2)]
@@ -98,9 +91,9 @@ class AlbumentationsViews(Views):
     def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
         return self._random_crop(image, uniform), self._random_crop(image, uniform)
 
-    def _pose_geometry(self, uniform: Iterator[float]) -> tuple[Geometry, Geometry]:
-        shared = Geometry(next(uniform) < self.flip_p, self._angle(uniform))
-        return shared, shared
+    def _pose_geometry(self, uniform: Iterator[float]) -> Sequence[tuple[bool, float]]:
+        """Of both pose views: whether it is mirrored, and the degrees by which it is then turned."""
+        return [(next(uniform) < self.flip_p, self._angle(uniform))] * 2
 
     def _random_crop(self, image: np.ndarray, uniform: Iterator[float]) -> np.ndarray:
         """A crop of random area, shape and place (cut to the image where too long), resized to S."""
@@ -127,13 +120,20 @@ class AlbumentationsViews(Views):
     def _angle(self, uniform: Iterator[float]) -> float:
         return self.rotation * (2 * next(uniform) - 1)
 
-    def _move(self, image: np.ndarray, geometry: Geometry) -> np.ndarray:
-        if geometry.flip:
+    def _move(self, image: np.ndarray, flip: bool, degrees: float) -> np.ndarray:
+        """A square image, mirrored or not, then turned counter-clockwise."""
+        if flip:
             image = cv2.flip(image, 1)
-        if geometry.degrees:
-            matrix = cv2.getRotationMatrix2D([(self.side - 1) / 2] * 2, geometry.degrees, 1.0)
+        if degrees:
+            matrix = cv2.getRotationMatrix2D([(self.side - 1) / 2] * 2, degrees, 1.0)
             image = cv2.warpAffine(image, matrix, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT_101)
         return image
+
+    def _negatives(self, image: np.ndarray, flip: bool, count: int, rng: np.random.Generator) -> np.ndarray:
+        """The whole image, mirrored or not, in ``count`` appearances, (count, S, S, 3)."""
+        whole = self._move(fit_square(as_grey(image), self.side), flip, 0.0)
+        uniform = iter(rng.random(count * Appearance.DRAWS).tolist())
+        return np.stack([self.appearance(whole, uniform) for _ in range(count)])
 
 
 class LiteralPoseViews(AlbumentationsViews):
@@ -144,10 +144,10 @@ class LiteralPoseViews(AlbumentationsViews):
     mirrored as well with probability `flip_p`.
     """
 
-    def _pose_geometry(self, uniform: Iterator[float]) -> tuple[Geometry, Geometry]:
+    def _pose_geometry(self, uniform: Iterator[float]) -> Sequence[tuple[bool, float]]:
         flip, angle = next(uniform) < self.flip_p, self._angle(uniform)
         turned = (angle + math.copysign(self.rotation, angle)) / 2
-        return Geometry(False, 0.0), Geometry(flip or not self.rotation, turned)
+        return (False, 0.0), (flip or not self.rotation, turned)
 
 
 def as_grey(image: np.ndarray) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -20,17 +19,6 @@ from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 
 _LARGEST = 4  # shorter side of what goes to the device, in sides of a view
 _COMMON = 2  # the same where the images of a batch differ in size
-
-
-class Recipe(NamedTuple):
-    """What `views_of` needs to know beside images and random numbers; see `AlbumentationsViews`."""
-
-    side: int
-    crop_scale: tuple[float, float]
-    crop_ratio: tuple[float, float]
-    flip_p: float
-    rotation: float
-    appearance: Appearance
 
 
 class DeviceViews(AlbumentationsViews):
@@ -51,10 +39,9 @@ class DeviceViews(AlbumentationsViews):
         flip_p: see there.
         rotation: see there.
         compiled: whether `torch.compile` makes one program of it; default: on a GPU.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
+
+    stored = True
 
     def __init__(
         self,
@@ -68,16 +55,6 @@ class DeviceViews(AlbumentationsViews):
     ) -> None:
         super().__init__(image_size, appearance, crop_scale, crop_ratio, flip_p, rotation)
         self.compiled = compiled
-
-    @property
-    def stored(self) -> bool:
-        return True
-
-    @property
-    def recipe(self) -> Recipe:
-        """What the views of a batch are made by."""
-        ranges = tuple(self.crop_scale), tuple(self.crop_ratio)
-        return Recipe(self.side, *ranges, self.flip_p, self.rotation, self.appearance)  # type: ignore[arg-type]
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """The image itself, `image` (h, w, 3) uint8; all randomness is in `batch`."""
@@ -99,12 +76,15 @@ class DeviceViews(AlbumentationsViews):
         uniform = torch.rand(len(images), draws.NUMBERS, generator=generator, device=images.device)
         with torch.autocast(images.device.type, enabled=False), torch.no_grad():
             if images.is_cuda if self.compiled is None else self.compiled:
-                return _program()(images, uniform, self.recipe)
-            return views_of(images, uniform, self.recipe)
+                return _program()(images, uniform, self)
+            return views_of(images, uniform, self)
 
 
-def views_of(images: Tensor, uniform: Tensor, recipe: Recipe) -> dict[str, Tensor]:
-    """The views of images uint8 (N, 3 or 1, H, W) by random numbers ``uniform`` (N, NUMBERS) in [0, 1)."""
+def views_of(images: Tensor, uniform: Tensor, recipe: AlbumentationsViews) -> dict[str, Tensor]:
+    """The views of images uint8 (N, 3 or 1, H, W) by random numbers ``uniform`` (N, NUMBERS) in [0, 1).
+
+    Of ``recipe`` only the settings count.
+    """
     count, _, height, width = images.shape
     rows = images.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     rows = rows.expand(-1, -1, 3, -1)
@@ -113,10 +93,10 @@ def views_of(images: Tensor, uniform: Tensor, recipe: Recipe) -> dict[str, Tenso
     boxes = Boxes(*(torch.cat(pair, 1) for pair in zip(boxes, whole, strict=True)))
     # levels are whole numbers, which the short mantissa of a GPU's matrix product holds exactly
     first, second, source = (crop(rows, boxes, recipe.side) / 255).unbind(1)
-    moves = draws.moves_of(uniform, recipe.flip_p, recipe.rotation)
-    target, pose = source.flip(3), mirror(source, moves.mirrored)
+    mirrored, *turns = draws.moves_of(uniform, recipe.flip_p, recipe.rotation)
+    target, pose = source.flip(3), mirror(source, mirrored)
     if recipe.rotation:
-        target, pose = turn(target, moves.target), turn(pose, moves.pose)
+        target, pose = map(turn, (target, pose), turns)
     changes = draws.changes_of(uniform, recipe.appearance)
     taps = recipe.appearance.taps(recipe.side)
     changed = change(torch.stack([first, second, pose, pose], 1).flatten(0, 1), changes, taps)

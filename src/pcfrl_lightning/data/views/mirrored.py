@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import Appearance
-from pcfrl_lightning.data.views.cpu import AlbumentationsViews, Geometry, as_grey
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.errors import require
 
 
 class MirroredViews(AlbumentationsViews):
@@ -21,9 +21,6 @@ class MirroredViews(AlbumentationsViews):
         face_flip_p: probability that a face view is mirrored, in [0, 1].
         pose_flip_p: probability that both pose views are mirrored, in [0, 1]; their negatives then are not.
         appearance, crop_scale, crop_ratio: see `AlbumentationsViews`; nothing is turned.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     def __init__(
@@ -36,11 +33,9 @@ class MirroredViews(AlbumentationsViews):
         crop_scale: tuple[float, float] = (0.4, 1.0),
         crop_ratio: tuple[float, float] = (0.75, 4 / 3),
     ) -> None:
-        if pose_negatives < 0:
-            raise ValueError(f"views.pose_negatives must be at least 0, got {pose_negatives}")
+        require(pose_negatives >= 0, f"views.pose_negatives must be at least 0, got {pose_negatives}")
         for key, value in (("face_flip_p", face_flip_p), ("pose_flip_p", pose_flip_p)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"views.{key} must be in [0, 1], got {value}")
+            require(0 <= value <= 1, f"views.{key} must be in [0, 1], got {value}")
         super().__init__(image_size, appearance, crop_scale, crop_ratio, flip_p=0.0)
         self.pose_negatives, self.face_flip_p, self.pose_flip_p = pose_negatives, face_flip_p, pose_flip_p
 
@@ -52,7 +47,5 @@ class MirroredViews(AlbumentationsViews):
         moved |= {"pose_1": shared < self.pose_flip_p, "pose_2": shared < self.pose_flip_p}
         views |= {name: cv2.flip(views[name], 1) for name, flipped in moved.items() if flipped}
         if self.pose_negatives:
-            whole = self._move(fit_square(as_grey(image), self.side), Geometry(not moved["pose_1"], 0.0))
-            uniform = iter(rng.random(self.pose_negatives * Appearance.DRAWS).tolist())
-            views["pose_negatives"] = np.stack([self.appearance(whole, uniform) for _ in range(self.pose_negatives)])
+            views["pose_negatives"] = self._negatives(image, not moved["pose_1"], self.pose_negatives, rng)
         return views

@@ -6,6 +6,7 @@ import numpy as np
 
 from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews, as_grey
+from pcfrl_lightning.errors import require
 
 
 class FramePairs(AlbumentationsViews):
@@ -20,9 +21,6 @@ class FramePairs(AlbumentationsViews):
         mirror_p: probability that the second frame is the mirror image of the first, in [0, 1].
         crop_scale: range of the area of the crops, as a share of the picture in (0, 1].
         appearance: colour; default: weak jitter as in the public code of FaceCycle, no blur, no edges.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     pictures = 2
@@ -34,8 +32,7 @@ class FramePairs(AlbumentationsViews):
         crop_scale: tuple[float, float] = (0.9, 1.0),
         appearance: Appearance | None = None,
     ) -> None:
-        if not 0 <= mirror_p <= 1:
-            raise ValueError(f"views.mirror_p must be in [0, 1], got {mirror_p}")
+        require(0 <= mirror_p <= 1, f"views.mirror_p must be in [0, 1], got {mirror_p}")
         weak = Appearance(0.05, 0.05, 0.05, 0.01, gray_p=0.0, blur_p=0.0, sobel_p=0.0)
         super().__init__(image_size, appearance or weak, crop_scale, crop_ratio=(0.95, 1.05))
         self.mirror_p = mirror_p

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.views.appearance import Appearance
-from pcfrl_lightning.data.views.cpu import AlbumentationsViews, Geometry, as_grey
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.errors import require
 
 
 class PCLViews(AlbumentationsViews):
@@ -31,12 +31,9 @@ class PCLViews(AlbumentationsViews):
         appearance: Appearance | None = None,
         pose_images: int | None = None,
     ) -> None:
-        if pose_images is not None and pose_images < 1:
-            raise ValueError(f"views.pose_images must be at least 1, got {pose_images}")
-        if pose_negatives < 1:
-            raise ValueError(f"views.pose_negatives must be at least 1, got {pose_negatives}")
-        if not 0 < crop_side <= 0.5:
-            raise ValueError(f"views.crop_side must be in (0, 0.5], got {crop_side}")
+        require(pose_images is None or pose_images >= 1, f"views.pose_images must be at least 1, got {pose_images}")
+        require(pose_negatives >= 1, f"views.pose_negatives must be at least 1, got {pose_negatives}")
+        require(0 < crop_side <= 0.5, f"views.crop_side must be in (0, 0.5], got {crop_side}")
         super().__init__(image_size, appearance, flip_p=0.0)
         self.pose_negatives, self.crop_side, self.pose_images = pose_negatives, crop_side, pose_images
 
@@ -47,10 +44,7 @@ class PCLViews(AlbumentationsViews):
 
     def sample(self, image: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
         views = super().sample(image, rng)
-        uniform = iter(rng.random(self.pose_negatives * Appearance.DRAWS).tolist())
-        mirrored = self._move(fit_square(as_grey(image), self.side), Geometry(True, 0.0))
-        views["pose_negatives"] = np.stack([self.appearance(mirrored, uniform) for _ in range(self.pose_negatives)])
-        return views
+        return {**views, "pose_negatives": self._negatives(image, True, self.pose_negatives, rng)}
 
     def _face_crops(self, image: np.ndarray, uniform: Iterator[float]) -> tuple[np.ndarray, np.ndarray]:
         first = int(next(uniform) * 4)

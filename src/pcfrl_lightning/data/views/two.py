@@ -18,9 +18,6 @@ class TwoViews(AlbumentationsViews):
         crop_scale: range of the area of a crop, as a share of the image in (0, 1].
         flip_p: probability that a view is mirrored, in [0, 1].
         appearance: colour, blur and edges.
-
-    Raises:
-        ValueError: an argument out of range; names it.
     """
 
     def __init__(

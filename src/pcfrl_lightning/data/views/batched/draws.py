@@ -1,7 +1,6 @@
 """Random numbers in [0, 1) turned into the parameters of a batch, with the distributions of `AlbumentationsViews`."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,14 +16,6 @@ NUMBERS = GEOMETRY + CHANGED * APPEARANCE
 """Random numbers for the views of one image."""
 
 
-class Moves(NamedTuple):
-    """Turns in degrees (N,) of the target and of the pose views, and whether the latter are mirrored, (N,) bool."""
-
-    target: Tensor
-    pose: Tensor
-    mirrored: Tensor
-
-
 def boxes_of(uniform: Tensor, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]) -> Boxes:
     """Two random crops of each image from ``uniform`` (N, NUMBERS): area, log of width / height and place are even."""
     area, shape, left, top = uniform[:, 1:9].unflatten(1, (2, 4)).unbind(2)
@@ -36,9 +27,9 @@ def boxes_of(uniform: Tensor, height: int, width: int, scale: tuple[float, float
     return Boxes((top * (height - h + 1)).floor(), (left * (width - w + 1)).floor(), h, w)
 
 
-def moves_of(uniform: Tensor, flip_p: float, rotation: float) -> Moves:
-    """Mirror and turns from ``uniform`` (N, NUMBERS)."""
-    return Moves(rotation * (2 * uniform[:, 0] - 1), rotation * (2 * uniform[:, 10] - 1), uniform[:, 9] < flip_p)
+def moves_of(uniform: Tensor, flip_p: float, rotation: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Whether the pose views are mirrored, (N,) bool; turns of the target and of the pose views, (N,) in degrees."""
+    return uniform[:, 9] < flip_p, rotation * (2 * uniform[:, 0] - 1), rotation * (2 * uniform[:, 10] - 1)
 
 
 def changes_of(uniform: Tensor, appearance: Appearance) -> Changes:
