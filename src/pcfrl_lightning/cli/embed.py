@@ -63,7 +63,7 @@ def make_job(parser: argparse.ArgumentParser, options: argparse.Namespace, texts
     encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
     features = chosen_features(parser, encoder, options.feature)
     inputs = {text: open_input(text, options.fps, options.root, options.limit) for text in texts}
-    detector = YuNetCrop(options.yunet_model).detector() if options.crop == "yunet" else None
+    detector = YuNetCrop(options.yunet_model) if options.crop == "yunet" else None
     extract = EncoderFeatures(encoder, options.device, options.precision)
     size = options.image_size or encoder.embed_size
     print(f"{source_name(options.encoder)}: {', '.join(features)} at {size} px (--image-size)")

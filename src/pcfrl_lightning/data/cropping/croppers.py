@@ -8,16 +8,17 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pcfrl_lightning.data.cropping.geometry import cut, cut_turned, face_boxes, squares, upright_squares
-from pcfrl_lightning.data.images.sources import ImageSource, digest
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.data.images.sources import ImageSource, WrappedSource, digest
+from pcfrl_lightning.errors import DataError, require
 
 Cutter = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
 """Image (H, W, 3), its crop, its name -> crop (side, side, 3); raises CorruptImage where they do not fit."""
+_OF_THREAD = threading.local()
+"""Detectors of this thread by model and least confidence: one holds the size of its input."""
 
 
 class UnsuitableCropping(ValueError):
@@ -92,8 +93,7 @@ class YuNetCrop(Cropper):
     """
 
     def __init__(self, model_path: str | Path, margin: float = 0.15, score: float = 0.6) -> None:
-        if not 0 < score < 1:
-            raise ValueError(f"score must be between 0 and 1, got {score}")
+        require(0 < score < 1, f"score must be between 0 and 1, got {score}")
         self.model_path, self.margin, self.score = Path(model_path), _checked(margin), score
         if not self.model_path.is_file():
             raise FileNotFoundError(
@@ -102,27 +102,39 @@ class YuNetCrop(Cropper):
                 "--yunet-model, or as model_path of YuNetCrop"
             )
 
-    def detector(self) -> "YuNet":
-        """What finds the face of one image."""
-        return YuNet(self.model_path, self.margin, self.score)
-
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:
-        return DetectedSource(source, self.detector())
+        return DetectedSource(source, self)
+
+    def crop(self, image: np.ndarray, name: str) -> np.ndarray:
+        """The square around the largest face, or the whole image where none is found."""
+        face = self.largest_face(image)
+        return image if face is None else cut(image, squares(face[None], self.margin)[0], name)
+
+    def largest_face(self, image: np.ndarray) -> np.ndarray | None:
+        """Box x0, y0, x1, y1 of the largest face, or None."""
+        import cv2
+
+        detectors, key = vars(_OF_THREAD), f"{self.score} {self.model_path}"
+        if key not in detectors:
+            try:
+                detectors[key] = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
+            except cv2.error as error:
+                raise DataError(
+                    f"YuNet model {self.model_path} cannot be read: give the .onnx file itself, not a web page about it"
+                ) from error
+        detectors[key].setInputSize((image.shape[1], image.shape[0]))
+        _, faces = detectors[key].detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        if faces is None or len(faces) == 0:
+            return None
+        x, y, w, h = max(faces[:, :4], key=lambda box: float(box[2] * box[3]))
+        return np.array([x, y, x + w - 1, y + h - 1], np.float32)
+
+    def fingerprint(self) -> str:
+        """Text that changes with the settings and the model."""
+        return f"{self.margin} {self.score}\n{hashlib.sha256(self.model_path.read_bytes()).hexdigest()}"
 
 
-class _Wrapped(ImageSource):
-    """Images made of those of another source."""
-
-    source: ImageSource
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, index: int) -> str:
-        return self.source.name(index)
-
-
-class CutSource(_Wrapped):
+class CutSource(WrappedSource):
     """Images cut to one square each: `crops` (n, k) are the rows that `cutter` (`cut` or `cut_turned`) takes."""
 
     def __init__(self, source: ImageSource, crops: np.ndarray, cutter: Cutter) -> None:
@@ -137,48 +149,10 @@ class CutSource(_Wrapped):
         return digest([self.source.fingerprint(), hashlib.sha256(self.crops.tobytes()).hexdigest()])
 
 
-class YuNet:
-    """OpenCV's face detector, one per thread; see `YuNetCrop` for the arguments."""
-
-    def __init__(self, model_path: Path, margin: float, score: float) -> None:
-        self.model_path, self.margin, self.score = model_path, margin, score
-        self._local = threading.local()
-
-    def crop(self, image: np.ndarray, name: str) -> np.ndarray:
-        """The square around the largest face, or the whole image where none is found."""
-        face = self.largest_face(image)
-        return image if face is None else cut(image, squares(face[None], self.margin)[0], name)
-
-    def largest_face(self, image: np.ndarray) -> np.ndarray | None:
-        """Box x0, y0, x1, y1 of the largest face, or None."""
-        import cv2
-
-        if not hasattr(self._local, "detector"):  # it holds the size of its input
-            try:
-                self._local.detector = cv2.FaceDetectorYN.create(str(self.model_path), "", (320, 320), self.score)
-            except cv2.error as error:
-                raise DataError(
-                    f"YuNet model {self.model_path} cannot be read: give the .onnx file itself, not a web page about it"
-                ) from error
-        self._local.detector.setInputSize((image.shape[1], image.shape[0]))
-        _, faces = self._local.detector.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        if faces is None or len(faces) == 0:
-            return None
-        x, y, w, h = max(faces[:, :4], key=lambda box: float(box[2] * box[3]))
-        return np.array([x, y, x + w - 1, y + h - 1], np.float32)
-
-    def fingerprint(self) -> str:
-        """Text that changes with the settings and the model."""
-        return f"{self.margin} {self.score}\n{hashlib.sha256(self.model_path.read_bytes()).hexdigest()}"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return YuNet, (self.model_path, self.margin, self.score)
-
-
-class DetectedSource(_Wrapped):
+class DetectedSource(WrappedSource):
     """Images cut to the face that YuNet finds; see `YuNetCrop`."""
 
-    def __init__(self, source: ImageSource, detector: YuNet) -> None:
+    def __init__(self, source: ImageSource, detector: YuNetCrop) -> None:
         self.source, self.detector = source, detector
 
     def read(self, index: int) -> np.ndarray:
@@ -193,8 +167,7 @@ class DetectedSource(_Wrapped):
 
 
 def _checked(margin: float) -> float:
-    if not 0 <= margin < float("inf"):
-        raise ValueError(f"margin must be 0 or more, got {margin}")
+    require(0 <= margin < float("inf"), f"margin must be 0 or more, got {margin}")
     return margin
 
 

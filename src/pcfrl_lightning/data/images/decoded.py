@@ -5,13 +5,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
+from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource, WrappedSource, read_or_error
 from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import alone, replacing
@@ -24,7 +25,7 @@ _NOTHING: dict[str, Any] = {"format": _FORMAT, "rows": 0, "bytes": 0, "reasons":
 _NOTE, _PIXELS, _SHAPES = "done.json", "pixels.bin", "shapes.npy"
 
 
-class DecodedImages(ImageSource):
+class DecodedImages(WrappedSource):
     """A source whose images are in one file as they were decoded; unreadable ones fail as they did then.
 
     Args:
@@ -40,21 +41,12 @@ class DecodedImages(ImageSource):
         self._ends = np.concatenate([[0], self.shapes.prod(1).cumsum() * 3])
         self._pixels = self._opened()
 
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def name(self, index: int) -> str:
-        return self.source.name(index)
-
     def read(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             raise IndexError(index)
         if index in self.reasons:
             raise CorruptImage(self.name(index), self.reasons[index])
         return np.array(self._pixels[self._ends[index] : self._ends[index + 1]]).reshape(*self.shapes[index], 3)
-
-    def fingerprint(self) -> str:
-        return self.source.fingerprint()
 
     def _opened(self) -> np.ndarray:
         path, size = self.folder / _PIXELS, int(self._ends[-1])
@@ -72,12 +64,8 @@ class DecodedImages(ImageSource):
                 f"{memory / 1e9:.1f} GB of memory; use cache: disk"
             )
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_pixels": None}  # a process that is not forked opens the file itself
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._pixels = self._opened()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DecodedImages, (self.source, self.folder, self.in_memory)  # a process that is not forked opens the file
 
 
 def decode_once(source: ImageSource, folder: Path, name: str) -> Path:
@@ -98,7 +86,7 @@ def decode_once(source: ImageSource, folder: Path, name: str) -> Path:
     try:
         with alone(folder, wait=True):
             note = _read_note(folder, len(source))
-            if any(_readable(source, int(row)) for row in note["reasons"]):
+            if not all(isinstance(read_or_error(source, int(row)), CorruptImage) for row in note["reasons"]):
                 note = _NOTHING  # a disk or network that failed for a while
             if note["rows"] < len(source):
                 _decode(source, folder, {**note, "reasons": dict(note["reasons"])}, name)
@@ -140,20 +128,13 @@ def _decode(source: ImageSource, folder: Path, note: dict[str, Any], name: str) 
 
 def _chunks(source: ImageSource, first: int, name: str) -> Iterator[list[np.ndarray | CorruptImage]]:
     """Images in order, decoded in threads, with a progress bar."""
-
-    def read(row: int) -> np.ndarray | CorruptImage:
-        try:
-            return source.read(row)
-        except CorruptImage as error:
-            return error
-
     with (
         ThreadPoolExecutor(cores()) as pool,
         tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar,
     ):
         for start in range(first, len(source), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(source)))
-            yield list(pool.map(read, rows))
+            yield list(pool.map(partial(read_or_error, source), rows))
             bar.update(len(rows))
 
 
@@ -167,11 +148,3 @@ def _read_note(folder: Path, total: int) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass
     return _NOTHING
-
-
-def _readable(source: ImageSource, row: int) -> bool:
-    try:
-        source.read(row)
-    except CorruptImage:
-        return False
-    return True

@@ -99,6 +99,21 @@ class ArraySource(ImageSource):
         return digest([names, str(self.array.shape), pixels])
 
 
+class WrappedSource(ImageSource):
+    """Images made one by one of those of another `source`."""
+
+    source: ImageSource
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        return self.source.name(index)
+
+    def fingerprint(self) -> str:
+        return self.source.fingerprint()
+
+
 class _Redirected(ImageSource):
     """Images of other sources; `_locate` gives source and index there of an image."""
 
@@ -166,6 +181,14 @@ def read_image(root: Path, name: str) -> np.ndarray:
     except OSError as error:
         raise CorruptImage(name, error.strerror or type(error).__name__) from None
     return decode(data, name)
+
+
+def read_or_error(source: ImageSource, index: int) -> np.ndarray | CorruptImage:
+    """An image of a source, or the error where it cannot be read."""
+    try:
+        return source.read(index)
+    except CorruptImage as error:
+        return error
 
 
 def digest(lines: Iterable[str]) -> str:
