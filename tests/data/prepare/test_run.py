@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import time
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -209,6 +210,21 @@ def test_frame_trees(tmp_path, capfd):
     assert [number_of(pack.read(0, n)) for n in range(3)] == pytest.approx([9, 20, 100], abs=2)
     assert (folder / "009.jpg").read_bytes() in (tmp_path / "pack/part-00000.bin").read_bytes()  # as it was
     assert "vid: 1 frames left out, the first: 0050.jpg: empty file" in capfd.readouterr().err
+
+
+def test_frames_whose_names_have_no_number_that_fits_are_counted(tmp_path):
+    small = cv2.imencode(".jpg", picture(1))[1].tobytes()
+    stamped = tmp_path / "stamped/talk"
+    stamped.mkdir(parents=True)
+    for milliseconds in (1609459200040, 1609459200000):
+        (stamped / f"{milliseconds}.jpg").write_bytes(small)
+    with zipfile.ZipFile(tmp_path / "named.zip", "w") as archive:
+        for name in ("left", "right"):
+            archive.writestr(f"video7/{name}.jpg", small)
+    for source in (stamped, tmp_path / "named.zip"):
+        (clip,) = find_clips([source])
+        assert list(Encoder(32)(clip).numbers) == [0, 1]
+        prepare(planned(source), tmp_path / f"{source.name}.pack", 0)
 
 
 class FakeDetector:

@@ -124,3 +124,9 @@ def test_what_is_no_source(tmp_path):
     zipped(tmp_path / "b.zip", MEMBERS[0])
     with pytest.raises(DataError, match=r"00001.mp4 and .*b.zip.* are both clip id00010/video_0/00001; give one"):
         find_clips([tmp_path / "a", tmp_path / "b.zip"])
+
+
+def test_images_beside_videos_and_hidden_files_are_left_out_of_archives_and_folders(tmp_path):
+    names = [MEMBERS[0], "dev/mp4/id00010/video_0/thumb.jpg", "dev/mp4/id00010/.cache/1.jpg"]
+    for source in (touch(tmp_path / "folder", *names, "._all.zip"), zipped(tmp_path / "all.zip", *names)):
+        assert [clip.names for clip in find_clips([source])] == NAMES[:1]

@@ -21,6 +21,7 @@ from pcfrl_lightning.data.prepare.decode import Unusable, sampled_frames
 from pcfrl_lightning.data.prepare.sources import Clip
 
 _NUMBER = re.compile(r"(\d+)\D*$")
+_LARGEST_NUMBER = (1 << 32) - 1  # in a pack
 
 
 class Encoded(NamedTuple):
@@ -32,9 +33,9 @@ class Encoded(NamedTuple):
         left_out: frames that were left out of a clip that can be used, and why.
     """
 
-    frames: list[bytes]
-    times: list[float]
-    numbers: list[int]
+    frames: Sequence[bytes] = ()
+    times: Sequence[float] = ()
+    numbers: Sequence[int] = ()
     reason: str = ""
     left_out: tuple[str, ...] = ()
 
@@ -55,7 +56,7 @@ class Encoder:
     def __init__(self, size: int = 64, rate: float = 6.0, quality: int = 95, crop: YuNetCrop | None = None) -> None:
         self.size = size
         self.rate = rate
-        self._faces = crop and crop.detector()
+        self._faces = crop
         codec = {"codec": "jpeg", "quality": quality} if quality else {"codec": "raw"}
         self.settings = {**codec, "size": size, "rate": rate, "crop": self._faces and self._faces.fingerprint()}
         self._codec = codec_of(self.settings)
@@ -63,25 +64,21 @@ class Encoder:
     def __call__(self, clip: Clip) -> Encoded:
         """The frames of a clip; raises OSError where disk or network fail."""
         left_out: list[str] = []
-        result = Encoded([], [], [])
         try:
-            for data, time, number in self._stored(clip, left_out):
-                result.frames.append(data)
-                result.times.append(time)
-                result.numbers.append(number)
+            stored = list(self._stored(clip, left_out))
         except Unusable as error:
-            return Encoded([], [], [], str(error))
-        if not result.frames:
-            return Encoded([], [], [], f"no frame can be used: {left_out[0]}" if left_out else "no frames")
-        return result._replace(left_out=tuple(left_out))
+            return Encoded(reason=str(error))
+        if not stored:
+            return Encoded(reason=f"no frame can be used: {left_out[0]}" if left_out else "no frames")
+        frames, times, numbers = zip(*stored, strict=True)
+        return Encoded(frames, times, numbers, left_out=tuple(left_out))
 
     def _stored(self, clip: Clip, left_out: list[str]) -> Iterator[tuple[bytes, float, int]]:
         media = clip.media
         if isinstance(media, list) or (isinstance(media, str) and os.path.isdir(media)):
-            for position, image in enumerate(_images(media)):
-                match = _NUMBER.search(image.name)
+            for position, (number, image) in enumerate(_numbered(media)):
                 try:
-                    yield self._file(image), math.nan, int(match[1]) if match else position
+                    yield self._file(image), math.nan, number if 0 <= number <= _LARGEST_NUMBER else position
                 except CorruptImage as error:
                     left_out.append(str(error))
                 except Unusable as error:
@@ -112,13 +109,9 @@ class Encoder:
         return self._codec.encode(fit_square(image, self.size))
 
 
-def _images(media: str | list[Member]) -> Sequence[Path | Member]:
-    """The frames of a folder or archive by number."""
-    if isinstance(media, str):
-        return sorted((Path(media, name) for name in os.listdir(media) if is_image_name(name)), key=_order)
-    return sorted(media, key=_order)
-
-
-def _order(image: Path | Member) -> tuple[int, str]:
-    match = _NUMBER.search(image.name.rpartition("/")[2])
-    return (int(match[1]) if match else -1), image.name
+def _numbered(media: str | list[Member]) -> list[tuple[int, Path | Member]]:
+    """The frames of a folder or archive, sorted by their numbers; -1 for a name without one."""
+    images: Sequence[Path | Member] = media if isinstance(media, list) else list(Path(media).iterdir())
+    found = [(_NUMBER.search(image.name.rpartition("/")[2]), image) for image in images if is_image_name(image.name)]
+    numbered = [(int(match[1]) if match else -1, image) for match, image in found]
+    return sorted(numbered, key=lambda each: (each[0], each[1].name))

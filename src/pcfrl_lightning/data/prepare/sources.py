@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pcfrl_lightning.data.images.sources import is_image_name
+from pcfrl_lightning.data.images.sources import is_hidden, is_image_name
 from pcfrl_lightning.data.prepare.archive import Member, archives_of, is_archive_name, members_of
 from pcfrl_lightning.errors import DataError
 
@@ -97,35 +97,34 @@ def names_of(parts: tuple[str, ...]) -> tuple[str, str, str]:
 def _in_folder(root: Path, packed: list[Path]) -> Iterator[Clip]:
     """Clips below a folder; archives go to ``packed``."""
     for folder, subfolders, files in os.walk(root, followlinks=True, onerror=_refuse):
-        subfolders[:] = sorted(name for name in subfolders if _shown(name))
+        subfolders[:] = sorted(name for name in subfolders if not is_hidden(name))
         if os.path.islink(folder) and _leads_up(folder):
             subfolders.clear()
             continue
-        relative = Path(folder).relative_to(root).parts
-        videos = [name for name in files if name.lower().endswith(VIDEO_SUFFIXES) and _shown(name)]
+        relative, shown = Path(folder).relative_to(root).parts, [name for name in files if not is_hidden(name)]
+        videos = [name for name in shown if name.lower().endswith(VIDEO_SUFFIXES)]
         for name in videos:
             yield Clip(*names_of((*relative, os.path.splitext(name)[0])), os.path.join(folder, name))
-        if not videos and any(is_image_name(name) and _shown(name) for name in files):
+        if not videos and any(map(is_image_name, shown)):
             yield Clip(*names_of(relative or (root.resolve().name,)), folder)
-        packed += [Path(folder, name) for name in files if is_archive_name(name)]
+        packed += [Path(folder, name) for name in shown if is_archive_name(name)]
 
 
 def _in_archive(members: Iterable[Member]) -> Iterator[Clip]:
     frames: dict[PurePosixPath, list[Member]] = {}
+    filmed: set[PurePosixPath] = set()
     for member in members:
         path = PurePosixPath(member.name)
-        if not all(map(_shown, path.parts)) or path.parts[0] == "__MACOSX":
+        if is_hidden(member.name):
             continue
         if member.name.lower().endswith(VIDEO_SUFFIXES):
+            filmed.add(path.parent)
             yield Clip(*names_of(path.with_suffix("").parts), member)
         elif is_image_name(member.name):
             frames.setdefault(path.parent, []).append(member)
     for folder, images in frames.items():
-        yield Clip(*names_of(folder.parts or (Path(images[0].archive[0]).stem,)), images)
-
-
-def _shown(name: str) -> bool:
-    return not name.startswith(".")
+        if folder not in filmed:
+            yield Clip(*names_of(folder.parts or (Path(images[0].archive[0]).stem,)), images)
 
 
 def _leads_up(link: str) -> bool:
