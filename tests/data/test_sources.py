@@ -208,6 +208,17 @@ def test_backslashes_in_names_of_members_are_folders(tmp_path, rgb):
     np.testing.assert_array_equal(source.read(0), rgb)
 
 
+def test_an_archive_of_a_later_version_of_the_format_is_refused(tmp_path):
+    path = tmp_path / "faces.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.jpg", b"x")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"faces.zip: not a readable zip archive \(zip file version 9.9\); copy or"):
+        ZipSource(path)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("names", [("a/1.png", "a/1.png"), ("a/1.png", "a\\1.png")])
 def test_two_members_of_one_name_are_refused(tmp_path, rgb, names):

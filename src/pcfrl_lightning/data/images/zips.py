@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,15 @@ def check_growth(info: zipfile.ZipInfo, where: str | Path) -> None:
             f"{where}: {info.filename} unpacks from {info.compress_size} to {info.file_size} bytes, which no data do; "
             "copy the archive again"
         )
+
+
+def files_in(archive: str | Path | IO[bytes], where: str | Path, advice: str) -> list[zipfile.ZipInfo]:
+    """The files in a zip archive; where it cannot be read, a DataError of ``where``, the reason and ``advice``."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return [info for info in opened.infolist() if not info.filename.endswith(("/", "\\"))]
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(f"{where}: not a readable zip archive ({error}); {advice}") from None
 
 
 class Member(NamedTuple):
@@ -106,14 +115,9 @@ class ZipSource(ImageSource):
 def _members(path: Path, number: int, keep: Callable[[str], bool]) -> list[Member]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such zip archive")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.filename.endswith(("/", "\\"))]
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{path}: not a readable zip archive ({error}); copy or download it again") from None
     members = [
         Member(inside(info.filename, f"{path} (member)"), number, info.filename, info.file_size, info.CRC)
-        for info in infos
+        for info in files_in(path, path, "copy or download it again")
     ]
     kept = [member for member in members if keep(member.name)]
     name, times = max(Counter(member.name for member in kept).items(), key=itemgetter(1), default=("", 0))

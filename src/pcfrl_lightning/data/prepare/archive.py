@@ -7,11 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
 from pcfrl_lightning.data.images.sources import inside
+from pcfrl_lightning.data.images.zips import files_in
 from pcfrl_lightning.data.prepare.decode import Unusable
 from pcfrl_lightning.errors import DataError
 
@@ -108,9 +110,8 @@ def archives_of(paths: Iterable[Path]) -> list[tuple[str, ...]]:
         if match := _PART.fullmatch(path.name):
             groups.setdefault(str(path.with_name(match[1])), []).append(match[2])
     for stem, ends in groups.items():
-        for number, end in enumerate(sorted(ends)):
-            expected = chr(ord("a") + number // 26) + chr(ord("a") + number % 26)
-            if end != expected:
+        for end, letters in zip(sorted(ends), product(ascii_lowercase, repeat=2), strict=False):
+            if end != (expected := "".join(letters)):
                 raise DataError(f"{stem}{expected}: is missing, and {stem}{end} is there; give all parts")
         found.add(tuple(stem + end for end in sorted(ends)))
     return sorted(found)
@@ -122,13 +123,7 @@ def members_of(archive: tuple[str, ...]) -> list[Member]:
     Raises:
         DataError: it cannot be read, is encrypted or compressed in an unusual way, or a name leads out of it.
     """
-    try:
-        with zipfile.ZipFile(_opened(archive)) as opened:
-            infos = [info for info in opened.infolist() if not info.filename.endswith(("/", "\\"))]
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(
-            f"{archive[0]}: not a readable zip archive ({error}); all parts of it are needed, its list is in the last"
-        ) from None
+    infos = files_in(_opened(archive), archive[0], "all parts of it are needed, its list is in the last")
     for info in infos:
         if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(f"{archive[0]}: {info.filename} is encrypted or of an unknown compression; unpack it first")

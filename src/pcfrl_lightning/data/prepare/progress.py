@@ -2,14 +2,13 @@
 
 import sys
 import time
-from types import TracebackType
 
 _PERIOD = 60.0
 """Seconds between two lines in a log."""
 
 
 class Progress:
-    """Clips a second, frames a second and the time left, on standard error.
+    """Clips a second, frames a second and the time left, on standard error; its `bar` is to be closed.
 
     Args:
         total: clips in all.
@@ -53,12 +52,6 @@ class Progress:
         speed = self.clips / max(seconds, 1e-9)
         rates = f"{speed:,.1f} clips/s, {self.frames / max(seconds, 1e-9):,.0f} frames/s"
         return f"{done:,} of {self.total:,} clips, {rates}, {duration((self.total - done) / speed)} left"
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.bar.close()
 
 
 def duration(seconds: float) -> str:

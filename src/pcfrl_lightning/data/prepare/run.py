@@ -110,8 +110,9 @@ def prepare(plan: Plan, target: Path, workers: int, limit: float = 0.01) -> str:
         target.mkdir(parents=True, exist_ok=True)
         before = Written(plan, target)
         unusable = before.unusable
+        progress = Progress(plan.mine, before.clips)
         try:
-            with Progress(plan.mine, before.clips) as progress:
+            with progress.bar:
                 for clip, reason in _write(plan, target, before.waiting, workers, unusable, progress):
                     if len(unusable) > limit * plan.mine:
                         raise DataError(
@@ -183,7 +184,7 @@ def _write(
 
 
 def _died(status: int) -> Encoded:
-    return Encoded([], [], [], f"it ended the decoder twice (status {status})")
+    return Encoded(reason=f"it ended the decoder twice (status {status})")
 
 
 def _list(folder: Path, unusable: list[list[str]]) -> None:
