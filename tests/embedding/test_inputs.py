@@ -1,5 +1,6 @@
 """What a user may name, as a stream of pictures that can begin anywhere."""
 
+import os
 import zipfile
 
 import cv2
@@ -8,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pcfrl_lightning.data.images.decode import CorruptImage
-from pcfrl_lightning.data.images.listing import walk as all_names
-from pcfrl_lightning.embedding.inputs import open_input, walk
+from pcfrl_lightning.data.images.listing import walk
+from pcfrl_lightning.embedding.inputs import open_input
 from pcfrl_lightning.errors import DataError
 
 FRAMES, RATE = 30, 10
@@ -42,8 +43,18 @@ def drawn(items):
 
 def test_a_walk_gives_the_order_of_the_whole_paths_and_follows_no_circle(root):
     found = list(walk(root))
-    assert found == ["a-b/y.jpg", "a.png", "a/x.png", "b/c/z.png", "b/m.avi"]
-    assert found == [name for name in all_names(root) if name in found]
+    assert found == sorted(found) == ["a-b/y.jpg", "a.png", "a/x.png", "b/c/z.png", "b/m.avi", "b/n.txt"]
+
+
+def test_a_directory_that_may_not_be_listed_is_left_out_with_a_warning(root, monkeypatch, caplog):
+    def scandir(path, scan=os.scandir):
+        if str(path).endswith("root/b"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert list(walk(root)) == ["a-b/y.jpg", "a.png", "a/x.png"]
+    assert f"{root / 'b'} is left out: Permission denied" in caplog.text
 
 
 def test_every_input_can_begin_anywhere(root):

@@ -3,7 +3,6 @@
 Memory is that of the names of one directory, of the members of a zip archive, or of the matches of a pattern.
 """
 
-import os
 import re
 from collections.abc import Callable, Iterator
 from glob import glob, has_magic
@@ -11,7 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, is_hidden, read_image
+from pcfrl_lightning.data.images.listing import walk
+from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, read_image
 from pcfrl_lightning.data.images.zips import ZipSource
 from pcfrl_lightning.embedding.videos import VIDEO_SUFFIXES, Item, video_count, video_items, webcam_items
 from pcfrl_lightning.errors import DataError
@@ -55,7 +55,7 @@ def open_input(text: str, fps: float | None = None, root: Path | None = None, li
     if camera := re.fullmatch(r"webcam(?::(\d+))?", text):
         return Input(lambda _: islice(webcam_items(int(camera[1] or 0), fps), limit), lambda: limit, live=True)
     if path.is_dir():
-        return _files(lambda: walk(text), path, fps)
+        return _files(lambda: filter(_is_picture, walk(path)), path, fps)
     if has_magic(text) and not path.exists():
         if not (found := sorted(name for name in glob(text, recursive=True) if _is_picture(name))):
             raise FileNotFoundError(f"{text}: no image or video matches this pattern")
@@ -70,27 +70,6 @@ def open_input(text: str, fps: float | None = None, root: Path | None = None, li
     if _is_picture(text):
         return _files(lambda: iter([text]), Path(), fps)
     raise DataError(f"{text}: neither a folder, zip, list ({', '.join(LIST_SUFFIXES)}), image nor video")
-
-
-def walk(root: str | Path) -> Iterator[str]:
-    """Pictures and videos below a folder, as relative paths with forward slashes, sorted, one directory at a time."""
-    seen: set[str] = set()
-
-    def below(folder: str) -> Iterator[str]:
-        real = os.path.realpath(os.path.join(root, folder))
-        if real in seen:  # a link that leads back up
-            return
-        seen.add(real)
-        with os.scandir(os.path.join(root, folder)) as entries:
-            # with the slash, the order is that of the whole paths
-            names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
-        for name in names:
-            if name.endswith("/") and not is_hidden(name):
-                yield from below(folder + name)
-            elif _is_picture(name) and not is_hidden(name):
-                yield folder + name
-
-    return below("")
 
 
 def read_names(path: Path) -> Iterator[str]:

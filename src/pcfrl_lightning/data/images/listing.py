@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from pcfrl_lightning.data.images.rows import Once, Row, read_rows
@@ -90,19 +90,30 @@ def open_listed(roots: Roots, list_file: str | Path) -> ImageSource:
     return SubsetSource(archives, [rows[name] for name in listed])
 
 
-def walk(root: Path) -> list[str]:
-    """Names of all files below a folder, relative to it, with forward slashes, sorted; links are followed."""
-    names = []
+def walk(root: str | Path) -> Iterator[str]:
+    """Files below a folder, as relative paths with forward slashes, sorted, one directory at a time; no hidden ones.
+
+    Links are followed.  A directory that may not be listed is left out, and the log says so.
+    """
     seen: set[str] = set()
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
+
+    def below(folder: str) -> Iterator[str]:
+        real = os.path.realpath(os.path.join(root, folder))
         if real in seen:  # a link that leads back up
-            subfolders.clear()
-            continue
+            return
         seen.add(real)
-        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
-        names += files if prefix == "." else [f"{prefix}/{name}" for name in files]
-    return sorted(names)
+        try:
+            with os.scandir(real) as entries:
+                # with the slash, the order is that of the whole paths
+                names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+        except PermissionError as error:
+            log.warning("%s is left out: %s", real, error.strerror)
+            return
+        for name in names:
+            if not is_hidden(name):
+                yield from below(folder + name) if name.endswith("/") else [folder + name]
+
+    return below("")
 
 
 def read_list(list_file: str | Path) -> dict[str, Row]:
