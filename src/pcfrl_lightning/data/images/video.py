@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from pcfrl_lightning.data.images.sources import file_version
 from pcfrl_lightning.errors import DataError
 
@@ -30,8 +32,6 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
         DataError: a video that cannot be opened, or of which a frame cannot be read: all later frames would be counted
             wrong, away from their labels.
     """
-    from tqdm import tqdm
-
     waiting = [(video, folder) for video, folder in videos if _stamp_of(folder) != _stamp(video)]
     if not waiting:
         return

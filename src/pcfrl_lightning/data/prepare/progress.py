@@ -3,6 +3,8 @@
 import sys
 import time
 
+from tqdm import tqdm
+
 _PERIOD = 60.0
 """Seconds between two lines in a log."""
 
@@ -16,13 +18,10 @@ class Progress:
     """
 
     def __init__(self, total: int, done: int = 0) -> None:
-        from tqdm import tqdm
-
         self.total, self.before, self.clips, self.frames = total, done, 0, 0
         self.start = self.shown = time.monotonic()
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(total=total, initial=done, unit="clip", smoothing=0.05, disable=not terminal)
-        self.lines = not terminal
+        self.lines = not sys.stderr.isatty()
+        self.bar = tqdm(total=total, initial=done, unit="clip", smoothing=0.05, disable=self.lines)
 
     def update(self, frames: int) -> None:
         """One clip more, with so many frames."""

@@ -56,16 +56,10 @@ def places(source: ImageSource) -> set[str]:
 
 def _own_arguments(kind: type) -> list[str]:
     """Arguments of a data module and its bases, without those that every `FaceData` has."""
-    bases = [base for base in kind.__mro__ if "__init__" in vars(base) and issubclass(base, L.LightningDataModule)]
-    shared = [*inspect.signature(FaceData).parameters, "self"]
-    names = [
-        name
-        for base in bases
-        if base not in (FaceData, L.LightningDataModule)
-        for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items()
-        if name not in shared and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    ]
-    return list(dict.fromkeys(names))
+    bases = [base for base in kind.__mro__ if issubclass(base, L.LightningDataModule)]
+    given = [each for base in bases for each in inspect.signature(base).parameters.values()]
+    named = [each.name for each in given if each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]
+    return [name for name in dict.fromkeys(named) if name not in inspect.signature(FaceData).parameters]
 
 
 def _is_plain(value: Any) -> bool:

@@ -10,8 +10,10 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from tqdm import tqdm
+
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
+from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource, read_or_error
 from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.files import replacing
@@ -138,16 +140,12 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
 
 def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
     """Try to read some rows, with a progress bar; returns the reason of each that failed."""
-    from tqdm import tqdm
-
     found: dict[int, str] = {}
 
     def check(chunk: list[int]) -> int:
         for row in chunk:
-            try:
-                source.read(row)
-            except CorruptImage as error:
-                found[row] = error.reason
+            if isinstance(result := read_or_error(source, row), CorruptImage):
+                found[row] = result.reason
         return len(chunk)
 
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]

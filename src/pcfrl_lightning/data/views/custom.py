@@ -4,7 +4,6 @@ import random
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from albumentations import BaseCompose, BasicTransform
 
 from pcfrl_lightning.data.loaders import fit_square
+from pcfrl_lightning.errors import near
 
 
 class OwnTransforms:
@@ -60,9 +60,8 @@ class OwnTransforms:
         except ImportError as error:
             raise self._wrong(f"{path}: {error}") from None
         if not (isinstance(kind, type) and issubclass(kind, BasicTransform | BaseCompose)):
-            near = get_close_matches(name, vars(albumentations), n=1)
-            hint = f"; did you mean albumentations.{near[0]}?" if near else ""
-            raise self._wrong(f"{path} is no transform of albumentations{hint}")
+            classes = [each for each in vars(albumentations) if each[0].isupper()]
+            raise self._wrong(f"{path} is no transform of albumentations{near(name, classes, 'albumentations.')}")
         if isinstance(arguments.get("transforms"), Sequence):
             arguments["transforms"] = [self._built(each) for each in arguments["transforms"]]
         try:
