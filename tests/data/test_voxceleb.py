@@ -159,6 +159,13 @@ def test_a_frame_is_drawn_anew_from_all_clips(vox2):
     assert source.read(0).max() == 1  # middle frame of the first clip
 
 
+def test_hidden_folders_are_no_clips(vox2):
+    (vox2 / "dev/frames/id00012/-abc/.thumbnails").mkdir()
+    source = VideoFrames(vox2, ["dev/frames/id00012/-abc"])
+    assert source.read(0).max() == 1
+    assert len({int(source.draw(0, np.random.default_rng(seed)).max()) for seed in range(60)}) == 6
+
+
 def test_missing_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder; expected <id>/<video>"):
         _ = VoxCeleb(tmp_path / "none").splits

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from pcfrl_lightning.data.images.decode import CorruptImage
-from pcfrl_lightning.data.images.sources import ImageSource, digest, is_image_name, read_image
+from pcfrl_lightning.data.images.sources import ImageSource, digest, is_hidden, is_image_name, read_image
 
 _TRIED = 10
 
@@ -69,7 +69,8 @@ class VideoFrames(ImageSource):
             with os.scandir(self.root / directory) as entries:
                 for entry in entries:
                     if entry.is_dir():
-                        clips.append(f"{directory}/{entry.name}")
+                        if not is_hidden(entry.name):
+                            clips.append(f"{directory}/{entry.name}")
                     elif is_image_name(entry.name):
                         frames.append(f"{directory}/{entry.name}")
         except OSError as error:
