@@ -138,8 +138,7 @@ class CutSource(WrappedSource):
     """Images cut to one square each: `crops` (n, k) are the rows that `cutter` (`cut` or `cut_turned`) takes."""
 
     def __init__(self, source: ImageSource, crops: np.ndarray, cutter: Cutter) -> None:
-        if len(crops) != len(source):
-            raise DataError(f"{len(crops)} crops for {len(source)} images")
+        require(len(crops) == len(source), f"{len(crops)} crops for {len(source)} images", DataError)
         self.source, self.crops, self.cutter = source, crops, cutter
 
     def read(self, index: int) -> np.ndarray:

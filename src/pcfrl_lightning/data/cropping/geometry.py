@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from pcfrl_lightning.data.images.decode import CorruptImage
+from pcfrl_lightning.errors import require
 
 FIVE_POINTS = 5
 """Left eye, right eye, nose tip, left and right mouth corner; left and right as seen in the image, or the other way."""
@@ -19,18 +20,13 @@ _UPRIGHT = np.array([-0.5, 0.5, -0.4 + 1.05j, 0.4 + 1.05j])
 """Eyes and mouth corners of an upright frontal face as x + iy, in distances between the eyes."""
 
 
-def bounds(points: np.ndarray) -> np.ndarray:
-    """Tight boxes (..., 4) = x0, y0, x1, y1 of points (..., L, 2), float32."""
-    return np.concatenate([points.min(axis=-2), points.max(axis=-2)], axis=-1).astype(np.float32)
-
-
 def face_boxes(points: np.ndarray) -> np.ndarray:
-    """Boxes (n, 4) of faces known by landmarks (n, L, 2), float32.
+    """Boxes (n, 4) = x0, y0, x1, y1 of faces known by landmarks (n, L, 2), float32.
 
     Five landmarks are eyes, nose tip and mouth corners; their box is doubled about its centre, which gives about the
     box of a 68-point annotation, so that one margin means the same for both.
     """
-    tight = bounds(points)
+    tight = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1).astype(np.float32)
     if points.shape[1] != FIVE_POINTS:
         return tight
     centre, half = (tight[:, :2] + tight[:, 2:]) / 2, (tight[:, 2:] - tight[:, :2]) / 2
@@ -56,10 +52,9 @@ def upright_angles(points: np.ndarray) -> np.ndarray:
 
     ``points`` are (n, L, 2) with L = 5 (see `FIVE_POINTS`), 68 (iBUG) or 66 (iBUG without the inner mouth corners).
     """
-    if points.shape[1] not in (FIVE_POINTS, 66, 68):
-        raise ValueError(f"cannot turn faces by {points.shape[1]} landmarks: expected 5, 66 or 68")
-    four = points.astype(np.float64)
-    if points.shape[1] == FIVE_POINTS:
+    count, four = points.shape[1], points.astype(np.float64)
+    require(count in (FIVE_POINTS, 66, 68), f"cannot turn faces by {count} landmarks: expected 5, 66 or 68")
+    if count == FIVE_POINTS:
         four = four[:, [0, 1, 3, 4]]
     else:
         eyes = [four[:, eye].mean(axis=1, keepdims=True) for eye in (_LEFT_EYE, _RIGHT_EYE)]

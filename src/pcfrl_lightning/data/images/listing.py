@@ -17,7 +17,7 @@ from pcfrl_lightning.data.images.sources import (
     is_image_name,
 )
 from pcfrl_lightning.data.images.zips import ZipSource
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,7 @@ _FIRST_IMAGE = re.compile(rf".*?({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(?=[
 def as_paths(roots: Roots, kinds: str = "a folder") -> list[Path]:
     """The paths of a `root` argument; a ValueError, which names the `kinds` of root there are, where it is empty."""
     paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
-    if not paths:
-        raise ValueError(f"root must name {kinds} or at least one zip archive")
+    require(bool(paths), f"root must name {kinds} or at least one zip archive")
     return paths
 
 
@@ -131,8 +130,7 @@ def read_list(list_file: str | Path) -> dict[str, Row]:
             if found is None:
                 row.fail(f"'{text}' does not begin with the path of an image (.{_SUFFIXES})")
             listed[once.add(row, row.inside(found[0]))] = row
-    if not listed:
-        raise DataError(f"{path}: empty; expected one image path per line")
+    require(bool(listed), f"{path}: empty; expected one image path per line", DataError)
     return listed
 
 
@@ -178,6 +176,5 @@ def _existing(roots: Roots) -> list[Path]:
 
 def _zips(paths: Iterable[Path], keep: Callable[[str], bool] = is_image_name) -> ZipSource:
     for path in paths:
-        if path.suffix.lower() != ".zip":
-            raise DataError(f"{path}: expected a folder or zip archives")
+        require(path.suffix.lower() == ".zip", f"{path}: expected a folder or zip archives", DataError)
     return ZipSource(list(paths), keep)

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TextIO
 
 from pcfrl_lightning.data.images.sources import inside
 from pcfrl_lightning.data.images.zips import LARGEST, MOST_GROWTH, check_growth
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 TextPath = Path | zipfile.Path
 """A text file on disk or in an archive."""
@@ -114,8 +114,7 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
     ``separator`` None: any run of blanks.  ``columns``: how many fields there are at most, counted from the right: the
     first takes what is left, such as a path with blanks.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such list file")
+    require(path.is_file(), f"{path}: no such list file", FileNotFoundError)
     empty = True
     with open_text(path) as lines:
         for number, line in enumerate(lines, start=1):
@@ -123,8 +122,7 @@ def read_rows(path: TextPath, separator: str | None = None, columns: int | None 
                 empty = False
                 fields = line.strip().rsplit(separator, -1 if columns is None else columns - 1)
                 yield Row(path, number, [field.strip() for field in fields])
-    if empty:
-        raise DataError(f"{path}: empty; copy it again from the release")
+    require(not empty, f"{path}: empty; copy it again from the release", DataError)
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[Row]:

@@ -32,7 +32,7 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
         DataError: a video that cannot be opened, or of which a frame cannot be read: all later frames would be counted
             wrong, away from their labels.
     """
-    waiting = [(video, folder) for video, folder in videos if _stamp_of(folder) != _stamp(video)]
+    waiting = [(video, folder) for video, folder in videos if not _are_there(video, folder)]
     if not waiting:
         return
     with tqdm(waiting, desc=title, unit="video") as bar:
@@ -41,9 +41,8 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
             part = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
-            stamp = _stamp(video)
+            (part / _STAMP).write_text(_stamp(video))
             count = _write_frames(video, part)
-            (part / _STAMP).write_text(stamp)
             shutil.rmtree(folder, ignore_errors=True)
             part.rename(folder)
             log.info("%s: %d frames in %s", video, count, folder)
@@ -53,11 +52,9 @@ def _stamp(video: Path) -> str:
     return f"{video.name} {file_version(video)}"
 
 
-def _stamp_of(folder: Path) -> str | None:
-    try:
-        return (folder / _STAMP).read_text()
-    except OSError:
-        return None
+def _are_there(video: Path, folder: Path) -> bool:
+    """Whether a folder holds the frames of a video as it is now."""
+    return (folder / _STAMP).is_file() and (folder / _STAMP).read_text() == _stamp(video)
 
 
 def _write_frames(video: Path, folder: Path) -> int:

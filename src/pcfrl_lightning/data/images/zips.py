@@ -22,11 +22,7 @@ MOST_GROWTH = 100
 
 
 def check_growth(info: zipfile.ZipInfo, where: str | Path) -> None:
-    """Refuse a member (text, array) of an archive that unpacks to far more than any data do.
-
-    Raises:
-        DataError: names the archive and the member.
-    """
+    """Refuse a member (text, array) that unpacks to far more than any data do; the DataError names the archive, too."""
     if info.file_size > max(LARGEST, MOST_GROWTH * info.compress_size):
         raise DataError(
             f"{where}: {info.filename} unpacks from {info.compress_size} to {info.file_size} bytes, which no data do; "

@@ -69,11 +69,7 @@ class Member(NamedTuple):
     crc: int
 
     def read(self) -> bytes:
-        """The content.
-
-        Raises:
-            Unusable: it is not what the archive says, or is too large.
-        """
+        """The content; raises Unusable where it is not what the archive says, or is too large."""
         if self.size > LARGEST:
             raise Unusable(f"{self.size} bytes when unpacked, more than {LARGEST}")
         file = _opened(self.archive)
@@ -99,11 +95,7 @@ def is_archive_name(name: str) -> bool:
 
 
 def archives_of(paths: Iterable[Path]) -> list[tuple[str, ...]]:
-    """The zip archives among some files, each as the files it consists of, sorted.
-
-    Raises:
-        DataError: a part is missing between others.
-    """
+    """The zip archives among some files, each as the files it consists of, sorted; DataError if a part is missing."""
     found: set[tuple[str, ...]] = {(str(path),) for path in paths if path.suffix.lower() == ".zip"}
     groups: dict[str, list[str]] = {}
     for path in paths:
@@ -120,8 +112,8 @@ def archives_of(paths: Iterable[Path]) -> list[tuple[str, ...]]:
 def members_of(archive: tuple[str, ...]) -> list[Member]:
     """All files in an archive.
 
-    Raises:
-        DataError: it cannot be read, is encrypted or compressed in an unusual way, or a name leads out of it.
+    A DataError tells of one that cannot be read, is encrypted or compressed in an unusual way, or of a name that leads
+    out of it.
     """
     infos = files_in(_opened(archive), archive[0], "all parts of it are needed, its list is in the last")
     for info in infos:

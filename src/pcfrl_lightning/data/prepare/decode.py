@@ -52,9 +52,8 @@ def sampled_frames(video: str | BinaryIO, rate: float) -> Iterator[Frame]:
         # a path that is absolute is no address such as 10:30.mp4
         source = os.path.abspath(video) if isinstance(video, str) else video
         with av.open(source, metadata_errors="ignore", options=dict(_ALLOWED)) as container:
-            convert = (
-                av.video.reformatter.VideoReformatter()
-            )  # one for all frames: making it takes longer than using it
+            # one for all frames: making it takes longer than using it
+            convert = av.video.reformatter.VideoReformatter()
             for frame, time, number in _on_show(container, rate):
                 image = convert.reformat(frame, format="rgb24", threads=1).to_ndarray()
                 yield Frame(_turned(image, frame), time, number)

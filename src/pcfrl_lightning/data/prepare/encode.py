@@ -54,11 +54,9 @@ class Encoder:
     """
 
     def __init__(self, size: int = 64, rate: float = 6.0, quality: int = 95, crop: YuNetCrop | None = None) -> None:
-        self.size = size
-        self.rate = rate
-        self._faces = crop
+        self.size, self.rate, self.crop = size, rate, crop
         codec = {"codec": "jpeg", "quality": quality} if quality else {"codec": "raw"}
-        self.settings = {**codec, "size": size, "rate": rate, "crop": self._faces and self._faces.fingerprint()}
+        self.settings = {**codec, "size": size, "rate": rate, "crop": crop and crop.fingerprint()}
         self._codec = codec_of(self.settings)
 
     def __call__(self, clip: Clip) -> Encoded:
@@ -96,16 +94,16 @@ class Encoder:
         data = file.read() if isinstance(file, Member) else file.read_bytes()
         image = decode(data, file.name)
         as_wanted = image.shape[:2] == (self.size, self.size) and data[:2] == b"\xff\xd8"
-        if as_wanted and self._faces is None and self.settings["codec"] == "jpeg":
+        if as_wanted and self.crop is None and self.settings["codec"] == "jpeg":
             return data
         return self._picture(image, file.name)
 
     def _picture(self, image: np.ndarray, name: str) -> bytes:
-        if self._faces:
-            face = self._faces.largest_face(image)
+        if self.crop:
+            face = self.crop.largest_face(image)
             if face is None:
                 raise CorruptImage(name, "no face found")
-            image = cut(image, squares(face[None], self._faces.margin)[0], name)
+            image = cut(image, squares(face[None], self.crop.margin)[0], name)
         return self._codec.encode(fit_square(image, self.size))
 
 

@@ -13,11 +13,7 @@ _ROW = 64
 
 
 def estimate(plan: Plan, target: Path, workers: int, sample: int = SAMPLE) -> str:
-    """Encode clips that are spread evenly over the plan, in this process; returns a text of a few lines.
-
-    Raises:
-        OSError: the sources cannot be read.
-    """
+    """Encode clips that are spread evenly over the plan, in this process; returns a text of a few lines."""
     count = min(sample, len(plan.clips))
     rows = [number * len(plan.clips) // count for number in range(count)]
     start = time.perf_counter()

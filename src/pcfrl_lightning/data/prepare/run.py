@@ -63,11 +63,7 @@ class Plan:
 
 
 class Written:
-    """What is finished of a plan in a folder.
-
-    Raises:
-        DataError: it was begun from other clips or with other settings.
-    """
+    """What is finished of a plan in a folder; DataError where that was begun from other clips or settings."""
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.waiting: list[int] = []
@@ -136,8 +132,7 @@ def prepare(plan: Plan, target: Path, workers: int, limit: float = 0.01) -> str:
 def merge(shards: Sequence[Path], target: Path) -> None:
     """Join the shards of a pack and compare every part with its checksum; may be killed and started again.
 
-    Raises:
-        DataError: see `pcfrl_lightning.data.packs.join`; or the disk is full.
+    Raises what `pcfrl_lightning.data.packs.join` raises, and a DataError where the disk is full.
     """
     with disk_errors(target):
         join(target, shards)
@@ -162,8 +157,11 @@ def _write(
                 under_way.append((writer, number, clip))
                 yield clip
 
+    def died(status: int) -> Encoded:
+        return Encoded(reason=f"it ended the decoder twice (status {status})")
+
     try:
-        for answer in in_order(plan.encoder, tasks(), workers, _died):
+        for answer in in_order(plan.encoder, tasks(), workers, died):
             writer, number, clip = under_way[0]
             if answer.reason:
                 writer.skip(*clip.names, answer.reason)
@@ -181,10 +179,6 @@ def _write(
     finally:
         for writer, _, _ in under_way:
             writer.close()
-
-
-def _died(status: int) -> Encoded:
-    return Encoded(reason=f"it ended the decoder twice (status {status})")
 
 
 def _list(folder: Path, unusable: list[list[str]]) -> None:

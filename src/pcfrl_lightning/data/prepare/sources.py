@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pcfrl_lightning.data.images.sources import is_hidden, is_image_name
 from pcfrl_lightning.data.prepare.archive import Member, archives_of, is_archive_name, members_of
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp")
 _LAYOUTS = ("mp4", "frames", "unzippedFaces", "unzippedIntervalFaces")
@@ -54,8 +54,7 @@ def find_clips(sources: Sequence[str | Path]) -> list[Clip]:
     clips: list[Clip] = []
     packed: list[Path] = []
     for source in map(Path, sources):
-        if not source.exists():
-            raise FileNotFoundError(f"{source}: does not exist; {_EXPECTED}")
+        require(source.exists(), f"{source}: does not exist; {_EXPECTED}", FileNotFoundError)
         if source.is_dir():
             clips += _in_folder(source, packed)
         elif source.suffix.lower() in VIDEO_SUFFIXES:
@@ -67,8 +66,7 @@ def find_clips(sources: Sequence[str | Path]) -> list[Clip]:
         raise DataError(f"{unknown[0]}: not known as a source; {_EXPECTED}; unpack other archives")
     for archive in archives:
         clips += _in_archive(members_of(archive))
-    if not clips:
-        raise DataError(f"{', '.join(map(str, sources))}: no clips found; {_EXPECTED}")
+    require(bool(clips), f"{', '.join(map(str, sources))}: no clips found; {_EXPECTED}", DataError)
     clips.sort(key=lambda clip: clip[:3])
     for first, second in pairwise(clips):
         if first.names == second.names:

@@ -86,8 +86,7 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     absent = dict.fromkeys(name for each in missing if each not in labels for name in each.names)
     report.missing = list(absent)
     for split, built in splits.items():
-        there = [row for row in range(len(built)) if built.source.name(row) not in absent]
-        faces = built if len(there) == len(built) else built.subset(there)
+        faces = built.subset([row for row in range(len(built)) if built.source.name(row) not in absent])
         counts.update(_counts(split, faces))
         unreadable = scan_images(faces.source, list(range(len(faces))), faces.name) if decode else {}
         for row, reason in unreadable.items():
