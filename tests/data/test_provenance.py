@@ -7,6 +7,7 @@ import numpy as np
 import trees
 from pcfrl_lightning.data.cropping.croppers import LandmarkCrop
 from pcfrl_lightning.data.images.sources import ArraySource, ConcatSource, FileSource
+from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.data.quality.provenance import describe_data, places
 from pcfrl_lightning.data.releases.bu3dfe import BU3DFE
 from pcfrl_lightning.data.releases.lfw import LFW
@@ -41,3 +42,4 @@ def test_places_are_found_below_crops_and_joins(tmp_path):
     cropped = LandmarkCrop().apply(ConcatSource(parts), np.array([[[0, 0], [4, 4]]] * 3, np.float32))
     assert places(cropped) == {"a", "c"}
     assert places(memory) == set()
+    assert places(VideoFrames(tmp_path / "vox", ["id1/video"])) == {"vox"}

@@ -39,7 +39,12 @@ class DecodedImages(WrappedSource):
         self.shapes = np.load(folder / _SHAPES)
         self.reasons = {int(row): reason for row, reason in json.loads((folder / _NOTE).read_text())["reasons"].items()}
         self._ends = np.concatenate([[0], self.shapes.prod(1).cumsum() * 3])
-        self._pixels = self._opened()
+        size = int(self._ends[-1])
+        if in_memory or not size:
+            self.check_memory(1)
+            self._pixels = np.fromfile(folder / _PIXELS, np.uint8, size)
+        else:
+            self._pixels = np.memmap(folder / _PIXELS, np.uint8, "r", shape=(size,))
 
     def read(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
@@ -47,13 +52,6 @@ class DecodedImages(WrappedSource):
         if index in self.reasons:
             raise CorruptImage(self.name(index), self.reasons[index])
         return np.array(self._pixels[self._ends[index] : self._ends[index + 1]]).reshape(*self.shapes[index], 3)
-
-    def _opened(self) -> np.ndarray:
-        path, size = self.folder / _PIXELS, int(self._ends[-1])
-        if not self.in_memory and size:
-            return np.memmap(path, np.uint8, "r", shape=(size,))
-        self.check_memory(1)
-        return np.fromfile(path, np.uint8, size)
 
     def check_memory(self, copies: int) -> None:
         """DataError if so many copies of the images do not fit into the memory of the machine."""
@@ -128,10 +126,7 @@ def _decode(source: ImageSource, folder: Path, note: dict[str, Any], name: str) 
 
 def _chunks(source: ImageSource, first: int, name: str) -> Iterator[list[np.ndarray | CorruptImage]]:
     """Images in order, decoded in threads, with a progress bar."""
-    with (
-        ThreadPoolExecutor(cores()) as pool,
-        tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar,
-    ):
+    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar:
         for start in range(first, len(source), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(source)))
             yield list(pool.map(partial(read_or_error, source), rows))

@@ -1,57 +1,43 @@
 """Frames of videos on disk: one item is one video, of which a random frame is drawn each time."""
 
 import os
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from pcfrl_lightning.data.images.decode import CorruptImage
-from pcfrl_lightning.data.images.sources import ImageSource, digest, is_hidden, is_image_name, read_image
+from pcfrl_lightning.data.images.sources import FileSource, digest, is_hidden, is_image_name, read_image
 
 _TRIED = 10
 
 
-class VideoFrames(ImageSource):
+class VideoFrames(FileSource):
     """Directories of frames.  A directory holds frames, or clips (sub-directories) that hold frames.
 
     `draw` takes a random clip and then a random frame of it, as the public PCL code does; `read` takes the middle frame
     of the first clip.  A damaged frame is passed over for another one of its clip: an item is unreadable when none of
     ten frames can be read.  Directories are listed when they are used, since a full listing of VoxCeleb takes long.
 
-    Args:
-        root: folder of the data set.
-        directories: one directory per item, relative to the root.
+    Paths are those of the directories, one per item, relative to the root.
     """
 
     varied = True
 
-    def __init__(self, root: str | Path, directories: Sequence[str]) -> None:
-        self.root = Path(root)
-        self.directories = [PurePosixPath(directory).as_posix() for directory in directories]
-
-    def __len__(self) -> int:
-        return len(self.directories)
-
-    def name(self, index: int) -> str:
-        return self.directories[index]
-
     def read(self, index: int) -> np.ndarray:
-        frames, clips = self._list(self.directories[index])
+        frames, clips = self._list(self.paths[index])
         if clips:
             frames, _ = self._list(clips[0])
         middle = len(frames) // 2
         return self._first_readable(index, frames[middle:] + frames[:middle])
 
     def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
-        frames, clips = self._list(self.directories[index])
+        frames, clips = self._list(self.paths[index])
         if clips:
             frames, _ = self._list(clips[rng.integers(len(clips))])
         start = int(rng.integers(max(1, len(frames))))
         return self._first_readable(index, frames[start:] + frames[:start])
 
     def fingerprint(self) -> str:
-        return digest(self.directories)
+        return digest(self.paths)
 
     def _first_readable(self, index: int, frames: list[str]) -> np.ndarray:
         reason = "no frames in this directory"
@@ -60,7 +46,7 @@ class VideoFrames(ImageSource):
                 return read_image(self.root, frame)
             except CorruptImage as error:
                 reason = f"{min(_TRIED, len(frames))} frames tried, the last is {error}"
-        raise CorruptImage(self.directories[index], reason)
+        raise CorruptImage(self.paths[index], reason)
 
     def _list(self, directory: str) -> tuple[list[str], list[str]]:
         """Frames and sub-directories, each sorted, as paths relative to the root."""
