@@ -535,3 +535,12 @@ def test_mirrored_views_mirror_the_face_views_alone_and_the_negatives_against_th
 def test_arguments_out_of_range_are_named(make, key):
     with pytest.raises(ValueError, match=key):
         make()
+
+
+@pytest.mark.parametrize("kind", [AlbumentationsViews, MirroredViews, PCLViews])
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (9, 1, 3)])
+def test_images_of_one_pixel_do_not_end_a_run(kind, shape):
+    image = np.full(shape, 7, np.uint8)
+    for seed in range(8):
+        views = kind(8).sample(image, np.random.default_rng(seed))
+        assert {view.shape[-3:] for view in views.values()} == {(8, 8, 3)}

@@ -53,7 +53,7 @@ class PCLViews(AlbumentationsViews):
 
     def _quadrant_crop(self, image: np.ndarray, quadrant: int, uniform: Iterator[float]) -> np.ndarray:
         """A square crop inside quadrant 0..3 (row by row), resized to S."""
-        height, width = image.shape[0] // 2, image.shape[1] // 2
+        height, width = (max(1, length // 2) for length in image.shape[:2])
         side = max(1, int(self.crop_side * min(image.shape[:2])))
         top = quadrant // 2 * (image.shape[0] - height) + int(next(uniform) * (height - side + 1))
         left = quadrant % 2 * (image.shape[1] - width) + int(next(uniform) * (width - side + 1))
