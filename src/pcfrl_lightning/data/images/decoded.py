@@ -4,8 +4,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,10 +126,10 @@ def _decode(source: ImageSource, folder: Path, note: dict[str, Any], name: str) 
 
 def _chunks(source: ImageSource, first: int, name: str) -> Iterator[list[np.ndarray | CorruptImage]]:
     """Images in order, decoded in threads, with a progress bar."""
-    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar:
+    with ThreadPool(cores()) as pool, tqdm(total=len(source), initial=first, desc=f"decode {name}") as bar:
         for start in range(first, len(source), _CHUNK):
             rows = range(start, min(start + _CHUNK, len(source)))
-            yield list(pool.map(partial(read_or_error, source), rows))
+            yield pool.map(partial(read_or_error, source), rows)
             bar.update(len(rows))
 
 

@@ -5,9 +5,9 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -21,7 +21,7 @@ from pcfrl_lightning.files import replacing
 log = logging.getLogger(__name__)
 
 TOLERATED_SHARE = 0.01
-_CHUNK = 64
+_CHUNK = 64  # images that a thread takes at a time
 
 
 def cache_folder() -> Path:
@@ -140,16 +140,11 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
 
 def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
     """Try to read some rows, with a progress bar; returns the reason of each that failed."""
-    found: dict[int, str] = {}
 
-    def check(chunk: list[int]) -> int:
-        for row in chunk:
-            if isinstance(result := read_or_error(source, row), CorruptImage):
-                found[row] = result.reason
-        return len(chunk)
+    def reason(row: int) -> str | None:
+        result = read_or_error(source, row)
+        return result.reason if isinstance(result, CorruptImage) else None
 
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(rows), desc=f"verify {name}", delay=2) as bar:
-        for done in pool.map(check, chunks):
-            bar.update(done)
-    return dict(sorted(found.items()))
+    with ThreadPool(cores()) as pool:
+        reasons = list(tqdm(pool.imap(reason, rows, _CHUNK), f"verify {name}", len(rows), delay=2))
+    return {row: text for row, text in zip(rows, reasons, strict=True) if text is not None}
