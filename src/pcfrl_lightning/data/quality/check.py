@@ -88,7 +88,7 @@ def check(name: str, root: str | Path, decode: bool = True, **options: Any) -> R
     for split, built in splits.items():
         faces = built.subset([row for row in range(len(built)) if built.source.name(row) not in absent])
         counts.update(_counts(split, faces))
-        unreadable = scan_images(faces.source, list(range(len(faces))), faces.name) if decode else {}
+        unreadable = scan_images(faces.source, range(len(faces)), faces.name) if decode else {}
         for row, reason in unreadable.items():
             image = faces.source.name(row)
             if reason == os.strerror(errno.ENOENT):

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from multiprocessing.pool import ThreadPool
@@ -127,10 +127,10 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
     """Row -> reason, from the cache (known bad rows are tried again, they may have been repaired) or a full scan."""
     kept = cache_folder() / "verified" / f"{source.fingerprint()}.json"
     try:
-        rows: Iterable[int] = [range(len(source))[row] for row in json.loads(kept.read_text(encoding="utf-8"))]
+        rows: Sequence[int] = [range(len(source))[row] for row in json.loads(kept.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError, IndexError, RecursionError):
         rows = range(len(source))
-    found = scan_images(source, list(rows), name)
+    found = scan_images(source, rows, name)
     try:
         write_names(kept, [json.dumps(sorted(found))])
     except OSError as error:
@@ -138,7 +138,7 @@ def _unreadable_rows(source: ImageSource, name: str) -> dict[int, str]:
     return found
 
 
-def scan_images(source: ImageSource, rows: list[int], name: str) -> dict[int, str]:
+def scan_images(source: ImageSource, rows: Sequence[int], name: str) -> dict[int, str]:
     """Try to read some rows, with a progress bar; returns the reason of each that failed."""
 
     def reason(row: int) -> str | None:
