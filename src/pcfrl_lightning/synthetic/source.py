@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import multiprocessing
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
@@ -14,6 +13,7 @@ from rich.progress import track
 
 from pcfrl_lightning.data.images.sources import ImageSource, digest
 from pcfrl_lightning.data.quality.unreadable import cache_folder
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.synthetic.parameters import FaceParameters
 from pcfrl_lightning.synthetic.render import render
 
@@ -78,13 +78,10 @@ class SyntheticSource(ImageSource):
             log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
 
     def _write(self, path: Path, processes: int) -> None:
-        # a temporary file is moved into place, so that no process reads an incomplete cache
-        path.parent.mkdir(parents=True, exist_ok=True)
         draw, total = partial(render, size=self.size), len(self)
         alone = processes == 1 or total <= _CHUNK or multiprocessing.current_process().daemon
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder, ExitStack() as stack:
-            temporary = Path(folder) / path.name
-            file = np.lib.format.open_memmap(temporary, "w+", np.uint8, (total, self.size, self.size, 3))
+        with replacing(path, shared=True) as part, ExitStack() as stack:
+            file = np.lib.format.open_memmap(part, "w+", np.uint8, (total, self.size, self.size, 3))
             images: Iterable[np.ndarray] = map(draw, self.faces)
             if not alone:
                 pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
@@ -92,7 +89,6 @@ class SyntheticSource(ImageSource):
             for index, image in enumerate(track(images, "rendering faces", total, transient=True)):
                 file[index] = image
             file.flush()
-            temporary.replace(path)
 
 
 @lru_cache(maxsize=8)
