@@ -4,6 +4,9 @@ The canvas holds the head unrolled (horizontally arc length, compressed behind t
 it, one tile of plain material for each thing that is not the head.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -77,25 +80,18 @@ class Pen:
         length = max(1, round(radius * self.resolution * (1 << _SHIFT)))
         cv2.circle(self.image, (int(center[0]), int(center[1])), length, _color(ink), -1, cv2.LINE_AA, _SHIFT)
 
-    def inside(self, outline: Points) -> tuple["Pen", npt.NDArray[np.uint8]]:
-        """A pen on a copy of the polygon's surroundings, and the polygon's coverage there; ends with ``put_back``."""
-        pixels = to_pixels(outline, self.resolution) - self.corner
-        height, width = self.image.shape[:2]
+    @contextmanager
+    def inside(self, outline: Points, ground: Ink) -> Iterator["Pen"]:
+        """A pen on a plane of one colour, whose part inside the polygon is blended into this image at the end."""
+        pixels, (height, width) = to_pixels(outline, self.resolution), self.image.shape[:2]
         left, top = np.clip(np.floor(pixels.min(0)).astype(int) - 1, 0, [width - 1, height - 1])
         right, bottom = np.clip(np.ceil(pixels.max(0)).astype(int) + 2, [left + 1, top + 1], [width, height])
-        corner = (int(left) + self.corner[0], int(top) + self.corner[1])
-        copy = Pen(self.image[top:bottom, left:right].copy(), self.resolution, corner)
-        mask = Pen(np.zeros(copy.image.shape[:2], np.uint8), self.resolution, corner)
-        mask.fill(outline, 255)
-        return copy, mask.image
-
-    def put_back(self, copy: "Pen", coverage: npt.NDArray[np.uint8]) -> None:
-        """Blend a copy made by ``inside`` into this image where it is covered."""
-        rows, columns = coverage.shape
-        left, top = copy.corner[0] - self.corner[0], copy.corner[1] - self.corner[1]
-        target = self.image[top : top + rows, left : left + columns]
+        target = self.image[top:bottom, left:right]
+        plane, coverage = np.full_like(target, _color(ground)), np.zeros(target.shape[:2], np.uint8)
+        Pen(coverage, self.resolution, (left, top)).fill(outline, 255)
+        yield Pen(plane, self.resolution, (left, top))
         weight = (coverage.astype(np.float32) / np.float32(255))[..., None]
-        target[:] = (target + weight * (copy.image.astype(np.float32) - target) + np.float32(0.5)).astype(np.uint8)
+        target[:] = (target + weight * (plane.astype(np.float32) - target) + np.float32(0.5)).astype(np.uint8)
 
     def _fixed(self, points: Points) -> npt.NDArray[np.int32]:
         return np.round((to_pixels(points, self.resolution) - self.corner) * (1 << _SHIFT)).astype(np.int32)

@@ -48,12 +48,10 @@ def draw_eyes(pen: Pen, parameters: FaceParameters, layout: Layout) -> None:
         outline = np.concatenate([upper, lower[::-1]])
         x = side * layout.eye_x + 0.06 * parameters.gaze[0]
         y = layout.eye_y + 0.012 + 0.025 * parameters.gaze[1]
-        inner, coverage = pen.inside(outline)
-        inner.image[:] = (_WHITE * 255).astype(np.uint8)
-        for radius, color in ((0.072, iris * 0.45), (0.062, iris), (0.03, np.full(3, 0.03))):
-            inner.disc(x, y, radius, color)
-        inner.disc(x + 0.02, y + 0.025, 0.012, np.ones(3))
-        pen.put_back(inner, coverage)
+        with pen.inside(outline, _WHITE) as inner:
+            for radius, color in ((0.072, iris * 0.45), (0.062, iris), (0.03, np.full(3, 0.03))):
+                inner.disc(x, y, radius, color)
+            inner.disc(x + 0.02, y + 0.025, 0.012, np.ones(3))
         crease = upper[2:-2] + np.array([0, 0.035 * (1 - 0.5 * layout.units.brow_down)])
         pen.line(crease, skin * 0.68, 0.014)
         pen.line(upper, skin * 0.2, 0.022)
@@ -96,12 +94,10 @@ def _band(x: Points, top: Points, bottom: Points) -> Points:
 def _draw_opening(pen: Pen, layout: Layout, x: Points, top: Points, bottom: Points) -> None:
     """Dark cavity, teeth and, with a dropped jaw, the tongue."""
     gap = layout.open_up + layout.open_down
-    inner, coverage = pen.inside(_band(x, top, bottom))
-    inner.image[:] = (_CAVITY * 255).astype(np.uint8)
-    if layout.units.jaw_drop > 0.3:
-        inner.disc(0.0, float(bottom.min()) - 0.02, 0.1, _TONGUE)
-    teeth = min(0.055, 0.6 * gap)
-    inner.fill(_band(x * 0.8, top + 0.02, top - _bow(teeth, 6)), _TEETH)
-    if layout.units.jaw_drop <= 0.3 and layout.units.smile > 0.3:
-        inner.fill(_band(x * 0.7, bottom + 0.02, bottom - 0.02), _TEETH * 0.9)
-    pen.put_back(inner, coverage)
+    with pen.inside(_band(x, top, bottom), _CAVITY) as inner:
+        if layout.units.jaw_drop > 0.3:
+            inner.disc(0.0, float(bottom.min()) - 0.02, 0.1, _TONGUE)
+        teeth = min(0.055, 0.6 * gap)
+        inner.fill(_band(x * 0.8, top + 0.02, top - _bow(teeth, 6)), _TEETH)
+        if layout.units.jaw_drop <= 0.3 and layout.units.smile > 0.3:
+            inner.fill(_band(x * 0.7, bottom + 0.02, bottom - 0.02), _TEETH * 0.9)
