@@ -9,6 +9,7 @@ from pcfrl_lightning.figures.ablation import ablation_figure
 from pcfrl_lightning.figures.alignment import alignment_map
 from pcfrl_lightning.figures.curves import interval_plot, training_curve
 from pcfrl_lightning.figures.feature_map import class_maps
+from pcfrl_lightning.figures.parallel_coordinates import parallel_coordinates
 from pcfrl_lightning.figures.probe_plots import confusion_matrix, error_by_yaw, roc
 
 
@@ -50,6 +51,7 @@ def test_names_of_the_user_are_no_formulas(tmp_path):
         class_maps({"a": np.eye(2)}, np.array([0, 0]), [name], "t"),
         ablation_figure({name: {0: 1.0}, "b": {0: 2.0}}, [name, "b"], "accuracy", None, name),
         ablation_figure({name: {0: 1.0}, "1": {0: 2.0}}, [name, "1"], "accuracy", "alpha", name),
+        parallel_coordinates([{name: name, "acc": 1.0}, {name: "b", "acc": 2.0}], True, name),
     ]
     for figure in figures:
         assert len(style.save(figure, tmp_path / "figure", 40)) == 2

@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from pcfrl_lightning.figures.style import HEAT, INK, MUTED, figure_of, plot
+from pcfrl_lightning.figures.style import HEAT, INK, MUTED, figure_of, plain, plot
 
 
 def parallel_coordinates(points: Sequence[Mapping[str, Any]], larger_is_better: bool, title: str) -> Figure:
@@ -19,7 +19,7 @@ def parallel_coordinates(points: Sequence[Mapping[str, Any]], larger_is_better: 
     """
     keys = list(points[0])
     heights = {key: _heights([point[key] for point in points]) for key in keys}
-    axes = plot("", "", title, (max(4.6, 1.6 * len(keys)), 3.4), grid=False)
+    axes = plot("", "", plain(title), (max(4.6, 1.6 * len(keys)), 3.4), grid=False)
     colours = matplotlib.colormaps[HEAT]
     for index in reversed(range(len(points))):  # the first is the best, drawn last
         line = [heights[key][index] for key in keys]
@@ -30,7 +30,7 @@ def parallel_coordinates(points: Sequence[Mapping[str, Any]], larger_is_better: 
         for height, text in _ticks([point[key] for point in points], heights[key]):
             written = axes.annotate(text, (position, height), (5, 0), "data", "offset points", va="center", fontsize=8)
             written.set(color=INK, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5})
-    axes.set_xticks(range(len(keys)), [".".join(key.split(".")[-2:]) for key in keys], fontsize=8)
+    axes.set_xticks(range(len(keys)), [plain(".".join(key.split(".")[-2:])) for key in keys], fontsize=8)
     axes.set_xlim(-0.2, len(keys) - 0.5)
     axes.set_yticks([])
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -48,7 +48,7 @@ def _heights(values: Sequence[Any]) -> list[float]:
 
 def _ticks(values: Sequence[Any], heights: Sequence[float]) -> list[tuple[float, str]]:
     """The ends of an axis of numbers, every value where there are few, without those that would cover the one below."""
-    texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
+    texts = [f"{value:.4g}" if isinstance(value, float) else plain(str(value)) for value in values]
     known = dict(zip(heights, texts, strict=True))
     order = sorted(known)
     ends, apart = order[:1] + order[-1:], 1 / 12
