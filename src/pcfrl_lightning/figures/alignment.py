@@ -60,30 +60,26 @@ def row_maxima(maxima: Mapping[str, Tensor], thresholds: Mapping[str, float], sc
         for name, value in known.items():
             line = {"pose": ":", "face": "-."}[name]
             axes.axvline(value, color=BRANCHES[name], linewidth=1.6, linestyle=line, label=f"T {name} {value:.2f}")
-    style.legend_below(style.figure_of(axes), axes, 2)
+    style.legend_below(axes)
     return style.figure_of(axes)
 
 
 @style.look()
 def pair_scores(scores: Mapping[str, Tensor], score: str = "PA") -> Figure:
-    """Fig. 7a: the scores of all pairs of views of different images, pose against face; counts on a log axis.
-
-    Args:
-        scores: (p,) by branch.
-        score: what the numbers are.
-    """
+    """Fig. 7a: scores (p,) of all pairs of views of different images, pose against face; counts on a log axis."""
     axes = _histograms(scores, f"{score} of a pair", "pairs (log scale)", f"{score} of all pairs of images")
     axes.set_yscale("log")
-    style.legend_below(style.figure_of(axes), axes, 2)
+    style.legend_below(axes)
     return style.figure_of(axes)
 
 
 def _histograms(values: Mapping[str, Tensor], x: str, y: str, title: str) -> Axes:
     axes = style.plot(x, y, title)
-    every = np.concatenate([each.detach().float().numpy().ravel() for each in values.values()])
+    shown = {name: each.detach().float().numpy() for name, each in values.items()}
+    every = np.concatenate(list(shown.values()))
     edges = np.linspace(every.min(), every.max() + 1e-6, _BINS).tolist()
-    for name, each in values.items():
-        numbers, colour, line = each.detach().float().numpy(), BRANCHES[name], _LINES[name]
+    for name, numbers in shown.items():
+        colour, line = BRANCHES[name], _LINES[name]
         axes.hist(numbers, edges, color=colour, alpha=0.25)
         axes.hist(numbers, edges, color=colour, histtype="step", linewidth=1.8, linestyle=line, label=name)
     return axes

@@ -29,23 +29,13 @@ def class_maps(
     for axes, positions in zip(panels, maps.values(), strict=False):
         rest = labels >= len(names)
         if rest.any():
-            axes.scatter(
-                positions[rest, 0], positions[rest, 1], s=_SIZE / 2, color=OTHERS, linewidth=0, label=others or None
-            )
+            x, y = positions[rest].T
+            axes.scatter(x, y, s=_SIZE / 2, color=OTHERS, linewidth=0, label=others or None)
         for number, name in enumerate(names):
             marker, colour = style.MARKERS[number % 8], style.COLOURS[number % 8]
-            mine = positions[labels == number]
-            axes.scatter(
-                mine[:, 0],
-                mine[:, 1],
-                s=_SIZE,
-                color=colour,
-                marker=marker,
-                linewidth=0,
-                alpha=0.85,
-                label=style.plain(name),
-            )
-    style.legend_below(figure, panels[0], 4, scale=1.8)
+            x, y = positions[labels == number].T
+            axes.scatter(x, y, s=_SIZE, color=colour, marker=marker, linewidth=0, alpha=0.85, label=name)
+    style.legend_below(panels[0], 4, scale=1.8)
     return figure
 
 
@@ -62,9 +52,8 @@ def value_maps(maps: Mapping[str, np.ndarray], values: np.ndarray, title: str, u
     figure, panels = _panels(maps, title)
     largest = float(np.abs(values).max()) or 1.0
     for axes, positions in zip(panels, maps.values(), strict=False):
-        across, up = positions[:, 0], positions[:, 1]
-        points = axes.scatter(across, up, s=_SIZE, c=values, cmap=style.HEAT, vmin=-largest, vmax=largest)
-        points.set_linewidth(0)
+        x, y = positions.T
+        points = axes.scatter(x, y, s=_SIZE, c=values, cmap=style.HEAT, vmin=-largest, vmax=largest, linewidth=0)
     figure.colorbar(points, ax=panels, location="bottom", shrink=0.6, aspect=30, pad=0.02, label=unit)
     return figure
 
@@ -78,7 +67,6 @@ def _panels(maps: Mapping[str, np.ndarray], title: str) -> tuple[Figure, list[Ax
         axes.set_visible(False)
     for axes, name in zip(panels, maps, strict=False):
         axes.set_title(name, fontsize=10, weight="normal")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set(xticks=[], yticks=[])
         axes.spines[["top", "right"]].set_visible(True)
     return figure, panels

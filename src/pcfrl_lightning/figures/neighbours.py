@@ -65,11 +65,8 @@ def is_neighbour_sheet(path: Path) -> bool:
 
 def _face(axis: Axes, picture: object, name: str, number: str) -> None:
     axis.imshow(picture, interpolation="lanczos")  # type: ignore[arg-type]
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_color("#bbbbbb")
-        spine.set_linewidth(0.6)
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set(color="#bbbbbb", linewidth=0.6)
     axis.text(0.5, -0.03, number, fontsize=7, ha="center", va="top", transform=axis.transAxes)
     axis.text(0.5, -0.155, name, fontsize=4.6, ha="center", va="top", transform=axis.transAxes, color="#444444")
 

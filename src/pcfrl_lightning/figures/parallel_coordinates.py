@@ -19,7 +19,7 @@ def parallel_coordinates(points: Sequence[Mapping[str, Any]], larger_is_better: 
     """
     keys = list(points[0])
     heights = {key: _heights([point[key] for point in points]) for key in keys}
-    axes = plot("", "", plain(title), (max(4.6, 1.6 * len(keys)), 3.4), grid=False)
+    axes = plot("", "", title, (max(4.6, 1.6 * len(keys)), 3.4), grid=False)
     colours = matplotlib.colormaps[HEAT]
     for index in reversed(range(len(points))):  # the first is the best, drawn last
         line = [heights[key][index] for key in keys]

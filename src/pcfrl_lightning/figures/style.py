@@ -1,12 +1,14 @@
 """The look of every plot: sizes, fonts, colours that can be told apart in grey, and how a figure is saved."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -58,25 +60,21 @@ def look() -> Any:
     return matplotlib.rc_context(_LOOK)
 
 
+@look()
 def plot(x: str = "", y: str = "", title: str = "", size: tuple[float, float] = PANEL, grid: bool = True) -> Axes:
-    """One empty plot in the common look; its figure is ``axes.figure``.
+    """One empty plot of a size in inches, in the common look, with faint horizontal lines; labels come with units.
 
-    Args:
-        x: label of the horizontal axis, with the unit.
-        y: label of the vertical axis, with the unit.
-        title: says what is seen, in a few words.
-        size: width and height in inches.
-        grid: faint horizontal lines.
+    `$` begins no formula in its texts.
     """
-    with look():
-        (axes,) = plots(1, size)
-        axes.set(xlabel=x, ylabel=y)
-        axes.set_title(title)
-        if grid:
-            axes.grid(axis="y", color=GRID, linewidth=0.8)
+    (axes,) = plots(1, size)
+    axes.set(xlabel=plain(x), ylabel=plain(y))
+    axes.set_title(plain(title))
+    if grid:
+        axes.grid(axis="y", color=GRID, linewidth=0.8)
     return axes
 
 
+@look()
 def plots(columns: int, size: tuple[float, float] = PANEL, rows: int = 1, **options: Any) -> list[Axes]:
     """Several empty plots of the common look in one figure, row by row.
 
@@ -86,27 +84,28 @@ def plots(columns: int, size: tuple[float, float] = PANEL, rows: int = 1, **opti
         rows: plots above each other.
         options: of `matplotlib.figure.Figure.subplots`, such as ``sharey``.
     """
-    with look():
-        figure = Figure((columns * size[0], rows * size[1]), layout="constrained")
-        return list(figure.subplots(rows, columns, squeeze=False, **options).flatten())
+    figure = Figure((columns * size[0], rows * size[1]), layout="constrained")
+    return list(figure.subplots(rows, columns, squeeze=False, **options).flatten())
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int = 4, scale: float = 1.0) -> None:
-    """The legend of ``axes`` under the figure, where it hides nothing; none for unnamed lines; ``scale`` of markers."""
+def draw_lines(axes: Axes, lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]], marked: int = 0) -> None:
+    """A line for each label, x and y, with marks where it has up to ``marked`` points, and a legend of the labels."""
+    for number, (label, (across, up)) in enumerate(lines.items()):
+        colour, dashes = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
+        marker = MARKERS[number % len(MARKERS)] if len(np.asarray(across)) <= marked else None
+        axes.plot(across, up, color=colour, linestyle=dashes, marker=marker, label=label)
+    legend_below(axes)
+
+
+def legend_below(axes: Axes, columns: int = 2, scale: float = 1.0) -> None:
+    """The legend of ``axes`` under its figure, where it hides nothing; none for unnamed lines; ``scale`` of markers.
+
+    `$` begins no formula in a label.
+    """
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        with look():
-            figure.legend(
-                handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), markerscale=scale
-            )
-
-
-def without_axes(axes: Axes) -> None:
-    """Take ticks and frame away, as for a picture."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+        shown, columns = [plain(label) for label in labels], min(columns, len(labels))
+        figure_of(axes).legend(handles, shown, loc="outside lower center", ncols=columns, markerscale=scale)
 
 
 def plain(text: str) -> str:
