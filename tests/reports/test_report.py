@@ -54,6 +54,17 @@ def test_page_is_self_contained_and_escaped(tmp_path):
     assert (tmp_path / "figures" / "curve.svg").is_file()
 
 
+def test_figures_of_runs_whose_names_differ_in_case_are_two(tmp_path):
+    pictures = []
+    for name in ("PCL 1", "pcl-1"):
+        axes = style.plot("x", "y", name)
+        pictures.append(Picture(name, style.figure_of(axes), "c", "a"))
+    html, markdown = text_of(Page("", "", [Section("S", pictures=pictures)]), tmp_path)
+    assert len({part.partition('"')[0] for part in html.split("data:image/png;base64,")[1:]}) == 2
+    assert "](figures/pcl_1.png)" in markdown
+    assert "](figures/pcl_1_2.png)" in markdown
+
+
 def test_sections_without_content_are_left_out():
     page = Page("", "", [Section("empty"), Section("line", missing=["run this"])])
     assert [section.title for section in page.shown] == ["line"]

@@ -53,7 +53,7 @@ class Picture:
     """A figure.
 
     Args:
-        name: of its files, ``<name>.png`` and ``<name>.svg``.
+        name: of its files; they have letters, digits and ``_`` of it.
         figure: what is drawn.
         caption: explains it.
         alt: describes it to someone who cannot see it.

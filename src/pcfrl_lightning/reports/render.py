@@ -1,6 +1,9 @@
 """A page as one HTML file with its figures inside, and as Markdown with its figures beside it."""
 
 import base64
+import re
+from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -21,21 +24,23 @@ def write_page(page: Page, out: Path) -> Path:
         out: made if it does not exist; files of an earlier report are replaced.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for section in page.shown:
-        for picture in section.pictures:
-            style.save(picture.figure, out / FIGURES / picture.name, picture.dpi)
-    environment = _environment(out)
+    names: dict[Picture, str] = {}
+    for picture in (each for section in page.shown for each in section.pictures):
+        stem = re.sub(r"[^A-Za-z0-9]+", "_", picture.name).strip("_").lower()
+        numbered = (f"{stem}_{number}" if number > 1 else stem for number in count(1))  # runs may be "a b" and "A-b"
+        names[picture] = next(name for name in numbered if name not in names.values())
+        style.save(picture.figure, out / FIGURES / names[picture], picture.dpi)
+    environment = _environment({picture: out / FIGURES / f"{name}.png" for picture, name in names.items()})
     for name in ("report.md", "report.html"):
-        text = environment.get_template(f"{name}.j2").render(page=page, figures=FIGURES)
+        text = environment.get_template(f"{name}.j2").render(page=page, figures=FIGURES, names=names)
         with replacing(out / name, shared=True) as part:
             part.write_text(text, encoding="utf-8")
     return out / "report.html"
 
 
-def _environment(out: Path) -> Environment:
+def _environment(files: Mapping[Picture, Path]) -> Environment:
     def data(picture: Picture) -> str:
-        content = (out / FIGURES / f"{picture.name}.png").read_bytes()
-        return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
+        return f"data:image/png;base64,{base64.b64encode(files[picture].read_bytes()).decode('ascii')}"
 
     def size(picture: Picture) -> tuple[int, int]:
         width, height = picture.figure.get_size_inches()

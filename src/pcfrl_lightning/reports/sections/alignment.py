@@ -21,7 +21,6 @@ from pcfrl_lightning.functional import Calibration, top_k_calibration
 from pcfrl_lightning.heads import Calibrator, DelayedStart, NPAThreshold
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.material import FACES_DPI, Material, plain_images
-from pcfrl_lightning.reports.sections.training import slug
 
 SHOWN_IMAGES = 40
 SHOWN_PAIRS = 6
@@ -90,14 +89,14 @@ def alignment_section(found: Material, batch: Batch, branches: dict[str, Scored]
             f"second views; the lines {len(views) // 2} beside the diagonal are the two views of one image."
         )
         alt = f"Heat map of pair alignment in the {branch} branch"
-        pictures.append(Picture(f"{slug(name)}_fig5_{branch}", figure, caption, alt))
+        pictures.append(Picture(f"{name}_fig5_{branch}", figure, caption, alt))
     maxima = {branch: one.best.score[:, 0] for branch, one in branches.items()}
     thresholds = {branch: one.threshold for branch, one in branches.items()}
     caption = f"Fig. 7b and 9, {name}: best PA of each anchor among views of other images; right of T it is calibrated."
-    pictures.append(Picture(f"{slug(name)}_fig9", row_maxima(maxima, thresholds), caption, "Histogram of row maxima"))
+    pictures.append(Picture(f"{name}_fig9", row_maxima(maxima, thresholds), caption, "Histogram of row maxima"))
     scores = {branch: one.score[one.others] for branch, one in branches.items()}
     caption = f"Fig. 7a, {name}: PA of all pairs of views of different images in the batch."
-    pictures.append(Picture(f"{slug(name)}_fig7a", pair_scores(scores), caption, "Histogram of all scores"))
+    pictures.append(Picture(f"{name}_fig7a", pair_scores(scores), caption, "Histogram of all scores"))
     return Section(f"Pair alignment: {name}", [_explained(found, batch, branches)], pictures=pictures)
 
 
@@ -119,7 +118,7 @@ def pairs_section(found: Material, batch: Batch, branches: dict[str, Scored]) ->
             )
             frames = " Solid green frame: right; dashed red: wrong." if agree is not None else ""
             alt = f"Partners by cosine and by pair alignment in the {branch} branch"
-            pictures.append(Picture(f"{slug(name)}_fig8_{branch}", sheet, caption + frames, alt, FACES_DPI))
+            pictures.append(Picture(f"{name}_fig8_{branch}", sheet, caption + frames, alt, FACES_DPI))
     if rows:
         headings = ["a pair is right if", "calibrated", "best by PA", "best by cosine", "any pair"]
         size = f"Share of right pairs in one batch of {len(batch.rows)} images"

@@ -12,7 +12,6 @@ from pcfrl_lightning.figures.feature_map import class_maps, value_maps
 from pcfrl_lightning.networks.encoder import evaluating
 from pcfrl_lightning.reports.content import Picture, Section
 from pcfrl_lightning.reports.material import Material, plain_images, spread
-from pcfrl_lightning.reports.sections.training import slug
 
 MOST = 400
 _COMPONENTS, _CLASSES = 30, 8
@@ -25,7 +24,7 @@ def features_section(found: Material) -> Section:
     rows = spread(len(faces), MOST)
     maps = {_TITLES.get(name, name): positions(each) for name, each in vectors(found, rows).items()}
     pictures = [
-        Picture(f"{slug(run.label)}_fig10_{key}", figure, f"Fig. 10, {run.label}: {told}", f"t-SNE coloured by {key}")
+        Picture(f"{run.label}_fig10_{key}", figure, f"Fig. 10, {run.label}: {told}", f"t-SNE coloured by {key}")
         for key, (figure, told) in _coloured(maps, faces, rows).items()
     ]
     text = [

@@ -11,7 +11,6 @@ from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 from pcfrl_lightning.reports.measured import Key, Rows, best_of, rows_of, tasks_of, with_ends, with_interval
 from pcfrl_lightning.reports.runs import Measured, Run
-from pcfrl_lightning.reports.sections.training import slug
 
 SHARE, POINTS = 0.05, 0.02
 """Smallest relative change of an error, and change of an F1 score, that count where no standard error is known."""
@@ -182,7 +181,7 @@ def _intervals(rows: Rows) -> list[Picture]:
             bars[name] = (e.mean, e.mean, e.mean) if e.n < 2 else (e.mean, e.low, e.high)
         figure = interval_plot(bars, shown.title, task)
         caption = f"{task}: means over seeds with 95 % intervals; a point without one is a single seed."
-        found.append(Picture(f"seeds_{slug(task)}", figure, caption, f"Intervals of {task}"))
+        found.append(Picture(f"seeds_{task}", figure, caption, f"Intervals of {task}"))
     return found
 
 

@@ -8,7 +8,6 @@ from pcfrl_lightning.probes.tasks.pairs import ROC_FAR
 from pcfrl_lightning.reports.content import Picture, Section
 from pcfrl_lightning.reports.measured import Rows, rows_of, tasks_of
 from pcfrl_lightning.reports.runs import Measured, Run
-from pcfrl_lightning.reports.sections.training import slug
 
 _MOST = 6  # lines in a plot, confusion matrices of a task
 
@@ -36,12 +35,12 @@ def _pictures(task: str, rows: Rows) -> list[Picture]:
     if curves:
         figure = roc(dict(list(curves.items())[:_MOST]), f"ROC, {data}")
         caption = f"{task}: true accept rate at each false accept rate, all folds pooled."
-        pictures.append(Picture(f"roc_{slug(task)}", figure, caption, f"ROC of {task}"))
+        pictures.append(Picture(f"roc_{task}", figure, caption, f"ROC of {task}"))
     lines = {name: one.metrics["mae_by_yaw"] for name, one in found.items() if "mae_by_yaw" in one.metrics}
     if lines:
         figure = error_by_yaw(dict(list(lines.items())[:_MOST]), YAW_STEPS, f"Head pose error, {data}")
         caption = f"{task}: mean error of yaw, pitch and roll in bands of 15 degrees of the true yaw."
-        pictures.append(Picture(f"yaw_{slug(task)}", figure, caption, f"Head pose error by yaw, {task}"))
+        pictures.append(Picture(f"yaw_{task}", figure, caption, f"Head pose error by yaw, {task}"))
     return pictures
 
 
@@ -57,4 +56,4 @@ def _named(one: Measured) -> list[str]:
 def _confusion(task: str, name: str, one: Measured) -> Picture:
     figure = confusion_matrix(one.metrics["confusion"], _named(one), f"{task}: {name}")
     caption = f"{task}, {name}: shares of the test images of each true class."
-    return Picture(f"confusion_{slug(task)}_{slug(name)}", figure, caption, f"Confusion matrix of {task}, {name}")
+    return Picture(f"confusion_{task}_{name}", figure, caption, f"Confusion matrix of {task}, {name}")

@@ -15,7 +15,6 @@ from pcfrl_lightning.reports.material import FACES_DPI, Material
 from pcfrl_lightning.reports.measured import feature_name
 from pcfrl_lightning.reports.runs import Measured, Run
 from pcfrl_lightning.reports.sections.disentangled import disentangled_lines, disentangled_tables
-from pcfrl_lightning.reports.sections.training import slug
 
 ROWS = 6
 CLEAR = 0.10
@@ -122,7 +121,7 @@ def _pictures(found: Material) -> list[Picture]:
     batch = view_batch(faces.test, faces.views, rows, [0])
     with torch.inference_mode():
         columns = reconstruction_columns(encoder, batch["source"], batch["target"])
-    name = slug(found.run.label)
+    name = found.run.label
     shown = {_TITLES[key]: value for key, value in columns.items()}
     swap = {"face": shown[_TITLES["s"]], **{_TITLES[key]: columns[key] for key in ("pose donor", "pose swap")}}
     grid = {key: value for key, value in shown.items() if key not in ("pose donor", "pose swap")}

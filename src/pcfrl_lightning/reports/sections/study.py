@@ -6,7 +6,6 @@ from pcfrl_lightning.figures.parallel_coordinates import parallel_coordinates
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.measured import best_of, with_ends, with_interval
 from pcfrl_lightning.reports.runs import Run, Study
-from pcfrl_lightning.reports.sections.training import slug
 from pcfrl_lightning.sweeps.metrics import Metric
 from pcfrl_lightning.sweeps.results import points_of, ranked, shown_value, swept_names, values_of
 
@@ -74,4 +73,4 @@ def _picture(run: Run, study: Study, metric: Metric) -> Picture | None:
             return None
         figure = parallel_coordinates(points, metric.sign > 0, about.title)
         caption = f"{about.title}: a line for each trial, the lighter the better its {metric.name}."
-    return Picture(f"{slug(run.label)}_{slug(metric.name)}", figure, caption, f"{about.title}: {metric.name}")
+    return Picture(f"{run.label}_{metric.name}", figure, caption, f"{about.title}: {metric.name}")

@@ -1,6 +1,5 @@
 """Curves of the pretraining: losses, DWA weights, calibrated pairs."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 from pcfrl_lightning.figures.curves import Line, training_curve
@@ -72,8 +71,3 @@ def _picture(name: str, runs: Sequence[Run]) -> Picture | None:
         return None
     figure = training_curve(lines, title, axis)
     return Picture(f"training_{name}", figure, caption, f"{title} against epochs")
-
-
-def slug(text: str) -> str:
-    """A name for a file."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()
