@@ -2,15 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 from markupsafe import escape
 
 from pcfrl_lightning.cli.configs import FOLDER
+from pcfrl_lightning.data import AlbumentationsViews, ArraySource, CorruptImage
+from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.figures import style
+from pcfrl_lightning.methods import PCFRL
+from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
-from pcfrl_lightning.reports.material import Material
+from pcfrl_lightning.reports.material import Faces, Material
 from pcfrl_lightning.reports.measured import best_of
 from pcfrl_lightning.reports.paper import absent_lines, paper_section, printed
 from pcfrl_lightning.reports.render import write_page
@@ -378,6 +383,27 @@ def test_features_measured_in_a_folder_of_their_own_count_for_the_run(tmp_path):
     section = separation_section([Run("mine", tmp_path), Run("mine", tmp_path, measured=pose)], [])
     assert section.text[0].startswith("Pose is concentrated in F_p")
     assert [cell.text for cell in section.tables[0].cells[0]][1:] == ["", "12.00 deg", "9.00 deg"]
+
+
+class Unreadable(ArraySource):
+    def read(self, index):
+        raise CorruptImage(self.name(index), "truncated")
+
+
+def test_an_image_that_cannot_be_read_leaves_out_its_figures_alone(tmp_path, monkeypatch):
+    model = PCFRL(FaceBackbone(0.0625), image_size=32, projection_dim=16).eval()
+    faces = FaceSet(Unreadable(np.zeros((8, 32, 32, 3), np.uint8)), name="mine/train")
+    shown = Faces(faces, faces, AlbumentationsViews(32), 4, "mine")
+    monkeypatch.setattr(
+        "pcfrl_lightning.reports.build.material",
+        lambda run, data: Material(run, model.network, model, shown, shown),
+    )
+    run = Run("A", tmp_path, checkpoint=tmp_path, history={"loss": ([1.0, 2.0], [2.0, 1.0])})
+    page = page_of([run])
+    assert [picture.name for section in page.shown for picture in section.pictures] == ["training_loss"]
+    missing = page.shown[-1].missing
+    assert sum("A: figures of its images are left out, as one cannot be read: " in line for line in missing) == 3
+    assert all("truncated" in line for line in missing[:3])
 
 
 def test_pairs_of_other_methods_are_said_to_be_absent(tmp_path):

@@ -1,13 +1,15 @@
 """The whole report of some runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from pcfrl_lightning.data.images.decode import CorruptImage
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.run import Announce, silent
-from pcfrl_lightning.reports.content import Page, Section
-from pcfrl_lightning.reports.material import Material, material
+from pcfrl_lightning.reports.content import Page, Picture, Section
+from pcfrl_lightning.reports.material import material
 from pcfrl_lightning.reports.paper import absent_lines, paper_section
 from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Run, read_runs
@@ -16,7 +18,7 @@ from pcfrl_lightning.reports.sections.features import features_section
 from pcfrl_lightning.reports.sections.learned import learned_line, learned_section
 from pcfrl_lightning.reports.sections.overview import overview_section
 from pcfrl_lightning.reports.sections.probes import probes_section
-from pcfrl_lightning.reports.sections.separation import separation_section
+from pcfrl_lightning.reports.sections.separation import separation_pictures, separation_section
 from pcfrl_lightning.reports.sections.study import study_section
 from pcfrl_lightning.reports.sections.training import training_section
 
@@ -47,13 +49,19 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
     notes: list[str] = []
     for name in dict.fromkeys(run.name for run in runs if not run.study):
         mine, found = [run for run in runs if run.name == name], []
+        pictures: list[Picture] = []
         for run in mine:
             if run.checkpoint is not None:
                 announce(f"{run.label}: pictures from {run.checkpoint}")
                 found.append(material(run, data))
                 notes += found[-1].notes
-                shown += _of_weights(found[-1])
-        parts.append(separation_section(mine, found))
+                with _noted(notes, run):
+                    pictures += separation_pictures(found[-1])
+                with _noted(notes, run):
+                    shown += alignment_sections(found[-1])
+                with _noted(notes, run):
+                    shown.append(features_section(found[-1]))
+        parts.append(separation_section(mine, found, pictures))
     alone = len(runs) == 1  # what a reader looks for first is then this run
     sections = [
         learned_section(runs),
@@ -70,13 +78,14 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
     return Page(_title(runs), _lead(runs), sections)
 
 
-def _of_weights(found: Material) -> list[Section]:
-    """Sections that need the weights of a run."""
-    sections = alignment_sections(found)
+@contextmanager
+def _noted(notes: list[str], run: Run) -> Iterator[None]:
+    """What needs an image that cannot be read ends with a note."""
     try:
-        return [*sections, features_section(found)]
-    except DataError as error:  # an unreadable image among those shown
-        return [*sections, Section(f"Feature space: {found.run.label}", missing=[str(error)])]
+        yield
+    except (DataError, CorruptImage) as error:
+        told = ": ".join(map(str, error.args))
+        notes.append(f"{run.label}: figures of its images are left out, as one cannot be read: {told}")
 
 
 def _measures(runs: Sequence[Run]) -> bool:

@@ -31,7 +31,7 @@ _TITLES = {
 }
 
 
-def separation_section(runs: Sequence[Run], found: Sequence[Material]) -> Section:
+def separation_section(runs: Sequence[Run], found: Sequence[Material], pictures: Sequence[Picture] = ()) -> Section:
     """The verdict, the figures behind it and the pictures, of the runs of one name; empty without F_f and F_p."""
     pose, people = (_by_feature(runs, metric) for metric in ("mae_mean", "tar_at_far_1e-3"))
     text = [*_verdicts(pose, people), *(line for run in runs for line in disentangled_lines(run.disentangled))]
@@ -44,7 +44,6 @@ def separation_section(runs: Sequence[Run], found: Sequence[Material]) -> Sectio
             f"How much of pose and identity each part holds was not measured: pcfrl disentangle {folder}, or "
             f"pcfrl evaluate {folder} --data-root ROOT --tasks lfw aflw2000 --feature f_f f_p"
         )
-    pictures = [picture for each in shown for picture in _pictures(each)]
     title = f"What is in F_f and what is in F_p: {runs[0].name}"
     return Section(title, text, tables=tables, pictures=pictures, missing=missing)
 
@@ -113,10 +112,11 @@ def _own_table(pose: Mapping[str, Sequence[Measured]], people: Mapping[str, Sequ
     return [Table(["", *map(feature_name, ("f_s", "f_f", "f_p"))], rows, "What linear heads read")] if rows else []
 
 
-def _pictures(found: Material) -> list[Picture]:
-    """Eq. 1 and the pose swap on people that were not trained on, where there are such."""
+def separation_pictures(found: Material) -> list[Picture]:
+    """Eq. 1 and the pose swap on people that were not trained on, where there are such; none without a decoder."""
     encoder, faces = found.encoder, found.faces
-    assert isinstance(encoder, PCFRLNetwork)
+    if not isinstance(encoder, PCFRLNetwork):
+        return []
     rows = list(range(min(ROWS, len(faces.test))))  # neighbours show different people; evenly spaced ones need not
     batch = view_batch(faces.test, faces.views, rows, [0])
     with torch.inference_mode():
