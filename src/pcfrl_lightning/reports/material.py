@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
+from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.loaders import fit_square
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
 from pcfrl_lightning.errors import DataError, one_line
@@ -16,7 +18,9 @@ from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.methods.simclr import SimCLR
 from pcfrl_lightning.networks.encoder import Encoder, load_encoder
 from pcfrl_lightning.reports.demo import still
-from pcfrl_lightning.reports.runs import Run, within
+from pcfrl_lightning.reports.runs import Run, class_paths, within
+from pcfrl_lightning.synthetic.module import SyntheticFaces
+from pcfrl_lightning.synthetic.render import SIZES
 from pcfrl_lightning.synthetic.source import SyntheticSource
 
 METHODS: dict[str, type[PCFRL] | type[SimCLR]] = {"PCFRLNetwork": PCFRL, "SimCLRNetwork": SimCLR}
@@ -25,7 +29,6 @@ METHODS: dict[str, type[PCFRL] | type[SimCLR]] = {"PCFRLNetwork": PCFRL, "SimCLR
 BATCH, FACES_DPI = 256, 110
 _PACKAGE = "pcfrl_lightning."
 _RENDERED_AT_ONCE = 5000
-_LABELS = ("expression", "identity", "pose")
 
 
 class Faces(NamedTuple):
@@ -43,7 +46,7 @@ class Faces(NamedTuple):
     @property
     def labelled(self) -> bool:
         """Whether any of expression, identity and pose is known."""
-        return any(name in self.test.labels for name in _LABELS)
+        return not self.test.labels.keys().isdisjoint(("expression", "identity", "pose"))
 
 
 @dataclass
@@ -79,10 +82,8 @@ def material(run: Run, given: FaceData | None) -> Material:
 def own_faces(run: Run, size: int, notes: list[str]) -> Faces | None:
     """The faces that the run's config names, if their class is one of this package and the files are there."""
     spec = run.config.get("data")
-    if not isinstance(spec, Mapping) or not all(path.startswith(_PACKAGE) for path in class_paths(spec)):
+    if not isinstance(spec, Mapping) or not all(path.startswith(_PACKAGE) for _, path in class_paths(spec)):
         return None
-    from jsonargparse import ArgumentParser
-
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(FaceData, "data")
     try:
@@ -97,19 +98,8 @@ def own_faces(run: Run, size: int, notes: list[str]) -> Faces | None:
         return None
 
 
-def class_paths(spec: Any) -> list[str]:
-    """Every class that a part of a config names."""
-    if isinstance(spec, Mapping):
-        own = [str(spec["class_path"])] if "class_path" in spec else []
-        return own + [path for value in spec.values() for path in class_paths(value)]
-    return [path for value in spec for path in class_paths(value)] if isinstance(spec, (list, tuple)) else []
-
-
 def rendered(size: int) -> Faces:
     """Rendered faces with all labels: 256 of 64 people, and 600 of 20 others."""
-    from pcfrl_lightning.synthetic.module import SyntheticFaces
-    from pcfrl_lightning.synthetic.render import SIZES
-
     least, most = SIZES
     data = SyntheticFaces(
         image_size=size,
@@ -142,12 +132,5 @@ def opened(data: FaceData, size: int) -> Faces:
 
 def plain_images(faces: FaceSet, rows: Tensor, size: int) -> Tensor:
     """Images (n, 3, size, size) in [0, 1] of some rows: resized on their shorter side, the centre square."""
-    from pcfrl_lightning.data.loaders import fit_square
-
     stacked = torch.stack([torch.from_numpy(fit_square(faces.image(row), size).copy()) for row in rows.tolist()])
     return stacked.permute(0, 3, 1, 2).float() / 255
-
-
-def spread(total: int, count: int) -> Tensor:
-    """Up to ``count`` rows of ``total``, evenly spaced."""
-    return torch.linspace(0, total - 1, min(count, total)).long()

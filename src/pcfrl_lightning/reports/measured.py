@@ -2,17 +2,21 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from pathlib import Path
 from typing import NamedTuple
 
 from pcfrl_lightning.evaluate.statistics import Estimate
 from pcfrl_lightning.evaluate.tasks import TASKS
+from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 from pcfrl_lightning.reports.runs import Measured, Run
 
 HAND_MADE = ("lbp", "hog", "pixels")
 """Features that no run has learned, which stand in rows of their own."""
 _NAMES = {"f_s": "F_s", "f_f": "F_f", "f_p": "F_p", "concat": "all features"}
+
+
+KNOWN = {task.name: task for task in (*TASKS, *DEMO_TASKS.values())}
+"""Tasks of `pcfrl evaluate` and of the demo by name."""
 
 
 def feature_name(feature: str) -> str:
@@ -32,8 +36,7 @@ class Key(NamedTuple):
         """Of the row."""
         if not self.name:
             return self.weights
-        words = (self.name,) if self.weights == "pretrained" else (self.name, self.weights)
-        what = " ".join(dict.fromkeys(words))
+        what = self.name if self.weights in ("pretrained", self.name) else f"{self.name} {self.weights}"
         return what if self.feature == "f_s" else f"{what}, {feature_name(self.feature)}"
 
     @property
@@ -59,9 +62,8 @@ def rows_of(runs: Sequence[Run]) -> Rows:
 
 def tasks_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """All tasks of some rows, in the order of `pcfrl evaluate` and of the demo, then others."""
-    known = [task.name for task in (*TASKS, *DEMO_TASKS.values())]
     found = dict.fromkeys(task for each in rows for task in each)
-    return sorted(found, key=lambda task: known.index(task) if task in known else len(known))
+    return [task for task in KNOWN if task in found] + [task for task in found if task not in KNOWN]
 
 
 def best_of(values: Iterable[float | None], lower: bool) -> float | None:
@@ -101,23 +103,22 @@ def facts_of(runs: Sequence[Run], tasks: Set[str]) -> dict[str, dict[str, str]]:
         for one in run.measured:
             if one.task in tasks:
                 title = f"How {_key(run, one).title} was measured: {one.task}, seed {one.content.get('seed')}"
-                found[title] = facts(run, one, runs)
+                found[title] = _facts(run, one, runs)
     return found
 
 
-def facts(run: Run, one: Measured, runs: Sequence[Run] = ()) -> dict[str, str]:
-    """Protocol, seed, images seen, hardware and command of one figure."""
+def _facts(run: Run, one: Measured, runs: Sequence[Run]) -> dict[str, str]:
     content = one.content
+    samples = content.get("splits", {}).get("test", {}).get("samples", "?")
     epochs = f", {content['epochs']} epochs" if "epochs" in content else ""
     chosen = f", learning rate chosen on {content['chosen_on']}" if content.get("chosen_on") else ""
     size = content["features"].get("image_size")
-    hardware = content.get("hardware") or {}
     return {
         "protocol": f"{content.get('protocol', 'not recorded')}{epochs}{chosen}, {size} px",
-        "data": f"{content.get('dataset')}, {_samples(one)} test samples",
+        "data": f"{content.get('dataset')}, {samples} test samples",
         "seed": str(content.get("seed")),
         "images seen in pretraining": _seen(run, one, runs),
-        "hardware": describe_hardware(hardware),
+        "hardware": describe_hardware(content.get("hardware") or {}),
         "command": str(content.get("command", "not recorded")),
     }
 
@@ -130,22 +131,13 @@ def describe_hardware(hardware: Mapping[str, object]) -> str:
     return f"{hardware.get('cpu')}, {hardware.get('cores')} cores{gpu}"
 
 
-def _samples(one: Measured) -> int | str:
-    return one.content.get("splits", {}).get("test", {}).get("samples", "?")
-
-
 def _seen(run: Run, one: Measured, runs: Sequence[Run]) -> str:
     """From the run itself, or from a run that was given and has the same checkpoint."""
     if one.weights != "pretrained":
         return "none"
     sha = one.content["features"].get("checkpoint_sha256")
     for other in (run, *runs):
-        if other.images_seen is not None and other.checkpoint and (other is run or _sha(other.checkpoint) == sha):
+        path = other.checkpoint
+        if path and other.images_seen is not None and (other is run or file_sha256(path) == sha):
             return f"{other.images_seen:,}"
     return "not known here: give the folder of the pretraining, too"
-
-
-def _sha(path: Path) -> str:
-    from pcfrl_lightning.networks.checkpoint import file_sha256
-
-    return file_sha256(path)

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, one_line
 from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.networks.stored import checkpoint_of
@@ -18,14 +18,12 @@ from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.sweeps.results import RESULTS, Description, read_description, read_results
 from pcfrl_lightning.sweeps.trial import Outcome
 
-_DESCRIPTIONS = ("ablation.json", "sweep.json")
-
 
 @dataclass(frozen=True)
 class Measured:
     """What one probe found for one feature."""
 
-    task: str  # of `pcfrl evaluate` where it has such a task, else the folder
+    task: str  # of `pcfrl evaluate` where it has such a task, else that of the probe
     weights: str  # pretrained, untrained, or the name of hand-made features
     feature: str
     metrics: Mapping[str, Any]  # of the last epoch
@@ -127,8 +125,8 @@ def _runs(text: str) -> Iterator[Run]:
         raise UsageError(f"{path or text} is not a folder; give that of a run, such as runs/pretrain/version_0")
     several = [] if (folder / "summary.json").exists() else sorted(folder.glob("*/summary.json"))
     if several:  # `pcfrl evaluate` of several encoders
-        encoders = [str(_json(summary).get("encoder") or summary.parent.name) for summary in several]
-        found = [_read(file.parent, f"{name} {one}".strip()) for file, one in zip(several, encoders, strict=True)]
+        encoders = {file.parent: str(_json(file).get("encoder") or file.parent.name) for file in several}
+        found = [_read(place, f"{name} {encoder}".strip()) for place, encoder in encoders.items()]
     else:
         found = [_read(folder, name)]
     if not any(run.pretraining or run.measured or run.study or run.disentangled for run in found):
@@ -154,11 +152,11 @@ def _read(folder: Path, name: str) -> Run:
     config = _config(folder)
     probed = _probed(config)
     found = name or str(summary.get("encoder") or "") or probed or method_name(config)
-    run = Run(found or folder.resolve().name, folder)
-    run.named = bool(name)
-    run.config, run.disentangled = config, _json(folder / "disentangle.json")
+    run = Run(found or folder.resolve().name, folder, config, named=bool(name))
+    run.disentangled = _json(folder / "disentangle.json")
     run.seed = config.get("seed_everything", summary.get("seed"))
-    if described := _description(folder):
+    described = next((path for path in (folder / "ablation.json", folder / "sweep.json") if path.is_file()), None)
+    if described and (folder / RESULTS).is_file():
         run.study = Study(read_description(described), read_results(folder / RESULTS))
         return run
     if (folder / "metrics.csv").is_file():
@@ -189,9 +187,14 @@ def read_probe(path: Path) -> list[Measured]:
 
 def read_history(path: Path) -> tuple[dict[str, tuple[list[float], list[float]]], int | None]:
     """Epochs and epoch means of a CSVLogger file by name, without ``train/`` and ``_epoch``; and the images seen."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a table: {error}") from None
     history: dict[str, tuple[list[float], list[float]]] = {}
     seen: int | None = None
-    for number, line in enumerate(_lines(path), 2):
+    for number, line in enumerate(lines, 2):
         try:
             if line.get("train/images_seen"):
                 seen = int(float(line["train/images_seen"]))
@@ -222,17 +225,20 @@ def _probed(config: Mapping[str, Any]) -> str:
 
 def calibrators(config: Mapping[str, Any]) -> list[str]:
     """Names of the calibrators of the method, without repeats."""
-    found: dict[str, None] = {}
+    paths = [path for key, path in class_paths(config.get("model")) if key == "calibrator"]
+    return list(dict.fromkeys(path.rpartition(".")[2] for path in paths))
 
-    def walk(value: Any, key: str = "") -> None:
-        if isinstance(value, Mapping):
-            if key == "calibrator" and "class_path" in value:
-                found[str(value["class_path"]).rpartition(".")[2]] = None
-            for name, each in value.items():
-                walk(each, name if name != "init_args" else key)
 
-    walk(config.get("model", {}))
-    return list(found)
+def class_paths(spec: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Every class that a part of a config names, after the key that it stands under."""
+    if isinstance(spec, Mapping):
+        if "class_path" in spec:
+            yield key, str(spec["class_path"])
+        for name, each in spec.items():
+            yield from class_paths(each, name)
+    elif isinstance(spec, (list, tuple)):
+        for each in spec:
+            yield from class_paths(each, key)
 
 
 def _setting(run: Run) -> str:
@@ -242,22 +248,13 @@ def _setting(run: Run) -> str:
     return json.dumps([config, data, within(run.config, "trainer", "max_epochs")], sort_keys=True, default=str)
 
 
-def _description(folder: Path) -> Path | None:
-    """The file that describes an ablation or a sweep; None for a folder of something else."""
-    known = [folder / name for name in _DESCRIPTIONS if (folder / name).is_file()]
-    return known[0] if known and (folder / RESULTS).is_file() else None
-
-
 def _config(folder: Path) -> dict[str, Any]:
-    for name in ("config.yaml", "pretrain_config.yaml"):
-        path = folder / name
-        if path.is_file():
-            try:
-                content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            except (yaml.YAMLError, ValueError) as error:
-                raise UsageError(f"{path} is not yaml: {' '.join(str(error).split())[:200]}") from None
-            return content if isinstance(content, dict) else {}
-    return {}
+    path = next((path for path in (folder / "config.yaml", folder / "pretrain_config.yaml") if path.is_file()), None)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path else None
+    except (yaml.YAMLError, ValueError) as error:
+        raise UsageError(f"{path} is not yaml: {one_line(error, 200)}") from None
+    return content if isinstance(content, dict) else {}
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -269,11 +266,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not JSON: {error}") from None
     return content if isinstance(content, dict) else {}
-
-
-def _lines(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a table: {error}") from None

@@ -11,7 +11,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.figures.feature_map import class_maps, value_maps
 from pcfrl_lightning.networks.encoder import evaluating
 from pcfrl_lightning.reports.content import Picture, Section
-from pcfrl_lightning.reports.material import Material, plain_images, spread
+from pcfrl_lightning.reports.material import Material, plain_images
 
 MOST = 400
 _COMPONENTS, _CLASSES = 30, 8
@@ -21,7 +21,7 @@ _TITLES = {"f_s": "$F_s$", "f_f": "$F_f$", "f_p": "$F_p$", "sum": "$F_f + F_p$"}
 def features_section(found: Material) -> Section:
     """Fig. 10: maps coloured by expression, identity and yaw, as far as these labels are known."""
     faces, run = found.labelled.test, found.run
-    rows = spread(len(faces), MOST)
+    rows = torch.linspace(0, len(faces) - 1, min(MOST, len(faces))).long()  # evenly spaced
     maps = {_TITLES.get(name, name): positions(each) for name, each in vectors(found, rows).items()}
     pictures = [
         Picture(f"{run.label}_fig10_{key}", figure, f"Fig. 10, {run.label}: {told}", f"t-SNE coloured by {key}")

@@ -1,15 +1,13 @@
 """What was learned: every figure beside that of the untrained network, and settings beside each other."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pcfrl_lightning.evaluate.statistics import Estimate, estimate, paired_difference
-from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.figures.curves import interval_plot
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
-from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
-from pcfrl_lightning.reports.measured import Key, Rows, best_of, rows_of, tasks_of, with_ends, with_interval
+from pcfrl_lightning.reports.measured import KNOWN, Key, Rows, best_of, rows_of, tasks_of, with_ends, with_interval
 from pcfrl_lightning.reports.runs import Measured, Run
 
 SHARE, POINTS = 0.05, 0.02
@@ -49,7 +47,7 @@ class Headline(NamedTuple):
 
 def headline(one: Measured) -> Headline:
     """The figure of the task in the table of `pcfrl evaluate`, else what chose the best epoch."""
-    known = next((task for task in (*TASKS, *DEMO_TASKS.values()) if task.name == one.task), None)
+    known = KNOWN.get(one.task)
     if known is not None and known.metric in one.metrics:
         return Headline(known.metric, known.lower_is_better, known.unit)
     chosen = str(one.content.get("chosen_by") or "")
@@ -113,14 +111,8 @@ def _limit(shown: Headline, old: float, new: float, one: Measured) -> float:
 
 def _of_one(rows: Rows) -> Table:
     """Of one setting: tasks as rows, weights and features as columns."""
-    tasks = tasks_of(rows.values())
-    lines: list[list[str | Cell]] = []
-    for task in tasks:
-        shown = headline(next(found[task] for found in rows.values() if task in found)[0])
-        found = [_estimate(each.get(task, ()), shown) for each in rows.values()]
-        best = best_of([one.mean for one in found], shown.lower)
-        cells = [Cell(f"{one.mean:.2f}" if one.n else "", one.mean == best) for one in found]
-        lines.append([f"{task}: {shown.title}", *cells])
+    columns = _compared(rows, lambda one: f"{one.mean:.2f}" if one.n else "")
+    lines: list[list[str | Cell]] = [[title, *cells] for title, cells in columns.items()]
     notes = [
         "Frozen features, last epoch; the same images, heads, learning rates (chosen on validation images) and seed in "
         "every column. The best figure of a row is bold."
@@ -130,16 +122,20 @@ def _of_one(rows: Rows) -> Table:
 
 def _side_by_side(rows: Rows) -> Table:
     """Settings as rows, tasks as columns."""
-    tasks = tasks_of(rows.values())
-    shown = {task: headline(next(found[task] for found in rows.values() if task in found)[0]) for task in tasks}
-    found = {task: [_estimate(each.get(task, ()), shown[task]) for each in rows.values()] for task in tasks}
-    best = {task: best_of([one.mean for one in found[task]], shown[task].lower) for task in tasks}
-    lines: list[list[str | Cell]] = []
-    for number, key in enumerate(rows):
-        each = {task: found[task][number] for task in tasks}
-        lines.append([key.title, *(Cell(with_interval(one), one.mean == best[task]) for task, one in each.items())])
-    headings = [f"{task}: {shown[task].title}" for task in tasks]
-    return Table(["setting", *headings], lines, "Settings side by side")
+    columns = _compared(rows, with_interval)
+    lines = [[key.title, *cells] for key, *cells in zip(rows, *columns.values(), strict=True)]
+    return Table(["setting", *columns], lines, "Settings side by side")
+
+
+def _compared(rows: Rows, text: Callable[[Estimate], str]) -> dict[str, list[Cell]]:
+    """By task, with what is measured, a cell for each row; the best is bold."""
+    found = {}
+    for task in tasks_of(rows.values()):
+        shown = headline(next(each[task] for each in rows.values() if task in each)[0])
+        means = [_estimate(each.get(task, ()), shown) for each in rows.values()]
+        best = best_of([one.mean for one in means], shown.lower)
+        found[f"{task}: {shown.title}"] = [Cell(text(one), one.mean == best) for one in means]
+    return found
 
 
 def _differences(names: Sequence[str], rows: Rows) -> list[Table]:
