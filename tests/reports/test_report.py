@@ -355,6 +355,22 @@ def test_settings_of_one_method_in_folders_of_one_name_are_told_apart(tmp_path):
     assert [run.label for run in read_runs([f"mine={paths[0]}"] * 2)] == ["mine (1)", "mine (2)"]
 
 
+def test_a_figure_that_was_not_finite_is_left_empty(tmp_path):
+    """results.json has null for it."""
+    pose = {"task": "aflw2000", "metric": "mae_mean"}
+    found = [measured(**pose, value=9.0, weights="untrained"), measured(**pose, value=None)]
+    found += [measured(**pose, value=None, feature="f_f"), measured(**pose, value=8.0, feature="f_p")]
+    sections = page_of([Run("mine", tmp_path, measured=[*found, measured(value=0.5)])]).shown
+    learned = sections[0]
+    assert not learned.points
+    rows = {row[0].text: [cell.text for cell in row[1:]] for row in learned.tables[0].cells}
+    assert rows == {
+        "fer2013: accuracy in % ↑": ["", "50.00", "", ""],
+        "aflw2000: mean error in deg ↓": ["9.00", "", "", "8.00"],
+    }
+    assert not any(line.startswith(("Pose", "Separation")) for section in sections for line in section.text)
+
+
 def test_a_run_called_untrained_is_not_untrained_twice(tmp_path):
     runs = [Run("untrained", tmp_path, measured=[measured(weights="untrained"), measured(weights="lbp")])]
     (table,) = learned_section(runs).tables

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import NamedTuple
 
-from pcfrl_lightning.evaluate.statistics import Estimate
+from pcfrl_lightning.evaluate.statistics import Estimate, estimate
 from pcfrl_lightning.evaluate.tasks import TASKS
 from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
@@ -64,6 +64,12 @@ def tasks_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """All tasks of some rows, in the order of `pcfrl evaluate` and of the demo, then others."""
     found = dict.fromkeys(task for each in rows for task in each)
     return [task for task in KNOWN if task in found] + [task for task in found if task not in KNOWN]
+
+
+def estimate_of(found: Iterable[Measured], metric: str, scale: float = 1.0, index: int | None = None) -> Estimate:
+    """Over the seeds that have the figure, times ``scale``."""
+    values = (one.value(metric, index) for one in found)
+    return estimate(scale * value for value in values if value is not None)
 
 
 def best_of(values: Iterable[float | None], lower: bool) -> float | None:

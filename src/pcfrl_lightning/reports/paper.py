@@ -7,9 +7,8 @@ from typing import Any
 
 import yaml
 
-from pcfrl_lightning.evaluate.statistics import estimate
 from pcfrl_lightning.reports.content import Cell, Section, Table
-from pcfrl_lightning.reports.measured import Rows, best_of, facts_of, rows_of, with_interval
+from pcfrl_lightning.reports.measured import Rows, best_of, estimate_of, facts_of, rows_of, with_interval
 from pcfrl_lightning.reports.runs import Run
 
 
@@ -81,8 +80,8 @@ def _table(table: Mapping[str, Any], measured: Rows) -> Table:
         for number in shown:
             column = columns[number]
             scale = 100 if column["metric"] in ("accuracy", "f1", "label_f1") else 1
-            each = [one.value(column["metric"], column.get("index")) for one in found.get(column["task"], [])]
-            cells.append(Cell(with_interval(estimate(scale * value for value in each if value is not None))))
+            each = estimate_of(found.get(column["task"], ()), column["metric"], scale, column.get("index"))
+            cells.append(Cell(with_interval(each)))
         rows.append([f"here: {key.title}", *cells])
     notes = [table["note"]] if "note" in table else []
     headings = [columns[number]["heading"] for number in shown]

@@ -4,10 +4,20 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from pcfrl_lightning.evaluate.statistics import Estimate, estimate, paired_difference
+from pcfrl_lightning.evaluate.statistics import Estimate, paired_difference
 from pcfrl_lightning.figures.curves import interval_plot
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
-from pcfrl_lightning.reports.measured import KNOWN, Key, Rows, best_of, rows_of, tasks_of, with_ends, with_interval
+from pcfrl_lightning.reports.measured import (
+    KNOWN,
+    Key,
+    Rows,
+    best_of,
+    estimate_of,
+    rows_of,
+    tasks_of,
+    with_ends,
+    with_interval,
+)
 from pcfrl_lightning.reports.runs import Measured, Run
 
 SHARE, POINTS = 0.05, 0.02
@@ -82,13 +92,15 @@ def verdicts(name: str, rows: Rows, named: bool = False) -> list[str]:
         if task in before:
             label = f"{name}, {task}" if named else task
             found.append(verdict(label, headline(after[task][0]), before[task], after[task]))
-    return sorted(found, key=lambda line: not line.startswith("Learned"))
+    return sorted(filter(None, found), key=lambda line: not line.startswith("Learned"))
 
 
 def verdict(task: str, shown: Headline, before: Sequence[Measured], after: Sequence[Measured]) -> str:
-    """Whether the pretrained figure is better than the untrained one by more than chance."""
-    old, new = (estimate(one.metrics[shown.metric] for one in each).mean for each in (before, after))
+    """Whether the pretrained figure is better than the untrained one by more than chance; empty where one is absent."""
+    old, new = (estimate_of(each, shown.metric).mean for each in (before, after))
     gain = (old - new) if shown.lower else (new - old)
+    if math.isnan(gain):
+        return ""
     limit = _limit(shown, old, new, after[0])
     figures = f"{task} ({_WORDS.get(shown.metric, shown.metric)} {shown.text(new)}, untrained {shown.text(old)}"
     share = after[0].metrics.get("majority_share") if shown.metric == "accuracy" else None
@@ -132,7 +144,7 @@ def _compared(rows: Rows, text: Callable[[Estimate], str]) -> dict[str, list[Cel
     found = {}
     for task in tasks_of(rows.values()):
         shown = headline(next(each[task] for each in rows.values() if task in each)[0])
-        means = [_estimate(each.get(task, ()), shown) for each in rows.values()]
+        means = [estimate_of(each.get(task, ()), shown.metric, shown.scale) for each in rows.values()]
         best = best_of([one.mean for one in means], shown.lower)
         found[f"{task}: {shown.title}"] = [Cell(text(one), one.mean == best) for one in means]
     return found
@@ -159,8 +171,11 @@ def _differences(names: Sequence[str], rows: Rows) -> list[Table]:
 
 def _by_seed(found: Sequence[Measured]) -> dict[int, float]:
     """In the unit of the tables."""
-    shown = headline(found[0]) if found else None
-    return {int(one.content.get("seed") or 0): shown.scale * one.metrics[shown.metric] for one in found if shown}
+    if not found:
+        return {}
+    shown = headline(found[0])
+    values = {int(one.content.get("seed") or 0): one.value(shown.metric) for one in found}
+    return {seed: shown.scale * value for seed, value in values.items() if value is not None}
 
 
 def _intervals(rows: Rows) -> list[Picture]:
@@ -171,19 +186,16 @@ def _intervals(rows: Rows) -> list[Picture]:
         if len(mine) < 2 or all(len(each) < 2 for each in mine.values()):
             continue
         shown = headline(next(iter(mine.values()))[0])
-        bars = {}
-        for name, each in mine.items():
-            e = _estimate(each, shown)
-            bars[name] = (e.mean, e.mean, e.mean) if e.n < 2 else (e.mean, e.low, e.high)
+        estimates = {name: estimate_of(each, shown.metric, shown.scale) for name, each in mine.items()}
+        bars = {
+            name: (one.mean, one.mean, one.mean) if one.n < 2 else (one.mean, one.low, one.high)
+            for name, one in estimates.items()
+            if one.n
+        }
         figure = interval_plot(bars, shown.title, task)
         caption = f"{task}: means over seeds with 95 % intervals; a point without one is a single seed."
         found.append(Picture(f"seeds_{task}", figure, caption, f"Intervals of {task}"))
     return found
-
-
-def _estimate(found: Sequence[Measured], shown: Headline) -> Estimate:
-    """In the unit of the tables."""
-    return estimate(shown.scale * one.metrics[shown.metric] for one in found)
 
 
 def learned_line(runs: Sequence[Run]) -> str:

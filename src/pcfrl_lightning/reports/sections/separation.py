@@ -7,12 +7,11 @@ import torch
 
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
 from pcfrl_lightning.evaluate.calibrated_pairs import view_batch
-from pcfrl_lightning.evaluate.statistics import estimate
 from pcfrl_lightning.figures.faces import face_grid
 from pcfrl_lightning.networks.network import PCFRLNetwork
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.material import FACES_DPI, Material
-from pcfrl_lightning.reports.measured import feature_name
+from pcfrl_lightning.reports.measured import estimate_of, feature_name
 from pcfrl_lightning.reports.runs import Measured, Run
 from pcfrl_lightning.reports.sections.disentangled import disentangled_lines, disentangled_tables
 
@@ -76,7 +75,9 @@ def identity_verdict(face: float, pose: float, pairs: int) -> str:
 
 def _by_feature(runs: Sequence[Run], metric: str) -> dict[str, list[Measured]]:
     """What was measured of the trained features, of the first task that has the metric."""
-    known = [one for run in runs for one in run.measured if one.weights == "pretrained" and metric in one.metrics]
+    known = [
+        one for run in runs for one in run.measured if one.weights == "pretrained" and one.value(metric) is not None
+    ]
     found: dict[str, list[Measured]] = {}
     for one in known:
         if one.task == known[0].task:
@@ -84,17 +85,13 @@ def _by_feature(runs: Sequence[Run], metric: str) -> dict[str, list[Measured]]:
     return found if {"f_f", "f_p"} <= found.keys() else {}
 
 
-def _mean(found: Sequence[Measured], metric: str) -> float:
-    return estimate(one.metrics[metric] for one in found).mean
-
-
 def _verdicts(pose: Mapping[str, Sequence[Measured]], people: Mapping[str, Sequence[Measured]]) -> list[str]:
     found = []
     if pose:
-        found.append(verdict(*(_mean(pose[name], "mae_mean") for name in ("f_f", "f_p"))))
+        found.append(verdict(*(estimate_of(pose[name], "mae_mean").mean for name in ("f_f", "f_p"))))
     if people:
         pairs = int(people["f_f"][0].content.get("splits", {}).get("test", {}).get("samples", 0))
-        face, other = (_mean(people[name], "accuracy") for name in ("f_f", "f_p"))
+        face, other = (estimate_of(people[name], "accuracy").mean for name in ("f_f", "f_p"))
         found.append(identity_verdict(face, other, pairs))
     return found
 
@@ -106,7 +103,7 @@ def _own_table(pose: Mapping[str, Sequence[Measured]], people: Mapping[str, Sequ
         (pose, "head pose, mean error", "mae_mean", 1, "deg"),
         (people, "verification, accuracy", "accuracy", 100, "%"),
     ):
-        means = [_mean(found.get(feature, ()), metric) for feature in ("f_s", "f_f", "f_p")]
+        means = [estimate_of(found.get(feature, ()), metric).mean for feature in ("f_s", "f_f", "f_p")]
         if found:
             rows.append([name, *("" if math.isnan(mean) else f"{scale * mean:.2f} {unit}" for mean in means)])
     return [Table(["", *map(feature_name, ("f_s", "f_f", "f_p"))], rows, "What linear heads read")] if rows else []
