@@ -66,7 +66,8 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
     sections = [
         learned_section(runs),
         *(parts if alone else ()),
-        paper_section(runs) if _measures(runs) else Section("The paper's tables"),
+        # not for the demo, whose tasks are its own
+        *([paper_section(runs)] if any(run.measured or run.pretraining for run in runs if not run.demo) else ()),
         *(study_section(run) for run in runs if run.study),
         overview_section(runs),
         training_section(runs),
@@ -86,11 +87,6 @@ def _noted(notes: list[str], run: Run) -> Iterator[None]:
     except (DataError, CorruptImage) as error:
         told = ": ".join(map(str, error.args))
         notes.append(f"{run.label}: figures of its images are left out, as one cannot be read: {told}")
-
-
-def _measures(runs: Sequence[Run]) -> bool:
-    """Whether the paper's tables have a place: not for the demo, whose tasks are its own."""
-    return any(run.measured or run.pretraining for run in runs if not run.demo)
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; the best figure of a comparison is set in bold, a row of the paper is set apart."""
+    """A cell of a table; the best figure of a comparison is set in bold."""
 
     text: str
     best: bool = False
@@ -87,11 +87,6 @@ class Section:
         """Name of the section in a link."""
         return re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
 
-    @property
-    def empty(self) -> bool:
-        """Whether there is nothing below the heading."""
-        return not (self.text or self.points or self.tables or self.facts or self.pictures or self.missing)
-
 
 @dataclass(frozen=True)
 class Page:
@@ -104,4 +99,4 @@ class Page:
     @property
     def shown(self) -> list[Section]:
         """Sections with content."""
-        return [section for section in self.sections if not section.empty]
+        return [each for each in self.sections if any(value for key, value in vars(each).items() if key != "title")]

@@ -1,8 +1,10 @@
 """What the demo measures: four tasks on synthetic faces, and how often calibrated pairs are right."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.views.cpu import AlbumentationsViews
@@ -26,6 +28,12 @@ TASKS: dict[str, Task] = {
 
 DISENTANGLED = ("verification", "head pose")
 """Tasks on which F_f and F_p are compared: the one wants identity without pose, the other pose without identity."""
+
+AGREE: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "face": ("identity", pairs.identities_agree),
+    "pose": ("pose", pairs.poses_agree),
+}
+"""By branch, the label that makes a calibrated pair right, and whether two values of it agree."""
 
 
 @dataclass
@@ -66,15 +74,14 @@ def measure_calibration(module: PCFRL, data: FaceData, seed: int = 0) -> Calibra
     A flip changes the true pose; without one the label of the image is that of the view.
     """
     faces = data.splits["train"]
-    face, pose = pairs.Tally(), pairs.Tally()
-    batches = 0
+    counts, batches = {name: pairs.Tally() for name in AGREE}, 0
     for batch in pairs.calibrated_batches(module, faces, still(data.views), data.batch_size, seed):
         batches += 1
-        found, same_person = batch.branches, pairs.identities_agree(faces.labels["identity"][batch.rows])
-        same_pose = pairs.poses_agree(faces.labels["pose"][batch.rows])
-        face = face.plus(pairs.tally(found["face"].output.calibration, found["face"].output.anchors, same_person))
-        pose = pose.plus(pairs.tally(found["pose"].output.calibration, found["pose"].output.anchors, same_pose))
-    return Calibration(face, pose, batches)
+        for name, (label, agree) in AGREE.items():
+            output = batch.branches[name].output
+            right = pairs.tally(output.calibration, output.anchors, agree(faces.labels[label][batch.rows]))
+            counts[name] = counts[name].plus(right)
+    return Calibration(**counts, batches=batches)
 
 
 def still(views: Any) -> AlbumentationsViews:

@@ -63,40 +63,23 @@ def absent_lines(runs: Sequence[Run]) -> list[str]:
 
 
 def _table(table: Mapping[str, Any], measured: Rows) -> Table:
-    columns = table["columns"]
-    shown = [number for number, column in enumerate(columns) if _wanted(number, column, table, measured)]
-    learned = [row for row in table["rows"] if "(supervised)" not in row[0]]  # the best of these is bold
-    best = [
-        best_of([row[1 + n] for row in learned if 1 + n < len(row)], bool(column.get("lower")))
-        for n, column in enumerate(columns)
-    ]
-    rows: list[list[str | Cell]] = []
-    for name, *values in table["rows"]:
-        padded = [*values, *[None] * (len(columns) - len(values))]
-        compared = [None if "(supervised)" in name else best[n] for n in range(len(columns))]
-        rows.append([name, *(_printed(padded[n], columns[n], compared[n]) for n in shown)])
-    for key, found in measured.items():
-        cells = []
-        for number in shown:
-            column = columns[number]
+    names = [row[0] for row in table["rows"]]
+    headings: list[str] = ["method"]
+    columns: list[list[str | Cell]] = [[*names, *(f"here: {key.title}" for key in measured)]]
+    for number, column in enumerate(table["columns"], 1):
+        values = [row[number] if number < len(row) else None for row in table["rows"]]
+        here = [found.get(column["task"], ()) for found in measured.values()]
+        if any(value is not None for value in values) or any(here):
+            learned = [None if "(supervised)" in name else value for name, value in zip(names, values, strict=True)]
+            best = best_of(learned, bool(column.get("lower")))
+            digits = 1 if column["task"] == "disfa" else 2
             scale = 100 if column["metric"] in ("accuracy", "f1", "label_f1") else 1
-            each = estimate_of(found.get(column["task"], ()), column["metric"], scale, column.get("index"))
-            cells.append(Cell(with_interval(each)))
-        rows.append([f"here: {key.title}", *cells])
+            cells = [
+                Cell("-") if value is None else Cell(f"{value:.{digits}f}", own is not None and own == best)
+                for value, own in zip(values, learned, strict=True)
+            ]
+            measures = [estimate_of(each, column["metric"], scale, column.get("index")) for each in here]
+            headings.append(column["heading"])
+            columns.append([*cells, *(Cell(with_interval(each)) for each in measures)])
     notes = [table["note"]] if "note" in table else []
-    headings = [columns[number]["heading"] for number in shown]
-    return Table(["method", *headings], rows, table["title"], notes)
-
-
-def _wanted(number: int, column: Mapping[str, Any], table: Mapping[str, Any], measured: Rows) -> bool:
-    """Columns that the paper has, and others that were measured."""
-    return any(number < len(row) - 1 for row in table["rows"]) or any(
-        column["task"] in row for row in measured.values()
-    )
-
-
-def _printed(value: float | None, column: Mapping[str, Any], best: float | None) -> Cell:
-    if value is None:
-        return Cell("-")
-    digits = 1 if column["task"] == "disfa" else 2
-    return Cell(f"{value:.{digits}f}", value == best)
+    return Table(headings, list(zip(*columns, strict=True)), table["title"], notes)

@@ -11,15 +11,15 @@ from pcfrl_lightning.evaluate.calibrated_pairs import (
     Batch,
     Branch,
     calibrated_batches,
-    identities_agree,
-    poses_agree,
     tally,
 )
 from pcfrl_lightning.figures.alignment import alignment_map, pair_scores, row_maxima
 from pcfrl_lightning.figures.faces import Partner, partner_sheet
 from pcfrl_lightning.functional import Calibration, top_k_calibration
 from pcfrl_lightning.heads import Calibrator, DelayedStart, NPAThreshold
+from pcfrl_lightning.methods.simclr import SimCLR
 from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
+from pcfrl_lightning.reports.demo import AGREE
 from pcfrl_lightning.reports.material import FACES_DPI, Material, plain_images
 
 SHOWN_IMAGES = 40
@@ -55,24 +55,21 @@ def scored(branch: Branch, calibrator: Calibrator) -> Scored:
     return Scored(score, cosine, others, best, top_k_calibration(cosine, others, 1), float(best.threshold), own)
 
 
-def first_batch(found: Material) -> Batch | None:
-    """One batch of training images, with the weights as they are; None for a method without known branches."""
-    if found.method is None:
-        return None
-    faces = found.faces
-    return next(calibrated_batches(found.method, faces.train, faces.views, faces.batch_size))
-
-
 def alignment_sections(found: Material) -> list[Section]:
     """Fig. 5 and 7 to 9, or what makes them."""
-    name, batch = found.run.label, first_batch(found)
-    if batch is None:
+    method, faces = found.method, found.faces
+    if method is None:
         line = (
             "Fig. 5, 7a, 7b, 8 and 9 are drawn of PCFRL, PCL and SimCLR, whose pairs are all in one batch: "
             "pcfrl fit --config pcfrl:pretrain --data.root FACES"
         )
-        return [Section(f"Pair alignment: {name}", missing=[line])]
-    branches = _scored(found, batch)
+        return [Section(f"Pair alignment: {found.run.label}", missing=[line])]
+    if isinstance(method, SimCLR):
+        contrasts = {"face": method.contrast}
+    else:
+        contrasts = {"face": method.face_contrast, "pose": method.pose_contrast}
+    batch = next(calibrated_batches(method, faces.train, faces.views, faces.batch_size))
+    branches = {name: scored(branch, contrasts[name].calibrator) for name, branch in batch.branches.items()}
     return [alignment_section(found, batch, branches), pairs_section(found, batch, branches)]
 
 
@@ -132,13 +129,6 @@ def pairs_section(found: Material, batch: Batch, branches: dict[str, Scored]) ->
     return Section(f"Calibrated pairs: {name}", text, tables=tables, pictures=pictures, missing=same)
 
 
-def _scored(found: Material, batch: Batch) -> dict[str, Scored]:
-    method = found.method
-    contrasts = {"face": getattr(method, "face_contrast", None) or getattr(method, "contrast", None)}
-    contrasts["pose"] = getattr(method, "pose_contrast", None)
-    return {name: scored(branch, contrasts[name].calibrator) for name, branch in batch.branches.items()}  # type: ignore[union-attr]
-
-
 def _explained(found: Material, batch: Batch, branches: dict[str, Scored]) -> str:
     accepted = {name: int(one.best.accepted.any(1).sum()) for name, one in branches.items()}
     counts = ", ".join(f"{count} of {2 * len(batch.rows)} {name} anchors" for name, count in accepted.items())
@@ -156,11 +146,11 @@ def _rule(branch: str) -> str:
 
 def _labels(branch: str, faces: FaceSet, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
     """(N, N) whether labels agree, and what they are; None where the data does not have them."""
-    key = "pose" if branch == "pose" else "identity"
-    if key not in faces.labels:
+    label, agree = AGREE[branch]
+    if label not in faces.labels:
         return None, None
-    values = faces.labels[key][rows]
-    return (poses_agree(values) if branch == "pose" else identities_agree(values)), values
+    values = faces.labels[label][rows]
+    return agree(values), values
 
 
 def _shares(one: Scored, agree: Tensor) -> list[str | Cell]:

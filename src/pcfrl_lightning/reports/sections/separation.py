@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -13,7 +14,6 @@ from pcfrl_lightning.reports.content import Cell, Picture, Section, Table
 from pcfrl_lightning.reports.material import FACES_DPI, Material
 from pcfrl_lightning.reports.measured import estimate_of, feature_name
 from pcfrl_lightning.reports.runs import Measured, Run
-from pcfrl_lightning.reports.sections.disentangled import disentangled_lines, disentangled_tables
 
 ROWS = 6
 CLEAR = 0.10
@@ -25,16 +25,21 @@ _TITLES = {
     "D(F_f, F_p^)": r"$D(F_f, \hat F_p)$",
     "D(F_f^, F_p)": r"$D(\hat F_f, F_p)$",
     "D(F_f^, F_p^)": r"$D(\hat F_f, \hat F_p)$",
-    "pose donor": "pose donor",
-    "pose swap": "pose swap",
 }
+_COLUMNS = (  # of disentangle.json: key, heading, factor
+    ("pose_nearest", "pose of the nearest, deg", 1),
+    ("identity_same_pose", "same person, same pose, %", 100),
+    ("identity_other_pose", "same person, other pose, %", 100),
+    ("verification", "verification, AUC in %", 100),
+    ("expression", "expression, %", 100),
+)
 
 
 def separation_section(runs: Sequence[Run], found: Sequence[Material], pictures: Sequence[Picture] = ()) -> Section:
     """The verdict, the figures behind it and the pictures, of the runs of one name; empty without F_f and F_p."""
     pose, people = (_by_feature(runs, metric) for metric in ("mae_mean", "tar_at_far_1e-3"))
-    text = [*_verdicts(pose, people), *(line for run in runs for line in disentangled_lines(run.disentangled))]
-    tables = [*_own_table(pose, people), *(table for run in runs for table in disentangled_tables(run.disentangled))]
+    text = [*_verdicts(pose, people), *(line for run in runs for line in _disentangled_lines(run.disentangled))]
+    tables = [*_own_table(pose, people), *(table for run in runs for table in _disentangled_tables(run.disentangled))]
     shown = [each for each in found if isinstance(each.encoder, PCFRLNetwork)]
     missing = []
     if shown and not text:
@@ -75,9 +80,8 @@ def identity_verdict(face: float, pose: float, pairs: int) -> str:
 
 def _by_feature(runs: Sequence[Run], metric: str) -> dict[str, list[Measured]]:
     """What was measured of the trained features, of the first task that has the metric."""
-    known = [
-        one for run in runs for one in run.measured if one.weights == "pretrained" and one.value(metric) is not None
-    ]
+    trained = [one for run in runs for one in run.measured if one.weights == "pretrained"]
+    known = [one for one in trained if one.value(metric) is not None]
     found: dict[str, list[Measured]] = {}
     for one in known:
         if one.task == known[0].task:
@@ -119,14 +123,13 @@ def separation_pictures(found: Material) -> list[Picture]:
     with torch.inference_mode():
         columns = reconstruction_columns(encoder, batch["source"], batch["target"])
     name = found.run.label
-    shown = {_TITLES[key]: value for key, value in columns.items()}
-    swap = {"face": shown[_TITLES["s"]], **{_TITLES[key]: columns[key] for key in ("pose donor", "pose swap")}}
-    grid = {key: value for key, value in shown.items() if key not in ("pose donor", "pose swap")}
+    grid = {_TITLES.get(key, key): value for key, value in columns.items()}
+    donor, swap = grid.pop("pose donor"), grid.pop("pose swap")
     return [
         Picture(
             f"{name}_pose_swap",
-            face_grid(swap),
-            f"Pose swap between people, {found.run.label} ({faces.about}): the decoder gets F_f of the first image and "
+            face_grid({"face": columns["s"], "pose donor": donor, "pose swap": swap}),
+            f"Pose swap between people, {name} ({faces.about}): the decoder gets F_f of the first image and "
             "F_p of the pose donor. If the parts are separated, the swap shows the first person in the pose of the "
             "donor. Training never asks for it.",
             "Faces, pose donors and pose swaps",
@@ -135,9 +138,45 @@ def separation_pictures(found: Material) -> list[Picture]:
         Picture(
             f"{name}_reconstructions",
             face_grid(grid),
-            f"Reconstructions of Eq. 1, {found.run.label}: s, its mirror image, and the four combinations of their "
+            f"Reconstructions of Eq. 1, {name}: s, its mirror image, and the four combinations of their "
             "features. The second and third take the pose from the other image.",
             "Reconstructions of faces",
             FACES_DPI,
         ),
     ]
+
+
+def _disentangled_lines(content: Mapping[str, Any]) -> list[str]:
+    """A sentence for each encoder and set that has F_f and F_p."""
+    found = []
+    for encoder in content.get("encoders", []):
+        for name, verdict in encoder["verdict"].items():
+            if verdict is None:
+                continue
+            right = "the parts are the right way round" if verdict["right_way_round"] else "separation did not happen"
+            pose, people = f"{verdict['pose_gap']:+.2f} degrees", f"{100 * verdict['identity_gap']:+.1f} points"
+            gaps = f"F_f minus F_p: pose error {pose}, people found again in another pose {people}"
+            found.append(f"{encoder['name']} on {name}: {right} ({gaps}).")
+    return found
+
+
+def _disentangled_tables(content: Mapping[str, Any]) -> list[Table]:
+    """A table for each encoder and set, the untrained network above it."""
+    tables = []
+    for encoder in content.get("encoders", []):
+        for name, measures in encoder["measures"].items():
+            shown = [column for column in _COLUMNS if any(one[column[0]] is not None for one in measures.values())]
+            weights = {"untrained": encoder["untrained"][name], "trained": measures}
+            rows = [
+                [f"{which} {feature_name(feature)}", f"{one['pose']['mean']:.2f}", *_cells(one, shown)]
+                for which, each in weights.items()
+                for feature, one in each.items()
+            ]
+            headings = ["feature", "pose error, deg", *(heading for _, heading, _ in shown)]
+            notes = ["Measured by pcfrl disentangle on people that its ridge regressions have not seen."]
+            tables.append(Table(headings, rows, f"{encoder['name']} on {name}", notes))
+    return tables
+
+
+def _cells(one: Mapping[str, Any], shown: list[tuple[str, str, int]]) -> list[str | Cell]:
+    return ["" if one[key] is None else f"{scale * one[key]:.1f}" for key, _, scale in shown]

@@ -8,20 +8,10 @@ from pcfrl_lightning.reports.runs import Run
 
 _PANELS: Mapping[str, tuple[str, str, Mapping[str, str], str]] = {
     "loss": ("Total loss", "loss", {"": "loss"}, "The total of Eq. 8, or of the method's own equation."),
-    "reconstruction": (
-        "Reconstruction (Eq. 1)",
-        "mean L1",
-        {"": "reconstruction"},
-        "Error of the reconstructions.",
-    ),
+    "reconstruction": ("Reconstruction (Eq. 1)", "mean L1", {"": "reconstruction"}, "Error of the reconstructions."),
     "face": ("Face contrast (Eq. 6)", "loss", {"": "face/loss"}, "Eq. 6 has only negatives below: it may be negative."),
     "pose": ("Pose contrast (Eq. 6)", "loss", {"": "pose/loss"}, "Eq. 6 of the pose branch."),
-    "orthogonality": (
-        "Orthogonality (Eq. 2)",
-        "squared cosine",
-        {"": "orthogonality"},
-        "0: orthogonal parts.",
-    ),
+    "orthogonality": ("Orthogonality (Eq. 2)", "squared cosine", {"": "orthogonality"}, "0: orthogonal parts."),
     "dwa": (
         "DWA weights (Eq. 8)",
         "weight",
