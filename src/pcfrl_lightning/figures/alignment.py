@@ -15,14 +15,13 @@ _BINS = 48
 
 
 @style.look()
-def alignment_map(matrix: Tensor, threshold: float, title: str, score: str = "PA") -> Figure:
+def alignment_map(matrix: Tensor, threshold: float, title: str) -> Figure:
     """Fig. 5: PA of all pairs of some views as a heat map, with T marked on the bar of colours.
 
     Args:
         matrix: (M, M), views of the first kind before those of the second; the diagonal is not shown.
         threshold: T; infinite where there is none, and not on the bar where nearly all scores are above it.
         title: names the branch.
-        score: what the numbers are.
     """
     shown = matrix.detach().clone().fill_diagonal_(float("nan"))
     low, high = float(shown.nanquantile(0.01)), float(shown.nanquantile(0.999))
@@ -32,7 +31,7 @@ def alignment_map(matrix: Tensor, threshold: float, title: str, score: str = "PA
     axes = style.plot("view", "view", title, (4.6, 3.9), grid=False)
     figure = style.figure_of(axes)
     mesh = axes.imshow(shown.numpy(), cmap=style.HEAT, vmin=low, vmax=high, interpolation="nearest")
-    bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.03, label=score)
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.05, pad=0.03, label="PA")
     if known and threshold >= low:
         bar.ax.plot([-0.35, 1.35], [threshold] * 2, color="white", linewidth=4, clip_on=False, zorder=4)
         bar.ax.plot([-0.35, 1.35], [threshold] * 2, color=style.INK, linewidth=2, clip_on=False, zorder=5)
@@ -43,15 +42,9 @@ def alignment_map(matrix: Tensor, threshold: float, title: str, score: str = "PA
 
 
 @style.look()
-def row_maxima(maxima: Mapping[str, Tensor], thresholds: Mapping[str, float], score: str = "PA") -> Figure:
-    """Fig. 7b and 9: the best score of each anchor, pose against face, with T.
-
-    Args:
-        maxima: (m,) by branch, ``pose`` and ``face``.
-        thresholds: T by branch; infinite where there is none.
-        score: what the numbers are.
-    """
-    axes = _histograms(maxima, f"best {score} of an anchor", "anchors", f"Best {score} of each anchor")
+def row_maxima(maxima: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> Figure:
+    """Fig. 7b and 9: the best PA of each anchor (m,), ``pose`` against ``face``, and T; infinite: there is none."""
+    axes = _histograms(maxima, "best PA of an anchor", "anchors", "Best PA of each anchor")
     known = {name: value for name, value in thresholds.items() if np.isfinite(value)}
     if len(set(known.values())) == 1:
         axes.axvline(*set(known.values()), color=style.INK, linewidth=1.6, linestyle=":", label="T")
@@ -65,9 +58,9 @@ def row_maxima(maxima: Mapping[str, Tensor], thresholds: Mapping[str, float], sc
 
 
 @style.look()
-def pair_scores(scores: Mapping[str, Tensor], score: str = "PA") -> Figure:
-    """Fig. 7a: scores (p,) of all pairs of views of different images, pose against face; counts on a log axis."""
-    axes = _histograms(scores, f"{score} of a pair", "pairs (log scale)", f"{score} of all pairs of images")
+def pair_scores(scores: Mapping[str, Tensor]) -> Figure:
+    """Fig. 7a: PA (p,) of all pairs of views of different images, pose against face; counts on a log axis."""
+    axes = _histograms(scores, "PA of a pair", "pairs (log scale)", "PA of all pairs of images")
     axes.set_yscale("log")
     style.legend_below(axes)
     return style.figure_of(axes)

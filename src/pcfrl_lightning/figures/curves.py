@@ -11,12 +11,11 @@ Line = tuple[Sequence[float], Sequence[float]]
 
 
 @style.look()
-def training_curve(lines: Mapping[str, Line], title: str, y: str, x: str = "epoch") -> Figure:
+def training_curve(lines: Mapping[str, Line], title: str, y: str) -> Figure:
     """Values against epochs, a line for each run or branch: x and y by label; an empty label gets no legend."""
-    axes = style.plot(x, y, title, (4.2, 2.9))
+    axes = style.plot("epoch", y, title, (4.2, 2.9))
     style.draw_lines(axes, lines, marked=12)
-    if x == "epoch":
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return style.figure_of(axes)
 
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from pcfrl_lightning.figures import style
 
 RIGHT, WRONG = "#1b7837", "#b2182b"
-_CELL = 0.95  # side of an image in inches
 
 
 @style.look()
@@ -22,7 +21,7 @@ def face_grid(columns: Mapping[str, Tensor]) -> Figure:
         columns: (R, 3, S, S) in [0, 1], clipped, by heading; ``$`` in a heading begins a formula.
     """
     rows = len(next(iter(columns.values())))
-    figure, show = _sheet(len(columns), rows, _CELL, _CELL, "normal", top=0.32)
+    figure, show = _sheet(len(columns), rows, 0.95, 0.95, "normal", top=0.32)
     for column, (title, images) in enumerate(columns.items()):
         for row, image in enumerate(images):
             show(column, row, image, title)
@@ -38,17 +37,12 @@ class Partner(NamedTuple):
 
 
 @style.look()
-def partner_sheet(anchors: Sequence[Tensor], partners: Mapping[str, Sequence[Partner]], cell: float = 1.05) -> Figure:
-    """Fig. 8: a row per anchor: its picture (3, S, S) in [0, 1], and the partner that each score proposes.
+def partner_sheet(anchors: Sequence[Tensor], partners: Mapping[str, Sequence[Partner]]) -> Figure:
+    """Fig. 8: a row per anchor: its picture (3, S, S) in [0, 1], and the partner that each score (heading) proposes.
 
     A solid green frame is a right partner, a dashed red one a wrong one.
-
-    Args:
-        anchors: pictures.
-        partners: one for each anchor, by the heading of the column.
-        cell: side of an image in inches.
     """
-    figure, show = _sheet(1 + len(partners), len(anchors), cell + 0.3, cell, "bold", top=0.3, below=0.24)
+    figure, show = _sheet(1 + len(partners), len(anchors), 1.35, 1.05, "bold", top=0.3, below=0.24)
     for row, image in enumerate(anchors):
         show(0, row, image, "anchor")
         for column, (heading, found) in enumerate(partners.items(), 1):
@@ -64,7 +58,10 @@ def partner_sheet(anchors: Sequence[Tensor], partners: Mapping[str, Sequence[Par
 def _sheet(
     columns: int, rows: int, width: float, cell: float, weight: str, top: float, below: float = 0.0
 ) -> tuple[Figure, Callable[[int, int, Tensor, str], Axes]]:
-    """A figure, and a function that shows an image in a column and row, under a heading in row 0; sizes in inches."""
+    """A figure, and a function that shows an image in a column and row, under a heading in row 0; sizes in inches.
+
+    ``width`` is that of a column, ``cell`` the side of an image.
+    """
     gap = 0.06
     size = (columns * (width + gap) + gap, top + rows * (cell + below + gap) + gap)
     figure = Figure(size)

@@ -76,13 +76,9 @@ def plot(x: str = "", y: str = "", title: str = "", size: tuple[float, float] = 
 
 @look()
 def plots(columns: int, size: tuple[float, float] = PANEL, rows: int = 1, **options: Any) -> list[Axes]:
-    """Several empty plots of the common look in one figure, row by row.
+    """Several empty plots, each of a size in inches, in one figure of the common look, row by row.
 
-    Args:
-        columns: plots beside each other.
-        size: of each plot in inches.
-        rows: plots above each other.
-        options: of `matplotlib.figure.Figure.subplots`, such as ``sharey``.
+    ``options`` are those of `matplotlib.figure.Figure.subplots`, such as ``sharey``.
     """
     figure = Figure((columns * size[0], rows * size[1]), layout="constrained")
     return list(figure.subplots(rows, columns, squeeze=False, **options).flatten())
@@ -129,15 +125,9 @@ def any_letters() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path, dpi: int = 180) -> list[Path]:
-    """Write ``<path>.png`` and ``<path>.svg``; the same figure gives the same bytes.
+    """Write ``<path>.png`` and ``<path>.svg`` and return both; the same figure gives the same bytes.
 
-    Args:
-        figure: with its labels; its background is white.
-        path: with or without one of the two suffixes.
-        dpi: pixels per inch of the PNG, and of pictures inside the SVG.
-
-    Returns:
-        the two files.
+    ``path`` may have one of the two suffixes; ``dpi`` is also that of pictures inside the SVG.
     """
     stem = path.with_suffix("") if path.suffix in (".png", ".svg") else path
     stem.parent.mkdir(parents=True, exist_ok=True)

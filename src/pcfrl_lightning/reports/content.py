@@ -22,14 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; texts and cells may be mixed.
-
-    Args:
-        headings: of the columns.
-        rows: the first cell of a row names it.
-        caption: what the table shows.
-        notes: lines below it.
-    """
+    """Rows under headings, with lines of notes below; texts and cells may be mixed, the first of a row names it."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
@@ -50,21 +43,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure.
+    """A figure; ``alt`` describes it to someone who cannot see it."""
 
-    Args:
-        name: of its files; they have letters, digits and ``_`` of it.
-        figure: what is drawn.
-        caption: explains it.
-        alt: describes it to someone who cannot see it.
-        dpi: pixels per inch of the PNG; photographs need fewer than lines and text.
-    """
-
-    name: str
+    name: str  # of its files; they have its letters and digits
     figure: Figure
     caption: str
     alt: str
-    dpi: int = 180
+    dpi: int = 180  # of the PNG; photographs need fewer than lines and text
 
 
 @dataclass(frozen=True)

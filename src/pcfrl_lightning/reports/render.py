@@ -19,9 +19,7 @@ _CSS_PIXELS = 96  # an inch of a figure on the page
 def write_page(page: Page, out: Path) -> Path:
     """Write ``report.html``, ``report.md`` and ``figures/*.png`` and ``*.svg`` into a folder; returns the HTML file.
 
-    Args:
-        page: what to say.
-        out: made if it does not exist; files of an earlier report are replaced.
+    The folder is made if it does not exist; files of an earlier report are replaced.
     """
     out.mkdir(parents=True, exist_ok=True)
     names: dict[Picture, str] = {}

@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.evaluate.calibrated_pairs import (
     POSE_LIMIT,
     Batch,
@@ -29,12 +29,11 @@ SHOWN_PAIRS = 6
 class Scored(NamedTuple):
     """All pairs of the views of one branch.
 
-    ``score`` and ``cosine`` are (2N, 2N); ``others`` (2N, 2N) bool: views of different images; ``best`` and ``nearest``
-    are the choices by score and by cosine; ``own``: the score is that of the run's calibrator.
+    ``score`` is (2N, 2N); ``others`` (2N, 2N) bool: views of different images; ``best`` and ``nearest`` are the choices
+    by score and by cosine; ``own``: the score is that of the run's calibrator.
     """
 
     score: Tensor
-    cosine: Tensor
     others: Tensor
     best: Calibration
     nearest: Calibration
@@ -52,7 +51,7 @@ def scored(branch: Branch, calibrator: Calibrator) -> Scored:
     others = image.unsqueeze(0) != image.unsqueeze(1)
     score = chooser.score(z, z, cosine)
     best: Calibration = chooser(score, others)
-    return Scored(score, cosine, others, best, top_k_calibration(cosine, others, 1), float(best.threshold), own)
+    return Scored(score, others, best, top_k_calibration(cosine, others, 1), float(best.threshold), own)
 
 
 def alignment_sections(found: Material) -> list[Section]:
@@ -101,11 +100,14 @@ def pairs_section(found: Material, batch: Batch, branches: dict[str, Scored]) ->
     """Fig. 8 with the true labels, and how often the choices are right."""
     name, faces, tables, pictures, same = found.run.label, found.faces.train, [], [], []
     rows: list[list[str | Cell]] = []
+    images = plain_images(faces, batch.rows, found.encoder.image_size)
     for branch, one in branches.items():
-        agree, _ = _labels(branch, faces, batch.rows)
+        label, agrees = AGREE[branch]
+        values = faces.labels[label][batch.rows] if label in faces.labels else None
+        agree = None if values is None else agrees(values)
         if agree is not None:
             rows.append([f"{branch}: {_rule(branch)}", *_shares(one, agree)])
-        sheet = _sheet(branch, one, faces, batch.rows, found.encoder.image_size)
+        sheet = _sheet(one, images, values, agree)
         if sheet is None:
             same.append(f"Fig. 8: in the {branch} branch cosine and PA choose the same image for every anchor.")
         else:
@@ -144,30 +146,20 @@ def _rule(branch: str) -> str:
     return f"yaw, pitch and roll within {POSE_LIMIT:g} degrees" if branch == "pose" else "the same person"
 
 
-def _labels(branch: str, faces: FaceSet, rows: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """(N, N) whether labels agree, and what they are; None where the data does not have them."""
-    label, agree = AGREE[branch]
-    if label not in faces.labels:
-        return None, None
-    values = faces.labels[label][rows]
-    return agree(values), values
-
-
 def _shares(one: Scored, agree: Tensor) -> list[str | Cell]:
     """Of the calibrated pairs, of the best by PA and by cosine, and of all."""
     chosen = (one.best, top_k_calibration(one.score, one.others, 1), one.nearest)
     counts = [tally(each, torch.arange(2 * len(agree)), agree) for each in chosen]
-    shares = [_percent(each.precision, each.pairs) for each in counts]
+    shares = ["none" if one.precision is None else f"{100 * one.precision:.1f} % of {one.pairs}" for one in counts]
     return [*shares, f"{100 * (counts[0].base_rate or 0):.1f} %"]
 
 
-def _percent(share: float | None, count: int) -> str:
-    return "none" if share is None else f"{100 * share:.1f} % of {count}"
+def _sheet(one: Scored, pictures: Tensor, labels: Tensor | None, agree: Tensor | None) -> Figure | None:
+    """Fig. 8 of a batch of ``pictures``, or None where both scores choose the same images.
 
-
-def _sheet(branch: str, one: Scored, faces: FaceSet, rows: Tensor, size: int):  # type: ignore[no-untyped-def]
-    """Fig. 8, or None where both scores choose the same images."""
-    images = len(rows)
+    ``labels`` (N,) or (N, 3), people or poses, and whether they agree, (N, N); None where they are not known.
+    """
+    images = len(pictures)
     by_score, by_cosine = one.best.partner[:, 0] % images, one.nearest.partner[:, 0] % images
     order = one.best.score[:, 0].argsort(descending=True)
     anchors: dict[int, int] = {}
@@ -177,23 +169,19 @@ def _sheet(branch: str, one: Scored, faces: FaceSet, rows: Tensor, size: int):  
     views = list(anchors.values())[:SHOWN_PAIRS]
     if not views:
         return None
-    agree, labels = _labels(branch, faces, rows)
-    pictures = plain_images(faces, rows, size)
 
-    def partner(view: int, other: int, score: str) -> Partner:
-        first = view % images
-        told, right = "", None
+    def partner(view: int, name: str, choice: Calibration) -> Partner:
+        first, other = view % images, int(choice.partner[view, 0]) % images
+        told, right = f"{name} {float(choice.score[view, 0]):.2f}", None
         if agree is not None and labels is not None:
             right = bool(agree[first, other])
             apart = float((labels[first] - labels[other]).abs().max())
-            told = f", {apart:.0f}\N{DEGREE SIGN}" if branch == "pose" else f", {'same' if right else 'other'} person"
-        return Partner(pictures[other], score + told, right)
+            told += f", {apart:.0f}\N{DEGREE SIGN}" if labels.ndim > 1 else f", {'same' if right else 'other'} person"
+        return Partner(pictures[other], told, right)
 
     found = {
-        "by cosine": [
-            partner(view, int(by_cosine[view]), f"cos {float(one.nearest.score[view, 0]):.2f}") for view in views
-        ],
-        "by PA": [partner(view, int(by_score[view]), f"PA {float(one.best.score[view, 0]):.2f}") for view in views],
+        "by cosine": [partner(view, "cos", one.nearest) for view in views],
+        "by PA": [partner(view, "PA", one.best) for view in views],
     }
     return partner_sheet([pictures[view % images] for view in views], found)
 

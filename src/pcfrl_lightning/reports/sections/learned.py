@@ -46,13 +46,8 @@ class Headline(NamedTuple):
     @property
     def title(self) -> str:
         """In words, with the unit and which way is better."""
-        unit = f" in {self.unit}" if self.unit else ""
-        return f"{_WORDS.get(self.metric, self.metric.replace('_', ' '))}{unit} {self.arrow}"
-
-    @property
-    def arrow(self) -> str:
-        """Which way is better."""
-        return "\u2193" if self.lower else "\u2191"
+        unit, arrow = f" in {self.unit}" if self.unit else "", "\u2193" if self.lower else "\u2191"
+        return f"{_WORDS.get(self.metric, self.metric.replace('_', ' '))}{unit} {arrow}"
 
 
 def headline(one: Measured) -> Headline:
