@@ -30,7 +30,7 @@ def _pictures(task: str, rows: Rows) -> list[Picture]:
     """Those of one task."""
     found = {key.title: each[task][0] for key, each in rows.items() if task in each}
     data = next(iter(found.values())).content.get("dataset")
-    pictures = [_confusion(task, name, one) for name, one in list(found.items())[:_MOST] if _named(one)]
+    pictures = [each for name, one in list(found.items())[:_MOST] if (each := _confusion(task, name, one))]
     curves = {name: (ROC_FAR, one.metrics["roc_tar"]) for name, one in found.items() if "roc_tar" in one.metrics}
     if curves:
         figure = roc(dict(list(curves.items())[:_MOST]), f"ROC, {data}")
@@ -44,16 +44,13 @@ def _pictures(task: str, rows: Rows) -> list[Picture]:
     return pictures
 
 
-def _named(one: Measured) -> list[str]:
-    """Names of the classes of a confusion matrix; empty where there is none."""
+def _confusion(task: str, name: str, one: Measured) -> Picture | None:
+    """None where there is no matrix."""
     matrix = one.metrics.get("confusion")
     if not isinstance(matrix, list):
-        return []
+        return None
     names = one.content.get("class_names") or []
-    return list(names) if len(names) == len(matrix) else [str(number) for number in range(len(matrix))]
-
-
-def _confusion(task: str, name: str, one: Measured) -> Picture:
-    figure = confusion_matrix(one.metrics["confusion"], _named(one), f"{task}: {name}")
+    shown = names if len(names) == len(matrix) else [str(number) for number in range(len(matrix))]
+    figure = confusion_matrix(matrix, shown, f"{task}: {name}")
     caption = f"{task}, {name}: shares of the test images of each true class."
     return Picture(f"confusion_{task}_{name}", figure, caption, f"Confusion matrix of {task}, {name}")
