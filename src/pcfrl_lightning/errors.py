@@ -2,7 +2,10 @@
 
 import difflib
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
 
 
 class DataError(ValueError):
@@ -50,3 +53,14 @@ class Stopped(SystemExit):
 
     def __str__(self) -> str:
         return self.text
+
+
+@contextmanager
+def on_signals(handle: Callable[[int, FrameType | None], Any]) -> Iterator[None]:
+    """While it lasts, SIGTERM and Ctrl-C call ``handle``."""
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -19,8 +19,8 @@ from wandb_server import SweepServer
 import trees
 from pcfrl_lightning import PCFRL
 from pcfrl_lightning.cli import ablate, sweep, trials
-from pcfrl_lightning.cli.main import stoppable
-from pcfrl_lightning.errors import Stopped
+from pcfrl_lightning.cli.main import stop
+from pcfrl_lightning.errors import Stopped, on_signals
 from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.runs import read_runs
@@ -255,11 +255,11 @@ def test_ctrl_c_ends_the_runs_and_says_how_to_go_on(folder):
     (folder / "grid.yaml").write_text(GRID.replace("fit, ", "fit, --pause=60, "))
     threading.Thread(target=interrupt_when_there_is, args=[folder / "runs/sweep/grid/runs/000/seed_0/log.txt"]).start()
     with (
-        stoppable(),
-        pytest.raises(Stopped, match="after 0 of 3 runs; the same command goes on with the others") as stop,
+        on_signals(stop),
+        pytest.raises(Stopped, match="after 0 of 3 runs; the same command goes on with the others") as stopped,
     ):
         sweep.main(["grid.yaml"])
-    assert stop.value.code == 130
+    assert stopped.value.code == 130
     assert not list(folder.rglob("trial.json"))
 
 

@@ -1,16 +1,14 @@
 """The ``pcfrl`` command: training commands go to LightningCLI, the others to small modules of their own."""
 
 import os
-import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from types import FrameType
 
 from pcfrl_lightning import __version__
-from pcfrl_lightning.errors import DataError, Stopped, UsageError
+from pcfrl_lightning.errors import DataError, Stopped, UsageError, on_signals
 
 LIGHTNING = "pcfrl_lightning.cli.training"
 COMMANDS = {
@@ -104,7 +102,7 @@ _IN_WORKER = f"{DataError.__module__}.{DataError.__qualname__}: "
 def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) -> None:
     """Run a command; a mistake in the input ends in one line on standard error and status 1, not in a traceback."""
     try:
-        with stoppable():
+        with on_signals(stop):
             status = command()
     except BrokenPipeError:  # `pcfrl ... | head`; what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -113,23 +111,13 @@ def run_or_explain(command: Callable[[], object], *mistakes: type[Exception]) ->
         # of a loader's process torch tells the traceback, in the message
         text = str(error)
         sys.exit(f"pcfrl: {text.rpartition(_IN_WORKER)[2].strip() if 'DataLoader worker' in text else text}")
-    except Stopped as stop:
-        if stop.text:
-            print(f"pcfrl: {stop}", file=sys.stderr)
-        sys.exit(stop.code)
+    except Stopped as stopped:
+        if stopped.text:
+            print(f"pcfrl: {stopped}", file=sys.stderr)
+        sys.exit(stopped.code)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-@contextmanager
-def stoppable() -> Iterator[None]:
-    """While it lasts, SIGTERM and Ctrl-C raise `Stopped`, so that files are closed and temporary ones removed."""
-
-    def stop(number: int, _: FrameType | None) -> None:
-        raise Stopped(number, "before the end; what was finished before is kept")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def stop(number: int, _: FrameType | None) -> None:
+    """What a command does on a signal: on the way out files are closed and temporary ones removed."""
+    raise Stopped(number, "before the end; what was finished before is kept")

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -10,9 +11,7 @@ from typing import Any
 import lightning as L
 
 from pcfrl_lightning.data.sampler import ResumableLoader
-from pcfrl_lightning.errors import Stopped
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from pcfrl_lightning.errors import Stopped, on_signals
 
 
 class StopAndSave(L.Callback):
@@ -29,12 +28,11 @@ class StopAndSave(L.Callback):
     def __init__(self) -> None:
         self.number = 0
         self.steps = 0
-        self._before: dict[int, Any] = {}
+        self._signals = ExitStack()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals over from Lightning, which ends a run with status 0 and saves nothing."""
-        if not self._before:
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        self._signals.enter_context(on_signals(self._note))
         loop = trainer.fit_loop.epoch_loop
         if hasattr(loop, "_broadcast_sigterm_tensor"):  # one broadcast a step, read from the device
             loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
@@ -44,13 +42,11 @@ class StopAndSave(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Note how many steps there were."""
         self.steps = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop here if any process was asked to."""
         if trainer.global_step == self.steps or not self._asked(trainer):  # gradients of a half step are not saved
             return
         number = self.number or signal.SIGTERM
@@ -65,12 +61,10 @@ class StopAndSave(L.Callback):
         raise stopped
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Give the signals back."""
-        self._restore()
+        self._signals.close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
-        self._restore()
+        self._signals.close()
 
     def _asked(self, trainer: L.Trainer) -> bool:
         if trainer.world_size == 1:
@@ -85,11 +79,6 @@ class StopAndSave(L.Callback):
             raise Stopped(number, "twice, at once")
         self.number = number
         print(f"pcfrl: {signal.Signals(number).name}: ends after this step", file=sys.stderr, flush=True)
-
-    def _restore(self) -> None:
-        before, self._before = self._before, {}
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def last_checkpoint(trainer: L.Trainer) -> Path | None:
