@@ -28,7 +28,7 @@ def test_from_videos_to_a_verified_pack(tmp_path, capsys):
     [
         (["prepare-voxceleb", "A", "B", "--shard", "0/4"], "must be I/N with I from 1 to N, such as 1/8 or 8/8"),
         (["prepare-voxceleb", "A", "B", "--shard", "5/4"], "must be I/N with I from 1 to N"),
-        (["prepare-voxceleb", "A", "B", "--fps", "0"], "must be above 0"),
+        (["prepare-voxceleb", "A", "B", "--fps", "0"], "must be a number above 0"),
         (["prepare-voxceleb", "A", "B", "--quality", "101"], "must be 0 (raw) or 1 to 100"),
         (["prepare-voxceleb", "A", "B", "--unusable", "2"], "must be a share from 0 to 1"),
         (["prepare-voxceleb", "A"], "the following arguments are required: DST"),

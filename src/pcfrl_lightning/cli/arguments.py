@@ -3,16 +3,22 @@
 import argparse
 import os
 import sys
-from typing import Any, NoReturn
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NoReturn, TypeVar
+
+Number = TypeVar("Number", int, float)
 
 
 class OneLineArguments(argparse.ArgumentParser):
-    """A parser whose errors are one line, and which answers the shell when it asks for completions."""
+    """A parser whose errors are one line, whose texts keep their lines, and which completes words for the shell."""
 
     completing = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **kwargs})
+
     def parse_known_args(self, *args: Any, **kwargs: Any) -> Any:
-        """As in argparse."""
         if "_ARGCOMPLETE" in os.environ and not OneLineArguments.completing:
             import argcomplete
 
@@ -26,8 +32,23 @@ class OneLineArguments(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"takes a whole number of at least 1, not {text!r}")
-    return int(text)
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that loads encoders."""
+    parser.add_argument("--weights", metavar="FILE", help="state dict for timm:NAME or torchvision:NAME")
+    parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="your packages that a file may name")
+
+
+def number(kind: type[Number], fits: Callable[[Number], bool], wanted: str) -> Callable[[str], Number]:
+    """Type of an option: a number that ``fits``; the message for another one says what is ``wanted``."""
+
+    def read(text: str) -> Number:
+        with suppress(ValueError):
+            if fits(value := kind(text)):
+                return value
+        raise argparse.ArgumentTypeError(f"{wanted}, got {text!r}")
+
+    return read
+
+
+positive = number(int, lambda value: value >= 1, "takes a whole number of at least 1")
+above_0 = number(float, lambda value: 0 < value < float("inf"), "must be a number above 0")

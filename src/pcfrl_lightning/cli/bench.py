@@ -7,7 +7,7 @@ import torch
 
 from pcfrl_lightning.bench.report import environment, step_text, write_json
 from pcfrl_lightning.bench.step import PRECISIONS, StepOptions, measure_step
-from pcfrl_lightning.cli.arguments import OneLineArguments, positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, above_0, number, positive
 from pcfrl_lightning.cli.messages import silence_advertisement
 
 
@@ -15,14 +15,10 @@ def main(arguments: list[str]) -> None:
     """Read the command line, measure, print a table, write JSON if asked."""
     parser = bench_parser()
     options = parser.parse_args(arguments)
-    if options.width <= 0:
-        parser.error(f"--width must be above 0, got {options.width}")
     if options.compile is None:
         options.compile = options.device.type == "cuda"
     if options.batch_size is None:
         options.batch_size = 256 if options.device.type == "cuda" else 32
-    if options.batch_size < 2:
-        parser.error(f"--batch-size must be at least 2 (negatives come from another image), got {options.batch_size}")
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.json is not None:  # a folder that cannot be created is reported before measuring
@@ -47,14 +43,14 @@ def bench_parser() -> argparse.ArgumentParser:
     parser = OneLineArguments(prog="pcfrl bench", description=__doc__)
     kinds = parser.add_subparsers(dest="what", required=True, metavar="step")
     step = kinds.add_parser("step", help="a whole training step, in parts")
-    step.add_argument("--batch-size", type=positive, default=None, help="images per step (default 32; on CUDA 256)")
-    step.add_argument("--width", type=float, default=1.0, help="channels, 1.0 = the paper's (default)")
+    several = number(int, lambda size: size >= 2, "must be at least 2 (negatives come from another image)")
+    step.add_argument("--batch-size", type=several, help="images per step (default 32; on CUDA 256)")
+    step.add_argument("--width", type=above_0, default=1.0, help="channels, 1.0 = the paper's (default)")
     step.add_argument("--image-size", type=positive, default=64, help="side in pixels, 32 to 256 (default 64)")
     step.add_argument("--precision", choices=PRECISIONS, default="bf16", help="default bf16")
     step.add_argument("--steps", type=positive, default=10, help="timed steps (default 10)")
-    step.add_argument(
-        "--compile", action=argparse.BooleanOptionalAction, help="compile the network (default: on CUDA, as pcfrl fit)"
-    )
+    compiled = "compile the network (default: on CUDA, as pcfrl fit)"
+    step.add_argument("--compile", action=argparse.BooleanOptionalAction, help=compiled)
     step.add_argument("--compare", choices=["naive"], help="measure a plain reading of the public PCL iteration too")
     add_common(step)
     return parser

@@ -1,6 +1,5 @@
 """``pcfrl disentangle``: what F_s, F_f and F_p hold of pose, identity and expression, beside the untrained network."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.arguments import OneLineArguments, positive
-from pcfrl_lightning.cli.messages import add_source_options
+from pcfrl_lightning.cli.arguments import OneLineArguments, add_source_options, number, positive
 
 EPILOG = """Pose: error in degrees of a ridge regression that has not seen the people (five folds); near: difference in
 pose to the nearest face of another person. Identity: share of faces whose nearest neighbour is of the same person, in
@@ -64,23 +62,14 @@ def _folder_of(source: str) -> Path:
     return Path("runs/disentangle") / source_name(source)
 
 
-def images_wanted(text: str) -> int:
-    """A number of images, 0 for none."""
-    return 0 if text == "0" else positive(text)
-
-
 def _parser() -> OneLineArguments:
-    parser = OneLineArguments(
-        "pcfrl disentangle",
-        description=__doc__,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = OneLineArguments("pcfrl disentangle", description=__doc__, epilog=EPILOG)
     source = "checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:NAME or torchvision:NAME"
     parser.add_argument("sources", nargs="+", metavar="ENCODER", help=source)
     add_source_options(parser)
     images = "rendered faces to look at, 0 for none (default: 20000; rendered once, about 150 a second)"
-    parser.add_argument("--images", type=images_wanted, default=20_000, metavar="N", help=images)
+    count = number(int, lambda value: value >= 0, "takes a whole number, 0 for none")
+    parser.add_argument("--images", type=count, default=20_000, metavar="N", help=images)
     pointing = "folder or zip of Pointing'04, cut to the faces, named as in the release"
     parser.add_argument("--pointing04", metavar="ROOT", help=pointing)
     parser.add_argument("--image-size", type=positive, default=64, help="of the evaluation, pixels (default: 64)")

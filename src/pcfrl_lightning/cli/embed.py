@@ -3,13 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
-from pcfrl_lightning.cli.arguments import OneLineArguments, positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, above_0, add_source_options, positive
 from pcfrl_lightning.cli.bench import device
-from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.data.cropping.croppers import YuNetCrop
 from pcfrl_lightning.embedding.inputs import open_input
 from pcfrl_lightning.embedding.parts import FORMATS
@@ -68,12 +66,8 @@ def make_job(parser: argparse.ArgumentParser, options: argparse.Namespace, texts
     size = options.image_size or encoder.embed_size
     print(f"{source_name(options.encoder)}: {', '.join(features)} at {size} px (--image-size)")
     settings: dict[str, Any] = {"encoder": source_name(options.encoder), "extractor": extract.fingerprint()}
-    settings |= {
-        "features": features,
-        "image_size": size,
-        "crop": detector.fingerprint() if detector else "none",
-        "fps": options.fps,
-    }
+    settings |= {"features": features, "image_size": size, "fps": options.fps}
+    settings |= {"crop": detector.fingerprint() if detector else "none"}
     settings |= {"inputs": [command([text]) for text in inputs], "batch_size": options.batch_size}
     about: dict[str, Any] = {"encoder_config": encoder.config, "command": command(sys.argv)}
     about |= {"hardware": hardware(), "versions": versions()}
@@ -100,17 +94,8 @@ def _show(report: Report, out: Path) -> None:
     print(f"wrote {out}: {report.rows} rows{resumed}, {shapes}; {len(printable)} left out")
 
 
-def _rate(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < float("inf"):
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineArguments(
-        "pcfrl embed", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineArguments("pcfrl embed", description=__doc__, epilog=EPILOG)
     parser.add_argument("encoder", metavar="CKPT", help="whose features")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="folder, zip, list, image, video, pattern, webcam")
     out = "file to write, .npz or .parquet (default: features.npz, if there is none)"
@@ -128,7 +113,7 @@ def add_job_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yunet-model", metavar="PATH", help="ONNX file of the detector, for --crop yunet")
     size = "side in pixels (default: 100, as in the probes; of timm: and torchvision: their own)"
     parser.add_argument("--image-size", type=positive, help=size)
-    parser.add_argument("--fps", type=_rate, help="frames per second of videos (default: every frame)")
+    parser.add_argument("--fps", type=above_0, help="frames per second of videos (default: every frame)")
     parser.add_argument("--root", type=Path, metavar="PATH", help="where paths in a list begin (default: its folder)")
     parser.add_argument("--batch-size", type=positive, default=64, help="images per step (default 64)")
     parser.add_argument("--workers", type=positive, default=2, help="threads that read images (default 2)")

@@ -4,17 +4,21 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 from rich.console import Console
 
-from pcfrl_lightning.cli.arguments import OneLineArguments
-from pcfrl_lightning.cli.messages import add_source_options
+from pcfrl_lightning.cli.arguments import OneLineArguments, add_source_options
+from pcfrl_lightning.cli.options import task_options
+from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UprightCrop, YuNetCrop
 from pcfrl_lightning.errors import CTRL_C, Stopped
-
-if TYPE_CHECKING:
-    from pcfrl_lightning.data.cropping.croppers import Cropper
-    from pcfrl_lightning.evaluate.run import Settings
+from pcfrl_lightning.evaluate.folders import folders_of
+from pcfrl_lightning.evaluate.run import EPOCHS, Row, Settings, Weights, run_tasks
+from pcfrl_lightning.evaluate.summary import Summary, default_folder, source_name, source_sha256, write_csv
+from pcfrl_lightning.evaluate.table import notes, results_table
+from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
+from pcfrl_lightning.networks.encoder import load_encoder
+from pcfrl_lightning.probes.features.extract import Precision
 
 EPILOG = """data sets are looked for in ROOT/<folder>:
 {folders}
@@ -27,13 +31,6 @@ there could not be evaluated or none is there, 2 for a wrong option, 130 after a
 
 def main(arguments: Sequence[str]) -> int:
     """Run `pcfrl evaluate`; returns the exit status."""
-    from pcfrl_lightning.cli.options import task_options
-    from pcfrl_lightning.evaluate.folders import folders_of
-    from pcfrl_lightning.evaluate.run import Row, Weights, run_tasks
-    from pcfrl_lightning.evaluate.summary import Summary, write_csv
-    from pcfrl_lightning.evaluate.table import notes, results_table
-    from pcfrl_lightning.evaluate.tasks import tasks_named
-
     parser = _parser()
     options = parser.parse_args(arguments)
     root = Path(options.data_root)
@@ -76,12 +73,8 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 
-def _settings(options: argparse.Namespace) -> "list[Settings]":
+def _settings(options: argparse.Namespace) -> list[Settings]:
     """Of each encoder, with the features that it has."""
-    from pcfrl_lightning.evaluate.run import Settings
-    from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
-    from pcfrl_lightning.networks.encoder import load_encoder
-
     found = []
     for source in dict.fromkeys(options.sources):
         weights = options.weights if source.startswith(("timm:", "torchvision:")) else None
@@ -102,9 +95,7 @@ def _settings(options: argparse.Namespace) -> "list[Settings]":
     return found
 
 
-def _cropping(name: str | None, yunet_model: str | None) -> "Cropper | None":
-    from pcfrl_lightning.data.cropping.croppers import NoCrop, UprightCrop, YuNetCrop
-
+def _cropping(name: str | None, yunet_model: str | None) -> Cropper | None:
     if (name == "yunet") != (yunet_model is not None):
         raise ValueError("--cropping yunet and --yunet-model PATH belong together")
     if yunet_model is not None:
@@ -113,16 +104,11 @@ def _cropping(name: str | None, yunet_model: str | None) -> "Cropper | None":
 
 
 def _parser() -> OneLineArguments:
-    from pcfrl_lightning.evaluate.run import EPOCHS
-    from pcfrl_lightning.evaluate.tasks import TASKS
-    from pcfrl_lightning.probes.features.extract import Precision
-
     folders = "\n".join(f"  {task.name:<13} ROOT/{task.folder}" for task in TASKS)
     parser = OneLineArguments(
         "pcfrl evaluate",
         description="Run the downstream probes of the paper on frozen features and print one table.",
         epilog=EPILOG.format(folders=folders),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     source = "checkpoint of `pcfrl fit` or `pcfrl import-pcl`, exported folder, timm:, torchvision: or pretrained:NAME"
     parser.add_argument("sources", nargs="+", metavar="ENCODER", help=source)

@@ -3,13 +3,13 @@
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
-from pcfrl_lightning.cli.arguments import OneLineArguments, positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, add_source_options, positive
 from pcfrl_lightning.cli.embed import chosen_features
-from pcfrl_lightning.cli.messages import add_source_options
 from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.export import GRAPHS, export_graph, model_card, results_table
 from pcfrl_lightning.networks import hub
@@ -32,9 +32,8 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(f"--out {options.out} is a file; give a folder")
     results_table(options.results)  # a file that cannot be read is said before weights are
     if foreign := _foreign(options.out):
-        parser.error(
-            f"--out {options.out}: {foreign} there is of something else and is not replaced; give a new folder"
-        )
+        reason = f"{foreign} there is of something else and is not replaced"
+        parser.error(f"--out {options.out}: {reason}; give a new folder")
     encoder = load_encoder(options.encoder, trust=options.trust, weights=options.weights)
     names = chosen_features(parser, encoder, options.feature)
     encoder.save(options.out, torch.float16 if options.half else None)
@@ -66,23 +65,16 @@ def main(arguments: Sequence[str]) -> int:
 
 def _foreign(folder: Path) -> str:
     """A file that the export would replace and that no export wrote; empty where there is none."""
-    there = [
-        name for name in (CARD, CONFIG, WEIGHTS, *(name for name, _ in GRAPHS.values())) if (folder / name).exists()
-    ]
-    try:
-        exported = not there or json.loads((folder / CONFIG).read_text(encoding="utf-8")).keys() >= {
-            "class",
-            "init_args",
-        }
-    except (OSError, ValueError, AttributeError):
-        exported = False
-    return "" if exported else there[0]
+    names = [CARD, CONFIG, WEIGHTS, *(name for name, _ in GRAPHS.values())]
+    there = next((name for name in names if (folder / name).exists()), "")
+    with suppress(OSError, ValueError, AttributeError):
+        if json.loads((folder / CONFIG).read_text(encoding="utf-8")).keys() >= {"class", "init_args"}:
+            return ""
+    return there
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineArguments(
-        "pcfrl export", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineArguments("pcfrl export", description=__doc__, epilog=EPILOG)
     parser.add_argument("encoder", metavar="CKPT", help="as in `pcfrl embed`")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     kinds = ("safetensors", *GRAPHS)
@@ -93,9 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--half", action="store_true", help="weights in float16, half the size; read as float32")
     parser.add_argument("--name", metavar="TEXT", help="for the card: its title (default: by CKPT)")
     parser.add_argument("--data", default="", metavar="TEXT", help="for the card: what it was trained on")
-    parser.add_argument(
-        "--results", type=Path, nargs="+", default=[], metavar="FILE", help="results.json, summary.json"
-    )
+    files = "results.json, summary.json"
+    parser.add_argument("--results", type=Path, nargs="+", default=[], metavar="FILE", help=files)
     parser.add_argument("--license", default="other", metavar="ID", help="for the card, such as apache-2.0")
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload to the Hugging Face hub (hf auth login)")
     parser.add_argument("--public", action="store_true", help="make a new repository of the hub public")

@@ -42,12 +42,6 @@ class OneLineParser(LightningArgumentParser):
         sys.exit(2)
 
 
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that loads encoders."""
-    parser.add_argument("--weights", metavar="FILE", help="state dict for timm:NAME or torchvision:NAME")
-    parser.add_argument("--trust", nargs="+", default=[], metavar="PACKAGE", help="your packages that a file may name")
-
-
 def silence_advertisement() -> None:
     """Keep Lightning's log to lines about the run."""
     log = logging.getLogger("lightning.pytorch.utilities.rank_zero")

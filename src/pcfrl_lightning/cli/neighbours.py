@@ -42,9 +42,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineArguments(
-        "pcfrl neighbours", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineArguments("pcfrl neighbours", description=__doc__, epilog=EPILOG)
     parser.add_argument("encoder", metavar="CKPT", help="whose features")
     parser.add_argument("faces", nargs="+", metavar="FACES", help="where to look: folder, zip, list, images, videos")
     parser.add_argument("--query", nargs="+", required=True, metavar="IMAGE", help="whose neighbours")

@@ -62,9 +62,7 @@ def _data(name: str | None, root: str | None, options: Sequence[str]) -> "FaceDa
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = OneLineArguments(
-        "pcfrl report", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = OneLineArguments("pcfrl report", description=__doc__, epilog=EPILOG)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="folder of a run, or NAME=FOLDER")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of report.html and report.md")
     parser.add_argument("--data", metavar="NAME", help="faces of the figures: a published set, FaceFolder, ...")
