@@ -30,6 +30,7 @@ from pcfrl_lightning.sweeps.results import ablation_table, sweep_table, values_o
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 STANDIN = Path(__file__).parent / "standin.py"
+CHECK = trials.check_arguments
 
 ABLATION = """
 title: Two qualities
@@ -53,8 +54,7 @@ command: [pcfrl, fit, "${args}"]
 def folder(tmp_path, monkeypatch, standin):
     """A working directory with a file of each kind; command lines are those of the stand-in, so they are not read."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ablate, "check_arguments", lambda *_: None)
-    monkeypatch.setattr(sweep, "check_arguments", lambda *_: None)
+    monkeypatch.setattr(trials, "check_arguments", lambda *_: None)
     (tmp_path / "two.yaml").write_text(ABLATION)
     (tmp_path / "grid.yaml").write_text(GRID)
     return tmp_path
@@ -187,6 +187,7 @@ def test_what_an_ablation_refuses(folder, refused):
     assert "--data-root .: rafdb is read from rafdb, which does not exist" in absent
     assert "did you mean rafdb?" in refused(ablate, "two.yaml", "--metric", "rafbd")
     assert "takes a whole number" in refused(ablate, "two.yaml", "--seeds", "0")
+    assert "must be a number above 0" in refused(ablate, "two.yaml", "--budget-minutes", "0")
     logger = refused(ablate, "two.yaml", "--trainer.logger.name=x")
     assert "--trainer.logger.name is set for each run by this command" in logger
     ablate.main(["two.yaml", "--seeds", "1", "--only", "low"])
@@ -210,7 +211,7 @@ def test_wrong_files_of_ablations_are_named(folder, refused, text, message):
 
 
 def test_a_key_that_no_config_knows_is_refused_before_the_first_run(folder, refused, monkeypatch):
-    monkeypatch.setattr(sweep, "check_arguments", trials.check_arguments)
+    monkeypatch.setattr(trials, "check_arguments", CHECK)
     text = GRID.replace("quality", "model.contrast.calibrator.calibrator.alpah").replace(
         "fit, ", "fit, --config=pcfrl:pretrain, "
     )
@@ -222,8 +223,7 @@ def test_a_key_that_no_config_knows_is_refused_before_the_first_run(folder, refu
 
 
 def test_a_metric_that_nothing_logs_is_refused_before_the_first_run(folder, refused, monkeypatch):
-    for command in (ablate, sweep):
-        monkeypatch.setattr(command, "check_arguments", trials.check_arguments)
+    monkeypatch.setattr(trials, "check_arguments", CHECK)
     (folder / "grid.yaml").write_text(
         GRID.replace("quality", "model.contrast.calibrator.calibrator.alpha").replace(
             "fit, ", "fit, --config=pcfrl:pretrain, "
@@ -272,9 +272,9 @@ def interrupt_when_there_is(log):
 
 QUICK_AGENT = """
 import sys, wandb.wandb_agent
-from pcfrl_lightning.cli import sweep
+from pcfrl_lightning.cli import sweep, trials
 wandb.wandb_agent.Agent.POLL_INTERVAL = 0.1
-sweep.check_arguments = lambda *_: None
+trials.check_arguments = lambda *_: None
 sys.exit(sweep.main(sys.argv[1:]))
 """
 

@@ -6,17 +6,22 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from pcfrl_lightning.cli.arguments import OneLineArguments, positive
+from pcfrl_lightning.cli.arguments import OneLineArguments, above_0, positive
 from pcfrl_lightning.errors import Stopped, UsageError, near
 from pcfrl_lightning.evaluate.tasks import tasks_named
 from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps.metrics import Metric
+from pcfrl_lightning.sweeps.results import RESULTS, Description, markdown, write_results
 from pcfrl_lightning.sweeps.runner import Settings, Watch, run_trials
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REST = "all further options are those of `pcfrl fit`, for every run: --trainer.max_epochs 20"
 
@@ -33,20 +38,15 @@ def parser_of(program: str, about: str, kind: str, folder: Path) -> OneLineArgum
     parser.add_argument("--out", metavar="FOLDER", help=f"folder of the runs and results (default: runs/{kind}/FILE)")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="runs at once (default: 1)")
     budget = "after so many minutes no run begins, and what runs is saved for the next time"
-    parser.add_argument("--budget-minutes", type=float, metavar="M", help=budget)
-    parser.add_argument(
-        "--data-root", metavar="ROOT", help="folder of the data sets, for metrics that are final probes"
-    )
+    parser.add_argument("--budget-minutes", type=above_0, metavar="M", help=budget)
+    root = "folder of the data sets, for metrics that are final probes"
+    parser.add_argument("--data-root", metavar="ROOT", help=root)
     parser.add_argument("--probe-epochs", type=positive, metavar="N", help="of final probes (default: the protocol's)")
     return parser
 
 
 def file_of(name: str, folder: Path) -> Path:
-    """A file by its path, or by its name in a folder of the package.
-
-    Raises:
-        UsageError: there is no such file; names the nearest one.
-    """
+    """A file by its path, or by its name in a folder of the package; a UsageError names the nearest one."""
     if Path(name).is_file():
         return Path(name)
     known = {path.stem: path for path in folder.glob("*.yaml")}
@@ -88,9 +88,8 @@ def settings_of(options: argparse.Namespace, metrics: Sequence[Metric]) -> Setti
 def check_arguments(arguments: Sequence[str], title: str, metrics: Sequence[Metric]) -> None:
     """Let `pcfrl fit` read a command line, without building or running anything.
 
-    Raises:
-        UsageError: a key or a value is not accepted; the message is that of `pcfrl fit`, with near misses.  Or nothing
-            logs a metric of `OnlineMonitor`.
+    UsageError if a key or a value is not accepted, with the message of `pcfrl fit`, or nothing logs a metric of
+    `OnlineMonitor`.
     """
     from pcfrl_lightning.cli.training import run
 
@@ -118,18 +117,15 @@ def run_all(
     settings: Settings,
     out: Path,
     total: int,
-    ended: Callable[[list[Outcome]], None],
+    about: Description,
+    name: str,
+    told: Callable[[Outcome], None] = lambda _: None,
     watch: Watch | None = None,
 ) -> list[Outcome]:
-    """Run trials with a line for each on the console.
+    """Run ``total`` trials with a line for each on the console; see `run_trials`.
 
-    Args:
-        following: see `run_trials`.
-        settings: see `run_trials`.
-        out: folder that no other command uses meanwhile.
-        total: number of trials.
-        ended: told all outcomes after each of them.
-        watch: see `run_trials`.
+    After each of them ``told`` gets its outcome, and ``out``, a folder that no other command uses meanwhile, holds all
+    results so far and the description ``about`` them in a file ``name``.
     """
     console, outcomes = Console(), list[Outcome]()
 
@@ -143,7 +139,9 @@ def run_all(
                 shown = [f"{each} {value:.4g}" for each, value in outcome.values.items()]
                 what = ", ".join([f"{outcome.trial.title}: {outcome.state}", *shown, f"{outcome.seconds:.0f} s"])
                 say(f"{len(outcomes)}/{total} {what}{f': {outcome.error}' if outcome.state == 'failed' else ''}")
-                ended(outcomes)
+                told(outcome)
+                write_results(out / RESULTS, outcomes, settings.metrics)
+                about.write(out / name)
     except Stopped as stop:
         stop.text = f"stopped after {len(outcomes)} of {total} runs; the same command goes on with the others"
         raise
@@ -153,11 +151,21 @@ def run_all(
     return outcomes
 
 
-def print_table(rows: Sequence[Sequence[str]], title: str) -> None:
-    """Show rows of text, the head first."""
-    table = Table(title=title, title_justify="left")
-    for number, name in enumerate(rows[0]):
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
-    for row in rows[1:]:
-        table.add_row(*row)
-    Console().print(table)
+def report(
+    tables: Sequence[Sequence[Sequence[str]]], title: str, out: Path, figure: "Figure | None", lines: Sequence[str]
+) -> None:
+    """Print tables, their heads first, and lines; write the tables and the figure beside the results."""
+    from pcfrl_lightning.figures.style import save
+
+    for rows in tables:
+        table = Table(title=title, title_justify="left")
+        for number, name in enumerate(rows[0]):
+            table.add_column(name, justify="right" if number else "left", overflow="fold")
+        for row in rows[1:]:
+            table.add_row(*row)
+        Console().print(table)
+    (out / "table.md").write_text("\n".join([f"# {title}\n", *map(markdown, tables)]), encoding="utf-8")
+    if figure:
+        save(figure, out / "plot.png")
+    written = f"results: {out / RESULTS}, {out / 'table.md'}{f', {out}/plot.png' if figure else ''}"
+    print(*lines, written, sep="\n")

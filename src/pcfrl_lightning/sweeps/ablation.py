@@ -1,63 +1,51 @@
 """An ablation: one training for each variant and seed, from one yaml of ``configs/ablation``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from pcfrl_lightning.errors import UsageError, near
-from pcfrl_lightning.sweeps.metrics import Metric, metric
+from pcfrl_lightning.errors import UsageError, near, one_line
+from pcfrl_lightning.sweeps.metrics import metric
+from pcfrl_lightning.sweeps.results import Description
 from pcfrl_lightning.sweeps.trial import Trial
 
 _KEYS = {"title", "configs", "metrics", "axis", "paper", "variants"}
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """Variants of a training.
+class Ablation(Description):
+    """Variants of a training; those after the first are compared with it.
 
     Attributes:
-        title: of the table.
         configs: of all variants.
-        metrics: what they are compared by; the first one is that of the plot.
-        variants: by name, configs and ``key=value`` that are layered after ``configs``; the others are compared with
-            the first.
-        axis: name of the number that the variants are called by, for a curve; None: they are not numbers.
-        paper: figures that the paper prints, by column and variant.
+        items: by variant, configs and ``key=value`` that are layered after ``configs``.
     """
 
-    title: str
-    configs: tuple[str, ...]
-    metrics: tuple[Metric, ...]
-    variants: Mapping[str, tuple[str, ...]]
-    axis: str | None
-    paper: Mapping[str, Mapping[str, float]]
+    configs: tuple[str, ...] = ()
+    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def only(self, names: Sequence[str]) -> "Ablation":
         """The same with some of the variants, in the order of the file; all for no names."""
         for name in names:
             if name not in self.variants:
                 raise UsageError(f"--only {name}: there is no such variant{near(name, self.variants)}")
-        kept = {name: items for name, items in self.variants.items() if not names or name in names}
-        return replace(self, variants=kept)
+        return replace(self, variants=tuple(name for name in self.variants if not names or name in names))
 
     def trials(self, seeds: int, root: Path, configs: Sequence[str] = (), overrides: Sequence[str] = ()) -> list[Trial]:
-        """All runs, the first seed of every variant before the second one.
+        """All runs, the first seed of every variant before the second one, in folders below ``root``.
 
-        Args:
-            seeds: how many.
-            root: folder of the runs.
-            configs: in place of those of the file.
-            overrides: further arguments of `pcfrl fit`; what a variant sets takes precedence.
+        ``configs`` stand in place of those of the file; ``overrides`` are further arguments of `pcfrl fit`, over which
+        what a variant sets takes precedence.
         """
-        base = [f"--config={name}" for name in configs or self.configs]
-        chosen = {name: [argument(item) for item in items] for name, items in self.variants.items()}
+        base = [*(f"--config={name}" for name in configs or self.configs), *overrides]
+        chosen = {name: [*base, *map(argument, self.items[name])] for name in self.variants}
         return [
-            Trial(name, seed, (*base, *overrides, *items, f"--seed_everything={seed}", f"--data.seed={seed}"), root)
+            Trial(name, seed, (*arguments, f"--seed_everything={seed}", f"--data.seed={seed}"), root)
             for seed in range(seeds)
-            for name, items in chosen.items()
+            for name, arguments in chosen.items()
         ]
 
 
@@ -68,45 +56,31 @@ def argument(item: str) -> str:
 
 
 def read_ablation(path: Path) -> Ablation:
-    """The ablation of a file.
-
-    Raises:
-        UsageError: names the key that is wrong, and the file.
-    """
+    """The ablation of a file; a UsageError names the key that is wrong, and the file."""
     content = read_yaml(path, _KEYS, {"title", "configs", "metrics", "variants"})
     variants: dict[str, Any] = {str(name): items for name, items in content["variants"].items()}
     for name, items in variants.items():
         if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
             raise UsageError(f"{path}: variants.{name} must be a list of configs and key=value, got {items!r}")
-    paper = {
-        column: {str(name): value for name, value in row.items()} for column, row in content.get("paper", {}).items()
-    }
-    for column, row in paper.items():
-        for name in row.keys() - variants.keys():
+    paper: dict[str, dict[str, float]] = {}
+    for column, row in content.get("paper", {}).items():
+        paper[column] = {str(name): value for name, value in row.items()}
+        for name in paper[column].keys() - variants.keys():
             raise UsageError(f"{path}: paper.{column}: there is no variant {name!r}{near(name, variants)}")
     axis = content.get("axis")
     if axis and not any(_number(name) for name in variants):
         raise UsageError(f"{path}: the variants of an ablation with an axis are called by numbers")
-    return Ablation(
-        content["title"],
-        tuple(content["configs"]),
-        tuple(metric(name, goal) for name, goal in content["metrics"].items()),
-        {name: tuple(items) for name, items in variants.items()},
-        axis,
-        paper,
-    )
+    metrics = tuple(metric(name, goal) for name, goal in content["metrics"].items())
+    items = {name: tuple(items) for name, items in variants.items()}
+    return Ablation(content["title"], metrics, tuple(variants), axis, paper, tuple(content["configs"]), items)
 
 
 def read_yaml(path: Path, keys: set[str], needed: set[str]) -> dict[str, Any]:
-    """A mapping with some keys.
-
-    Raises:
-        UsageError: it is none, lacks a key, or has another one.
-    """
+    """A mapping with some ``keys``; UsageError if it is none, lacks one that is needed, or has another one."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is no yaml: {' '.join(str(error).split())[:200]}") from None
+        raise UsageError(f"{path} is no yaml: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path} must be a mapping with {', '.join(sorted(needed))}")
     for key in content.keys() - keys:

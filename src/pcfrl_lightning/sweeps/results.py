@@ -5,7 +5,7 @@ import json
 import math
 from ast import literal_eval
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ class Description:
         title: of the table.
         metrics: the first one is that of the plot.
         variants: names in the order of the table, of an ablation.
-        axis: see `Ablation`.
-        paper: see `Ablation`.
+        axis: name of the number that the variants are called by, for a curve; None: they are not numbers.
+        paper: figures that the paper prints, by column and variant.
     """
 
     title: str
@@ -72,18 +72,14 @@ class Description:
     paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """As JSON."""
-        content = {**vars(self), "metrics": {each.name: each.goal for each in self.metrics}}
+        content = {each.name: getattr(self, each.name) for each in fields(Description)}
+        content["metrics"] = {each.name: each.goal for each in self.metrics}
         with replacing(path) as part:
             part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_description(path: Path) -> Description:
-    """What `Description.write` wrote.
-
-    Raises:
-        UsageError: an entry is absent or of another kind.
-    """
+    """What `Description.write` wrote; UsageError if an entry is absent or of another kind."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         metrics = tuple(metric_of(name, goal) for name, goal in content["metrics"].items())
