@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from pcfrl_lightning.bench import installation
-from pcfrl_lightning.bench.installation import Finding, examine
+from pcfrl_lightning.bench.installation import EXTRAS, Finding, examine
 from pcfrl_lightning.cli.doctor import as_text
-from pcfrl_lightning.extras import EXTRAS
 
 try:
     import tomllib

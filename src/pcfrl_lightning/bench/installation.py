@@ -4,6 +4,7 @@ Nothing heavy is imported before a check needs it, so that a broken library is o
 """
 
 import io
+import math
 import os
 import platform
 import shutil
@@ -15,12 +16,31 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pcfrl_lightning.extras import EXTRAS, OPTIONAL
+from pcfrl_lightning.errors import one_line
 
 PACKAGE = "pcfrl-lightning"
 SHOWN_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PCFRL_CACHE", "WANDB_MODE", "HF_HUB_OFFLINE")
 """Variables that explain much; those with a path are only said to be set."""
 LOW_DISK, LOW_SHARED = 2e9, 1e8  # bytes; below that a run soon fails
+
+EXTRAS = {
+    "timm": "encoders and backbones of timm: timm:NAME",
+    "tensorboard": "logs for TensorBoard: --config pcfrl:logger/tensorboard",
+    "video": "videos as input of embed and of data prepare-voxceleb",
+    "export": "ONNX: export --format onnx",
+    "parquet": "tables in parquet: embed --format parquet, labels in .parquet",
+    "hub": "encoders of the Hugging Face hub: hf:OWNER/NAME, export --push",
+    "sweep": "sweeps that choose their next point: TPE of optuna",
+    "completion": "completion of commands, keys and configs in the shell",
+    "all": "all of the above",
+    "docs": "building the pages of docs/",
+    "notebooks": "running the notebooks",
+    "dev": "tests, linters and types: everything that make test needs",
+}
+"""What each extra of pyproject.toml gives."""
+
+OPTIONAL = tuple(EXTRAS)[: tuple(EXTRAS).index("all")]
+"""Extras that a user chooses among; the others are sums of them, or for work on the package itself."""
 
 
 class Finding(NamedTuple):
@@ -46,23 +66,19 @@ def examine() -> list[Finding]:
     return [finding for name, check in groups.items() for finding in _guarded(name, check)]
 
 
-def _guarded(group: str, check: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    found = []
+def _guarded(group: str, check: Callable[[], Iterable[Finding]]) -> Iterable[Finding]:
     try:
-        for finding in check():
-            found.append(finding)
+        yield from check()
     except Exception as error:  # whatever a broken library raises
-        found.append(Finding(group, "failed", _reason(error), ok=False))
-    return found
+        yield Finding(group, "failed", _reason(error), ok=False)
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _system() -> Iterable[Finding]:
-    python = f"{platform.python_version()} ({platform.python_implementation()})"
-    yield Finding("system", "python", python)
+    yield Finding("system", "python", f"{platform.python_version()} ({platform.python_implementation()})")
     yield Finding("system", "system", f"{platform.system()} {platform.release()} {platform.machine()}")
     for name in SHOWN_VARIABLES:
         if value := os.environ.get(name):
@@ -181,10 +197,8 @@ def _disk() -> Iterable[Finding]:
     yield Finding("disk", "this folder", f"{free / 1e9:.0f} GB free", free > LOW_DISK)
     if (shared := Path("/dev/shm")).is_dir():  # loader processes hand batches over there; small in containers
         free = shutil.disk_usage(shared).free
-        advice = (
-            "" if free > LOW_SHARED else ": too little for loader processes, start the container with --shm-size 8g"
-        )
-        yield Finding("disk", "shared memory", f"{free / 1e9:.2g} GB free{advice}", free > LOW_SHARED)
+        enough, advice = free > LOW_SHARED, ": too little for loader processes, start the container with --shm-size 8g"
+        yield Finding("disk", "shared memory", f"{free / 1e9:.2g} GB free{'' if enough else advice}", enough)
 
 
 def _without_home(path: Path) -> str:
@@ -198,14 +212,12 @@ def _steps() -> Iterable[Finding]:
     """Two steps of a small PCFRL on every device; the second one is timed."""
     import torch
 
-    names = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-    for name in names:
+    for name in ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]:
         for kind, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16)):
             try:
                 seconds, loss = training_step(torch.device(name), dtype)
-                good = loss == loss and abs(loss) < float("inf")
                 text = f"{1000 * seconds:.0f} ms, loss {loss:.3f}"
-                yield Finding("training step", f"{name} {kind}", text, good)
+                yield Finding("training step", f"{name} {kind}", text, math.isfinite(loss))
             except Exception as error:
                 yield Finding("training step", f"{name} {kind}", _reason(error), ok=False)
 

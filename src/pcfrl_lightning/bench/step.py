@@ -16,14 +16,13 @@ import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.profilers.pytorch import RegisterRecordFunction
 from torch import Tensor
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from pcfrl_lightning.bench import naive
-from pcfrl_lightning.bench.kernels import by_group, kernels
-from pcfrl_lightning.bench.whole import fit_rate
+from pcfrl_lightning.bench.kernels import by_group, kernels, profiled
+from pcfrl_lightning.data import ArraySource, FaceData, FaceSet
 from pcfrl_lightning.data.views.auto import AutoViews
 from pcfrl_lightning.heads import CalibratedContrast, Eq7, NPAThreshold
 from pcfrl_lightning.methods.pcfrl import PCFRL
@@ -63,7 +62,7 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     ``naive_step_seconds``, if asked for, an iteration of `pcfrl_lightning.bench.naive`.
     """
     torch.manual_seed(0)
-    device, (precision, dtype) = options.device, PRECISIONS[options.precision]
+    device, dtype = options.device, PRECISIONS[options.precision][1]
     faces = rendered_faces(options.batch_size, options.image_size)
     make_batch = partial(_view_batch, options, faces)
     batch = make_batch()
@@ -75,9 +74,9 @@ def measure_step(options: StepOptions) -> dict[str, Any]:
     )
     operations = multiply_adds(lambda: _loss(module.to(device), batch, dtype).backward())
     module.zero_grad(set_to_none=True)
-    steps = _train(module, batch, options, precision)
+    steps = _train(module, batch, options)
     memory = _peak_memory(device)
-    fit_images = fit_rate(module, faces, options.batch_size, options.steps, WARM_UP, **_quiet(options, precision))
+    fit_images = _fit_rate(module, faces, options)
     # fit leaves the module on the CPU
     optimizer = torch.optim.Adam(module.to(device).parameters(), fused=device.type == "cuda")
 
@@ -169,33 +168,60 @@ def _contrast(head: CalibratedContrast, projected: Tensor) -> None:
     (output.loss + output.calibrated_loss).backward()
 
 
-def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions, precision: str) -> list[float]:
-    """Seconds of the timed steps."""
-    cuda = options.device.type == "cuda"
-    if cuda:
+def _train(module: PCFRL, batch: dict[str, Tensor], options: StepOptions) -> list[float]:
+    """Seconds of the timed steps on one batch."""
+    if options.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     begun: list[float] = []
     ended: list[float] = []
+    # the same batch each time, whole and on the device already: making it is timed by itself
+    loader: DataLoader = DataLoader([batch] * (WARM_UP + options.steps), batch_size=None)  # type: ignore[arg-type]
     clock = LambdaCallback(  # around the Trainer's own work and the logging too
         on_train_batch_start=lambda *_: begun.append(_now(options.device)),
         on_train_batch_end=lambda *_: ended.append(_now(options.device)),
     )
-    trainer = L.Trainer(**_quiet(options, precision), callbacks=[clock], max_epochs=1)
-    # the same batch each time, whole and on the device already: making it is timed by itself
-    loader: DataLoader = DataLoader([batch] * (WARM_UP + options.steps), batch_size=None)  # type: ignore[arg-type]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a loader without workers
-        trainer.fit(module, train_dataloaders=loader)
+    _fit(module, loader, options, clock)
     return [end - begin for begin, end in zip(begun, ended, strict=True)][WARM_UP:]
 
 
-def _quiet(options: StepOptions, precision: str) -> dict[str, Any]:
-    cuda = options.device.type == "cuda"
+class _Rendered(FaceData):
+    """Images that are in memory already."""
+
+    name = "rendered"
+
+    def __init__(self, images: list[np.ndarray], batch_size: int, workers: int) -> None:
+        size = images[0].shape[0]
+        super().__init__(root=".", views=AutoViews(), image_size=size, batch_size=batch_size, num_workers=workers)
+        self.pixels = np.stack(images)
+
+    def build(self) -> dict[str, FaceSet]:
+        source = ArraySource(self.pixels, [str(number) for number in range(len(self.pixels))])
+        return {"train": FaceSet(source, {}, name="train")}
+
+
+def _fit_rate(module: PCFRL, faces: list[np.ndarray], options: StepOptions) -> float:
+    """Images per second of a run as of `pcfrl fit`, whose loader makes the views, after the first steps."""
+    images = faces * (WARM_UP + options.steps)
+    workers = min(14, torch.get_num_threads()) if options.device.type == "cuda" else 0
+    times: list[float] = []
+
+    def after_step(trainer: L.Trainer, *_: Any) -> None:
+        if trainer.global_step == WARM_UP:
+            times.append(_now(options.device))
+
+    clock = LambdaCallback(on_train_batch_end=after_step, on_train_end=lambda *_: times.append(_now(options.device)))
+    _fit(module, _Rendered(images, options.batch_size, workers), options, clock)
+    begun, ended = times
+    return options.steps * options.batch_size / (ended - begun)
+
+
+def _fit(module: PCFRL, data: DataLoader | FaceData, options: StepOptions, clock: L.Callback) -> None:
+    kind, devices = ("gpu", [options.device.index or 0]) if options.device.type == "cuda" else ("cpu", 1)
     silent = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
-    devices = [options.device.index or 0] if cuda else 1
-    return {"accelerator": "gpu" if cuda else "cpu", "devices": devices, "precision": precision} | dict.fromkeys(
-        silent, False
-    )
+    more: dict[str, Any] = {"precision": PRECISIONS[options.precision][0], **dict.fromkeys(silent, False)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about a loader without workers
+        L.Trainer(accelerator=kind, devices=devices, max_epochs=1, callbacks=[clock], **more).fit(module, data)
 
 
 def _naive_seconds(options: StepOptions, batch: dict[str, Tensor], dtype: torch.dtype) -> float:
@@ -210,15 +236,15 @@ def _naive_seconds(options: StepOptions, batch: dict[str, Tensor], dtype: torch.
 
 def _forward_parts(module: PCFRL, batch: dict[str, Tensor], dtype: torch.dtype) -> dict[str, float]:
     """Seconds by name of the modules right below the method and its network, over one forward pass."""
-    cuda = batch["source"].device.type == "cuda"
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-    with profile(activities=activities) as profiler, RegisterRecordFunction(module):
-        _loss(module, batch, dtype)
+    device = batch["source"].device
+    with RegisterRecordFunction(module):
+        events = profiled(lambda: _loss(module, batch, dtype), device)
     found: dict[str, float] = {}
-    for event in profiler.key_averages():
+    for event in events:
         name = event.key.rpartition(": ")[2].removeprefix("network.")
         if event.key.startswith("[pl][module]") and "." not in name and name != "network":
-            found[name] = max(found.get(name, 0.0), (event.device_time_total if cuda else event.cpu_time_total) / 1e6)
+            total = event.device_time_total if device.type == "cuda" else event.cpu_time_total
+            found[name] = max(found.get(name, 0.0), total / 1e6)
     return found
 
 
