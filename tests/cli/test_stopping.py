@@ -14,8 +14,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
 from pcfrl_lightning import files
-from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.resume import check_unfinished, check_version
+from pcfrl_lightning.cli.run_files import WholeCheckpoints
 from pcfrl_lightning.cli.stopping import StopAndSave, resuming
 from pcfrl_lightning.cli.training import check_processes
 from pcfrl_lightning.errors import Stopped, UsageError

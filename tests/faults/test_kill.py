@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from pcfrl_lightning.callbacks import StopOnBreakdown, Throughput
-from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
+from pcfrl_lightning.cli.run_files import WholeCheckpoints
 from tiny import TinyFaces, tiny_model, trainer
 
 KILLS = int(os.environ.get("PCFRL_KILLS", "3"))

@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 
 from pcfrl_lightning import __version__
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, one_line
 from pcfrl_lightning.methods.base import CHECKPOINT_FORMAT
 from pcfrl_lightning.networks.checkpoint import file_sha256, latest, read_checkpoint
 from pcfrl_lightning.run_directory import run_directory
@@ -42,7 +42,7 @@ def checkpoint_file(given: str, trainer: L.Trainer) -> Path:
 def check_checkpoint(
     path: str, settings: dict[str, Any], end: tuple[str, int | None] | None = None, epochs: int | None = None
 ) -> None:
-    """Refuse a checkpoint that the command cannot go on from.
+    """Refuse a checkpoint that the command cannot go on from: no file, no checkpoint, no run, or one of another model.
 
     Args:
         path: of the checkpoint.
@@ -50,11 +50,6 @@ def check_checkpoint(
         end: where the cosine of a run that is resumed ends: the key that says so, and the epoch. None: only the weights
             are used.
         epochs: after how many the run that is resumed ends; None: it is bounded otherwise.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        DataError: the file is no checkpoint.
-        UsageError: the model (names every key with both values) or the end differs, or there is no run to go on with.
     """
     checkpoint = read_checkpoint(path)
     check_version(checkpoint.get("method"), path)
@@ -86,7 +81,7 @@ def begin_with(model: L.LightningModule, source: str) -> None:
     try:
         network.load_state_dict(load_encoder(source).state_dict())
     except RuntimeError as error:
-        raise UsageError(f"--init_from {source} is of another network: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"--init_from {source} is of another network: {one_line(error)}") from error
 
 
 def check_version(state: Any, path: str) -> None:

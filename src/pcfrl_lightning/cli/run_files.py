@@ -1,14 +1,20 @@
 """What the training commands write into the folder of a run."""
 
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import torch
 import yaml
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
+from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.files import replacing
 from pcfrl_lightning.run_directory import run_directory
 
 
@@ -17,7 +23,6 @@ class SaveConfig(SaveConfigCallback):
     values to the loggers."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Write the file, and give the whole configuration to the loggers."""
         folder, name = run_directory(trainer), str(getattr(stage, "value", stage))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / ("config.yaml" if name == "fit" else f"config_{name}.yaml")
@@ -42,3 +47,32 @@ def separate_logs(trainer: L.Trainer, stage: str) -> None:
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, CSVLogger):
             logger._experiment = type("StageWriter", (_StageWriter,), names)(logger.log_dir)
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside the one it replaces, waits until the disk has it, and then renames it.
+
+    Lightning writes into the temporary folder (``TMPDIR``). Where that is another file system than the folder of the
+    run, as on clusters, the last step is a copy, and a run that ends in it leaves half a file in place of the old one.
+    Addresses of object storage (``s3://...``) are left to Lightning: there a file appears when it is complete.
+
+    Raises:
+        UsageError: the file cannot be written, for instance because the disk is full; the one before stays.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``, or raise and leave ``path`` as it was."""
+        if "://" in str(path) or storage_options is not None:
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        content = BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            with replacing(Path(path)) as part:
+                part.write_bytes(content.getbuffer())
+        except OSError as error:
+            state = "the one before is untouched" if Path(path).exists() else "nothing is left of it"
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror or error}; {state}. Make room, then go on with the last "
+                "checkpoint (--ckpt_path)"
+            ) from error

@@ -20,14 +20,13 @@ from torch.optim import Optimizer
 
 from pcfrl_lightning.callbacks.progress_lines import lines_in_a_log
 from pcfrl_lightning.callbacks.time_estimate import TimeEstimate
-from pcfrl_lightning.cli.checkpoint_io import WholeCheckpoints
 from pcfrl_lightning.cli.configs import with_config_paths
 from pcfrl_lightning.cli.messages import OneLineParser, silence_advertisement, summary
 from pcfrl_lightning.cli.resume import begin_with, check_checkpoint, checkpoint_file, loading_failed
-from pcfrl_lightning.cli.run_files import SaveConfig, separate_logs
+from pcfrl_lightning.cli.run_files import SaveConfig, WholeCheckpoints, separate_logs
 from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
 from pcfrl_lightning.distributed import cores
-from pcfrl_lightning.errors import Stopped, UsageError
+from pcfrl_lightning.errors import Stopped, UsageError, one_line
 from pcfrl_lightning.run_directory import claimed, newest_checkpoint, run_directory
 from pcfrl_lightning.schedule import scheduled
 
@@ -62,10 +61,9 @@ class TrainingCLI(LightningCLI):
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Read the configuration."""
         self.arguments = args if isinstance(args, list) else sys.argv[1:]
         if not isinstance(args, (dict, Namespace)):
-            args = with_config_paths(expand_aliases(sys.argv[1:] if args is None else args))
+            args = with_config_paths(expand_aliases(self.arguments))
         super().parse_arguments(parser, args)
 
     def instantiate_classes(self) -> None:
@@ -123,7 +121,7 @@ class TrainingCLI(LightningCLI):
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except MisconfigurationException as error:
-            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+            raise UsageError(f"trainer: {one_line(error)}") from error
         check_processes(trainer)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = WholeCheckpoints()
@@ -167,10 +165,8 @@ class TrainingCLI(LightningCLI):
                 ) from error
             path = self.config_init[subcommand].get("ckpt_path")
             if path and not isinstance(error, (UsageError, OSError)) and loading_failed(error):
-                reason = " ".join(str(error).split())[:200]
-                raise UsageError(
-                    f"checkpoint {path} does not fit this run: {type(error).__name__}: {reason}"
-                ) from error
+                reason = f"{type(error).__name__}: {one_line(error)}"
+                raise UsageError(f"checkpoint {path} does not fit this run: {reason}") from error
             raise
 
     def before_fit(self) -> None:
@@ -183,24 +179,21 @@ class TrainingCLI(LightningCLI):
         """Name the checkpoint, the folder and the next command."""
         if not self.trainer.is_global_zero or self.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        written = newest_checkpoint(self.trainer)
-        folder = run_directory(self.trainer)
-        if written:
-            last = os.path.relpath(written)
+        written, folder = newest_checkpoint(self.trainer), os.path.relpath(run_directory(self.trainer))
+        last = os.path.relpath(written) if written else ""
+        if last:
             print(f"checkpoint: {last}")
-        print(f"log:        {os.path.relpath(folder)}")
-        if written and is_overridden("test_step", self.model):
-            print(f"next:       pcfrl test --config {os.path.relpath(folder / 'config.yaml')} --ckpt_path {last}")
-        elif written:
+        print(f"log:        {folder}")
+        if last and is_overridden("test_step", self.model):
+            print(f"next:       pcfrl test --config {os.path.join(folder, 'config.yaml')} --ckpt_path {last}")
+        elif last:
             print(f"next:       pcfrl evaluate {last} --data-root DATA")
             print(f"            pcfrl embed {last} FACES --out faces.npz")
 
     def before_validate(self) -> None:
-        """Leave the files of the training alone."""
         separate_logs(self.trainer, "validate")
 
     def before_test(self) -> None:
-        """Leave the files of the training alone."""
         separate_logs(self.trainer, "test")
 
     def _parse_ckpt_path(self) -> None:
