@@ -1,12 +1,13 @@
 """``torch.compile`` with plain PyTorch in reserve: where the compiler fails, and where it computes something else."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from pcfrl_lightning.errors import one_line
 
@@ -115,8 +116,4 @@ def _norm(tensors: Sequence[Tensor]) -> float:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [each for part in value for each in _tensors(part)] if isinstance(value, list | tuple) else []
+    return [each for each in tree_leaves(value) if isinstance(each, Tensor)]

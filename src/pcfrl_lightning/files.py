@@ -53,26 +53,18 @@ def sync_folder(folder: Path) -> None:
 def alone(folder: Path, wait: bool = False) -> Iterator[None]:
     """While it lasts, this process alone works in a folder, which is made.  A process that is killed lets go of it.
 
-    Args:
-        folder: the folder.
-        wait: for another process that works there.
-
-    Raises:
-        UsageError: another process does, and this one does not wait.
+    UsageError where another process works there, unless this one is to ``wait`` for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    raise
-                log.warning("another process works in %s; waiting for it", folder)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UsageError(f"another process works in {folder}: wait for it, or give another --out") from None
+            if not wait:
+                raise UsageError(f"another process works in {folder}: wait for it, or give another --out") from None
+            log.warning("another process works in %s; waiting for it", folder)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             pass
         yield

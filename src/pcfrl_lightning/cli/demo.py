@@ -4,7 +4,6 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,12 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     clock.lap("calibration")
     results |= {"calibration": calibration.results()}
     results |= {"probe_epochs": epochs, "seed": seed, "hardware": hardware(), "versions": versions()}
-    results |= {"command": command(sys.argv), "seconds": clock.seconds()}
+    results |= {"command": command(sys.argv), "seconds": clock.seconds}
     write_results(out / "results.json", results)
     say("report: tables and figures")
     report = write_report([str(out)], out)
     clock.lap("report")
-    results["seconds"] = clock.seconds()
+    results["seconds"] = clock.seconds
     path = write_results(out / "results.json", results)
     shown = [row for row in rows if row.feature == "f_s"]
     console.print(results_table(shown, "frozen F_s on synthetic faces, last epoch"))
@@ -99,17 +98,12 @@ def calibration_lines(found: dict[str, Any]) -> list[str]:
 
 
 class Stopwatch:
-    """Wall-clock seconds of named parts."""
+    """Wall-clock seconds of named parts, and their total."""
 
     def __init__(self) -> None:
-        self.times = {"": time.perf_counter()}
+        self.begun, self.seconds = time.perf_counter(), {"total": 0.0}
 
     def lap(self, name: str) -> None:
         """Everything since the last lap was ``name``."""
-        self.times[name] = time.perf_counter()
-
-    def seconds(self) -> dict[str, float]:
-        """All laps and the total until now."""
-        laps = {name: end - begin for (_, begin), (name, end) in pairwise(self.times.items())}
-        laps["total"] = time.perf_counter() - self.times[""]
-        return {name: round(value, 1) for name, value in laps.items()}
+        before, total = self.seconds.pop("total"), round(time.perf_counter() - self.begun, 1)
+        self.seconds |= {name: round(total - before, 1), "total": total}

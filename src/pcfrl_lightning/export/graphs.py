@@ -35,7 +35,6 @@ class Features(nn.Module):
         self.encoder, self.names = encoder, tuple(names)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """See the class."""
         pixels = images.float() / 255 if images.dtype == torch.uint8 else images
         values = dict(zip(self.encoder.feature_names, self.encoder.encode(pixels), strict=True))
         return tuple(values[name].flatten(1) for name in self.names)
@@ -115,13 +114,9 @@ def _needed(module: Features, example: Tensor) -> Features:
     return slim
 
 
-def _program(module: nn.Module, example: Tensor, any_size: bool) -> Any:
-    axes = dict.fromkeys(_AXES if any_size else (0,), torch.export.Dim.DYNAMIC)
-    return torch.export.export(module, (example,), dynamic_shapes=(axes,))
-
-
 def _write_program(module: nn.Module, example: Tensor, path: Path, any_size: bool) -> Run:
-    torch.export.save(_program(module, example, any_size), path)
+    axes: dict[int, Any] = dict.fromkeys(_AXES if any_size else (0,), torch.export.Dim.DYNAMIC)
+    torch.export.save(torch.export.export(module, (example,), dynamic_shapes=(axes,)), path)
     run: Run = torch.export.load(path).module()
     return run
 
@@ -138,15 +133,8 @@ def _write_onnx(module: Features, example: Tensor, path: Path, any_size: bool) -
     except ImportError:
         raise UsageError("ONNX needs onnx, onnxscript, onnxruntime: pip install pcfrl-lightning[export]") from None
     axes = {axis: name for axis, name in _AXES.items() if any_size or axis == 0}
-    program = torch.onnx.export(
-        module,
-        (example,),
-        input_names=["images"],
-        output_names=list(module.names),
-        dynamic_shapes=(axes,),
-        dynamo=True,
-        verbose=False,
-    )
+    names: dict[str, Any] = {"input_names": ["images"], "output_names": list(module.names)}
+    program = torch.onnx.export(module, (example,), **names, dynamic_shapes=(axes,), dynamo=True, verbose=False)
     assert program is not None
     program.save(path, external_data=False)
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -163,11 +151,7 @@ GRAPHS: dict[str, tuple[str, Callable[[Features, Tensor, Path, bool], Run]]] = {
 
 @torch.no_grad()
 def _difference(run: Run, module: nn.Module, pixels: Pixels, shapes: Sequence[tuple[int, int, int]]) -> float:
-    """Largest difference between graph and module.
-
-    Raises:
-        ValueError: it is more than `TOLERANCE`, relative to values above 1.
-    """
+    """Largest difference between graph and module; ValueError above `TOLERANCE`, relative to values above 1."""
     largest = 0.0
     for images in (_images(pixels, *shape) for shape in shapes):
         for ours, theirs in zip(module(images), run(images), strict=True):

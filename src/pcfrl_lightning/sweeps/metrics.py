@@ -33,7 +33,6 @@ class Metric(NamedTuple):
 
     @property
     def label(self) -> str:
-        """Of a column or an axis."""
         return f"{self.name}, %" if self.percent else self.name
 
     @property
@@ -49,8 +48,7 @@ class Metric(NamedTuple):
 def metric(name: str, goal: str | None = None) -> Metric:
     """A metric by name; a task knows its goal, and a column of the log is maximized unless it is told.
 
-    Raises:
-        UsageError: an unknown task or goal; names the known ones.
+    A UsageError for an unknown task or goal names the known ones.
     """
     if goal not in (None, *GOALS):
         raise UsageError(f"metric {name}: the goal must be maximize or minimize, got {goal!r}")
@@ -82,11 +80,7 @@ def history(folder: Path, name: str) -> list[float]:
 
 
 def measured(folder: Path, metrics: Sequence[Metric]) -> dict[str, float]:
-    """The last value of each metric of a run that has ended, by name.
-
-    Raises:
-        UsageError: a metric was not measured, or is not finite.
-    """
+    """The last value of each metric of a run that has ended; UsageError if one was not measured or is not finite."""
     found: dict[str, float] = {}
     probed = _probed(folder)
     for each in metrics:

@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, field
+from itertools import count, product
 from typing import Any
 
 import numpy as np
@@ -38,13 +38,11 @@ class Parameter:
     key: str
     distribution: str
     values: tuple[Any, ...] = ()
-    numbers: Mapping[str, float] | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)
     probabilities: tuple[float, ...] | None = None
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """A random value."""
-        given = self.numbers or {}
-        low, high = given.get("min", 0), given.get("max", 1)
+        given, low, high = self.numbers, self.numbers.get("min", 0), self.numbers.get("max", 1)
         if self.values:
             return self.values[int(rng.choice(len(self.values), p=self.probabilities))]
         if self.distribution == "int_uniform":
@@ -57,12 +55,8 @@ class Parameter:
         return round(round(value / given["q"]) * given["q"], 12) if self.distribution == "q_uniform" else value
 
     def grid(self) -> tuple[Any, ...]:
-        """All values, for a grid.
-
-        Raises:
-            UsageError: there are infinitely many.
-        """
-        given = self.numbers or {}
+        """All values, for a grid; UsageError if there are infinitely many."""
+        given = self.numbers
         if self.values:
             return self.values
         if self.distribution == "int_uniform":
@@ -80,11 +74,7 @@ class Parameter:
 
 
 def read_parameter(key: str, content: Any) -> Parameter:
-    """A parameter of the file.
-
-    Raises:
-        UsageError: names its key and what is wrong.
-    """
+    """A parameter of the file; a UsageError names its key and what is wrong."""
     where = f"parameters.{key}"
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{where} must be a mapping such as {{values: [1, 2]}} or {{min: 0.0, max: 1.0}}")
@@ -121,11 +111,9 @@ def grid(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
 
 def random(parameters: Sequence[Parameter], seed: int) -> Iterator[dict[str, Any]]:
     """Combinations without end; the same for a seed, however often the sweep is interrupted."""
-    number = 0
-    while True:
+    for number in count():
         rng = np.random.default_rng([seed, number])
         yield {parameter.key: parameter.draw(rng) for parameter in parameters}
-        number += 1
 
 
 def _implied(content: Mapping[str, Any]) -> str:

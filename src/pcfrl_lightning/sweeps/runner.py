@@ -58,11 +58,7 @@ def run_trials(
 ) -> Iterator[Outcome]:
     """Run trials and give their outcomes as they end; one that is recorded is not run again.
 
-    Args:
-        following: the next trial; None: there is none, or none before another one ends.
-        settings: how they are run.
-        say: is told what begins.
-        watch: stops trials that do badly.
+    ``following`` gives the next trial, None where there is none; ``say`` is told what begins.
     """
     end = time.monotonic() + 60 * settings.minutes if settings.minutes else float("inf")
     running: list[_Run] = []

@@ -27,11 +27,8 @@ class Search:
     Args:
         sweep: the file.
         root: folder of the trials.
-        count: how many; None: `run_cap`, else the whole grid.
+        count: how many; None: `run_cap`, else the whole grid. UsageError if that has no end.
         seed: of random values and of the sampler.
-
-    Raises:
-        UsageError: no count for values without end; Optuna is needed and not installed.
     """
 
     def __init__(self, sweep: Sweep, root: Path, count: int | None = None, seed: int = 0) -> None:
@@ -64,7 +61,6 @@ class Search:
         return bool(self._study and self._study.prune(int(trial.name), history))
 
     def tell(self, outcome: Outcome) -> None:
-        """Take note of an outcome."""
         if self._study:
             self._study.tell(int(outcome.trial.name), outcome)
 
@@ -123,7 +119,7 @@ def _begun(sweep: Sweep, root: Path, number: int) -> dict[str, Any] | None:
 
 def _space(parameter: Parameter, method: str) -> "Callable[[optuna.Trial], Any]":
     """How a trial of Optuna is asked for a value."""
-    key, given = parameter.key, dict(parameter.numbers or {})
+    key, given = parameter.key, parameter.numbers
     if parameter.values:
         return lambda trial: trial.suggest_categorical(key, parameter.values)
     if parameter.distribution == "normal":

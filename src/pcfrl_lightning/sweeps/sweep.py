@@ -52,14 +52,9 @@ def flags(values: Mapping[str, Any]) -> list[str]:
 
 
 def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep of a file.
+    """The sweep of a file; a UsageError names the key that is wrong, and the file.
 
-    Args:
-        path: of the yaml.
-        overrides: further arguments of `pcfrl fit`; they stand before the swept ones.
-
-    Raises:
-        UsageError: names the key that is wrong, and the file.
+    ``overrides`` are further arguments of `pcfrl fit`, which stand before the swept ones.
     """
     content = read_yaml(path, _KEYS, {"method", "metric", "parameters", "command"})
     try:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ class Trial:
 
     @property
     def title(self) -> str:
-        """For messages."""
         return f"{self.name}, seed {self.seed}"
 
     @property
@@ -78,13 +78,8 @@ class Outcome:
     def write(self) -> None:
         """Record it in the folder of the trial; an interrupted one has no record."""
         if self.state != "interrupted":
-            content: dict[str, Any] = {
-                "state": self.state,
-                "values": self.values,
-                "error": self.error,
-                "history": self.history,
-            }
-            content |= {"seconds": round(self.seconds, 1)}
+            content = {key: value for key, value in vars(self).items() if key != "trial"}
+            content["seconds"] = round(self.seconds, 1)
             with replacing(self.trial.folder / RECORD) as part:
                 part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -92,16 +87,13 @@ class Outcome:
 def recorded(trial: Trial, metrics: Sequence[str]) -> Outcome | None:
     """The outcome of an earlier run of the trial; none if it did not end, failed, or lacks one of the metrics.
 
-    Raises:
-        UsageError: the folder holds a run of another command.
+    UsageError if the folder holds a run of another command.
     """
     check_same(trial)
     path = trial.folder / RECORD
     if not path.is_file():
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    more = {key: content[key] for key in ("values", "error", "history", "seconds")}
-    outcome = Outcome(trial, content["state"], **more)
+    outcome = Outcome(trial, **json.loads(path.read_text(encoding="utf-8")))
     measured = set(metrics) <= outcome.values.keys()
     return outcome if outcome.state == "stopped" or (outcome.state == "finished" and measured) else None
 
@@ -162,6 +154,5 @@ def folder_name(name: str) -> str:
 def _changes(there: Sequence[str], here: Sequence[str]) -> list[tuple[str, str]]:
     gone = [each for each in there if each not in here]
     new = [each for each in here if each not in there]
-    length = max(len(gone), len(new))
-    pairs = zip(gone + [""] * (length - len(gone)), new + [""] * (length - len(new)), strict=True)
-    return list(pairs) or ([] if list(there) == list(here) else [("another order", "this order")])
+    pairs = list(zip_longest(gone, new, fillvalue=""))
+    return pairs or ([] if list(there) == list(here) else [("another order", "this order")])
