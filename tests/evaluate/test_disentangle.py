@@ -205,3 +205,5 @@ def test_what_is_wrong_is_found_before_faces_are_rendered(checkpoint, monkeypatc
     monkeypatch.setattr("pcfrl_lightning.evaluate.pose_sets.rendered_faces", lambda *_: pytest.fail("rendered"))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         disentangle.main([checkpoint if word == "CHECKPOINT" else word for word in wrong])
+    with pytest.raises(OSError, match=r"last\.ckpt"):
+        disentangle.main([checkpoint, "--out", f"{checkpoint}/out"])

@@ -32,6 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     # what can be wrong comes before the minutes of rendering
     encoders = {name: load_encoder(name, trust=options.trust, weights=options.weights) for name in options.sources}
     sets: list[PoseFaces] = [pointing04(options.pointing04)] if options.pointing04 else []
+    out = Path(options.out) if options.out else _folder_of(options.sources[0])
+    out.mkdir(parents=True, exist_ok=True)
     if options.images:
         sets.insert(0, rendered_faces(options.images, options.image_size))
     results: list[dict[str, Any]] = []
@@ -39,10 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     for source, encoder in encoders.items():
         console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim")
         results.append(measure_source(source, encoder, sets, options.image_size, options.seed, options.trust))
-    out = Path(options.out) if options.out else _folder_of(options.sources[0])
     about = {"image_size": options.image_size, "seed": options.seed, "hardware": hardware(), "versions": versions()}
     about |= {"sets": {known.name: len(known.faces) for known in sets}, "command": command(sys.argv)}
-    out.mkdir(parents=True, exist_ok=True)
     path = write_results(out / "disentangle.json", {"encoders": results, **about})
     shown = [*tables(results), *pairs_table(results)]
     with (out / "disentangle.txt").open("w", encoding="utf-8") as file:
