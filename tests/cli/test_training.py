@@ -146,6 +146,18 @@ def test_a_run_can_begin_with_the_weights_of_another(pcfrl, faces, folder):
         pcfrl(*PRETRAIN, "--data.root", faces, *SMALL, "--init_from", last, "--model.backbone.width=0.125")
 
 
+def test_a_run_that_began_with_the_weights_of_another_goes_on_with_its_own(pcfrl, faces):
+    """Its saved configuration names the other one, and so does the command line of a trial of an ablation."""
+    longer = [argument for argument in SMALL if "max_epochs" not in argument]
+    fit = [*PRETRAIN, "--data.root", faces, *longer, "--trainer.max_epochs=2"]
+    first, own = (f"runs/pretrain/version_{number}/checkpoints/last.ckpt" for number in (0, 1))
+    pcfrl(*fit, "--trainer.max_steps=1")
+    pcfrl(*fit, "--trainer.max_steps=1", "--init_from", first)
+    saved = ["fit", "--config", "runs/pretrain/version_1/config.yaml", "--trainer.max_steps=-1", "--ckpt_path", own]
+    assert pcfrl(*saved).trainer.current_epoch == 2
+    assert pcfrl(*fit, "--init_from", first, "--ckpt_path", own, "--init_from=null").trainer.current_epoch == 2
+
+
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb"])
 def test_loggers_can_be_layered(pcfrl, faces, folder, logger):
     offline = ("--trainer.logger.offline=true",) if logger == "wandb" else ()

@@ -102,10 +102,11 @@ class TrainingCLI(LightningCLI):
                 "configs/probe"
             )
         given, source = self._get(self.config_init, "ckpt_path"), self._get(self.config_init, INIT_FROM)
-        if source and stage == "fit":
-            if given:
-                raise UsageError("--ckpt_path goes on with a run, --init_from begins one: give one of them")
+        if source and stage == "fit" and not given:
             begin_with(self.model, source)
+        elif source and stage == "fit" and any(word.split("=")[0] == f"--{INIT_FROM}" for word in self.arguments):
+            # in the saved configuration of a run it is only what that run began with
+            raise UsageError("--ckpt_path goes on with a run, --init_from begins one: give one of them")
         if given:
             path = str(checkpoint_file(str(given), self.trainer))
             own = self._get(self.config, "lr_scheduler")
@@ -240,11 +241,8 @@ def refusing_key(config: Namespace) -> str:
 
 def expand_aliases(arguments: list[str]) -> list[str]:
     """Replace the short options (``--baseline X``, ``--checkpoint X``) by the keys they stand for."""
-    expanded = []
-    for argument in arguments:
-        name, separator, value = argument.partition("=")
-        expanded.append(ALIASES.get(name, name) + separator + value)
-    return expanded
+    parts = [argument.partition("=") for argument in arguments]
+    return [ALIASES.get(name, name) + equals + value for name, equals, value in parts]
 
 
 def run(arguments: ArgsType = None) -> TrainingCLI:

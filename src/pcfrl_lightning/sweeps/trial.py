@@ -54,7 +54,8 @@ class Trial:
         place = [f"--trainer.logger{key}={value}" for key, value in (log | {".version": "null"}).items()]
         quiet = "--trainer.enable_progress_bar=false"
         last = newest_part(self.folder)
-        return ["fit", *self.arguments, *place, quiet, *([f"--ckpt_path={last}"] if last else [])]
+        going_on = [f"--ckpt_path={last}", "--init_from=null"] if last else []
+        return ["fit", *self.arguments, *place, quiet, *going_on]
 
 
 @dataclass
