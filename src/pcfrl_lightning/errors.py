@@ -40,12 +40,7 @@ CTRL_C = 128 + signal.SIGINT
 
 
 class Stopped(SystemExit):
-    """The end of a command that a signal asked to end; its code is the exit status, 128 + number of the signal.
-
-    Args:
-        number: of the signal.
-        where: how far the command came.
-    """
+    """The end of a command that a signal asked to end, ``where`` it was; its code, the exit status, is 128 + signal."""
 
     def __init__(self, number: int, where: str) -> None:
         super().__init__(128 + number)

@@ -109,10 +109,8 @@ def _extras() -> Iterable[Finding]:
                 present.append(f"{requirement.name} {metadata.version(requirement.name)}")
             except metadata.PackageNotFoundError:
                 absent.append(requirement.name)
-        if absent:
-            yield Finding("extras", extra, f"no {', '.join(absent)}; gives {EXTRAS[extra]}")
-        else:
-            yield Finding("extras", extra, ", ".join(present))
+        missing = f"no {', '.join(absent)}; gives {EXTRAS[extra]}"
+        yield Finding("extras", extra, missing if absent else ", ".join(present))
 
 
 def _requirements(extra: str) -> list[Any]:

@@ -36,13 +36,11 @@ def config_path(value: str) -> str:
 
 def with_config_paths(arguments: list[str]) -> list[str]:
     """A command line in which ``--config`` and ``-c`` name files."""
-    found, previous = [], ""
-    for argument in arguments:
-        name, separator, value = argument.partition("=")
+    found = list[str]()
+    for previous, argument in zip(["", *arguments], arguments, strict=False):
         if previous in ("--config", "-c"):
             argument = config_path(argument)
-        elif name == "--config" and separator:
-            argument = f"--config={config_path(value)}"
+        elif argument.startswith("--config="):
+            argument = f"--config={config_path(argument.removeprefix('--config='))}"
         found.append(argument)
-        previous = name if not separator else ""
     return found

@@ -90,28 +90,18 @@ def export_graph(
 
 @torch.no_grad()
 def _needed(module: Features, example: Tensor) -> Features:
-    """A copy for the CPU without the parts of the encoder that are not called, such as a decoder."""
+    """A copy for the CPU without the parts of the encoder that its features do not need, such as a decoder."""
     copy = deepcopy(module).requires_grad_(False).float().cpu().to(memory_format=torch.contiguous_format).eval()
-    called: set[str] = set()
-
-    def note(name: str) -> Callable[..., None]:
-        return lambda *_: called.add(name)
-
-    parts = list(copy.encoder.named_children())
-    # a list of modules is not called, only what is in it
-    handles = [each.register_forward_hook(note(name)) for name, part in parts for each in part.modules()]
-    copy(example)
-    for handle in handles:
-        handle.remove()
-    slim = deepcopy(copy)
-    for name, _ in parts:
-        if name not in called:
-            delattr(slim.encoder, name)
-    try:
-        slim(example)
-    except AttributeError:  # weights of a part are used, though the part is not called
-        return copy
-    return slim
+    expected = copy(example)
+    for name, part in list(copy.encoder.named_children()):
+        delattr(copy.encoder, name)
+        try:
+            needed = not all(map(torch.equal, copy(example), expected))
+        except Exception:  # of any kind, where something is missing
+            needed = True
+        if needed:
+            setattr(copy.encoder, name, part)
+    return copy
 
 
 def _write_program(module: nn.Module, example: Tensor, path: Path, any_size: bool) -> Run:
