@@ -337,6 +337,13 @@ def test_a_table_shows_four_digits_of_a_drawn_number():
     assert row == ["0", "2.922", "12345", "1e-05", "mean", "0.5000", "finished"]
 
 
+def test_a_table_shows_brackets_as_they_are(tmp_path, capsys):
+    """They are no markup, which could swallow them or end the command: of an error, a name of a variant, a title."""
+    trials.report([[["a[b]"], ["[/tmp] [red]"]]], "[/title]", tmp_path, None, [])
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("a[b]", "[/tmp] [red]", "[/title]"))
+
+
 def test_paper_figures_are_those_of_the_paper():
     """Gains that the paper prints beside its rows, and the 2.27 points over the cosine on RAF-DB of its text."""
     table5 = read_ablation(ablate.FOLDER / "ablation" / "table5.yaml").paper

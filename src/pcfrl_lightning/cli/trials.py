@@ -163,7 +163,7 @@ def report(
             table.add_column(name, justify="right" if number else "left", overflow="fold")
         for row in rows[1:]:
             table.add_row(*row)
-        Console().print(table)
+        Console(markup=False).print(table)  # brackets of names, values and errors
     (out / "table.md").write_text("\n".join([f"# {title}\n", *map(markdown, tables)]), encoding="utf-8")
     if figure:
         save(figure, out / "plot.png")
