@@ -44,8 +44,7 @@ class OneLineParser(LightningArgumentParser):
 
 def silence_advertisement() -> None:
     """Keep Lightning's log to lines about the run."""
-    log = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    log.addFilter(no_advertisement)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(no_advertisement)
 
 
 def no_advertisement(record: logging.LogRecord) -> bool:

@@ -1,7 +1,7 @@
 """Which values a sweep tries next, and which trials it ends early."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from pcfrl_lightning.sweeps.sweep import Sweep
 from pcfrl_lightning.sweeps.trial import VALUES, Outcome, Trial
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.distributions import BaseDistribution
 
 _START = 10
 """Trials before the first that Bayesian optimisation proposes from what it knows."""
@@ -71,19 +71,18 @@ class _Study:
     def __init__(self, sweep: Sweep, seed: int) -> None:
         try:
             import optuna
+            from optuna.pruners import NopPruner, SuccessiveHalvingPruner
         except ImportError:
             what = "method bayes" if sweep.method == "bayes" else "early_terminate"
             raise UsageError(f"{what} needs Optuna: pip install 'pcfrl-lightning[sweep]'") from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.optuna, self.metric = optuna, sweep.metric
-        self.spaces = {each.key: _space(each, sweep.method) for each in sweep.parameters}
+        self.space = {each.key: _distribution(each, sweep.method) for each in sweep.parameters}
         self.study = optuna.create_study(
-            direction="maximize" if sweep.metric.sign > 0 else "minimize",
+            direction=sweep.metric.goal,
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_START, constant_liar=True),
             # W&B's hyperband has one bracket: at epochs min_iter eta^k the best 1/eta of the trials go on
-            pruner=optuna.pruners.SuccessiveHalvingPruner(*sweep.hyperband)
-            if sweep.hyperband
-            else optuna.pruners.NopPruner(),
+            pruner=SuccessiveHalvingPruner(*sweep.hyperband) if sweep.hyperband else NopPruner(),
         )
         self.trials: dict[int, optuna.Trial] = {}
         self.reported: dict[int, int] = {}
@@ -91,8 +90,8 @@ class _Study:
     def ask(self, number: int, values: Mapping[str, Any] | None) -> dict[str, Any]:
         if values is not None:
             self.study.enqueue_trial(dict(values))
-        trial = self.trials[number] = self.study.ask()
-        return {key: suggest(trial) for key, suggest in self.spaces.items()}
+        trial = self.trials[number] = self.study.ask(self.space)
+        return {key: trial.params[key] for key in self.space}
 
     def prune(self, number: int, history: list[float]) -> bool:
         trial, worse = self.trials[number], False
@@ -117,18 +116,16 @@ def _begun(sweep: Sweep, root: Path, number: int) -> dict[str, Any] | None:
     return found
 
 
-def _space(parameter: Parameter, method: str) -> "Callable[[optuna.Trial], Any]":
-    """How a trial of Optuna is asked for a value."""
-    key, given = parameter.key, parameter.numbers
+def _distribution(parameter: Parameter, method: str) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
     if parameter.values:
-        return lambda trial: trial.suggest_categorical(key, parameter.values)
+        return CategoricalDistribution(parameter.values)
     if parameter.distribution == "normal":
         if method == "bayes":
-            raise UsageError(f"parameters.{key}: normal is for the method random; give min and max")
-        return lambda trial: trial.suggest_float(key, -1e30, 1e30)
-    low, high = given["min"], given["max"]
+            raise UsageError(f"parameters.{parameter.key}: normal is for the method random; give min and max")
+        return FloatDistribution(-1e30, 1e30)
+    low, high, step = parameter.numbers["min"], parameter.numbers["max"], parameter.numbers.get("q")
     if parameter.distribution == "int_uniform":
-        return lambda trial: trial.suggest_int(key, int(low), int(high))
-    if parameter.distribution == "q_uniform":
-        return lambda trial: trial.suggest_float(key, low, high, step=given["q"])
-    return lambda trial: trial.suggest_float(key, low, high, log=parameter.distribution == "log_uniform_values")
+        return IntDistribution(int(low), int(high))
+    return FloatDistribution(low, high, log=parameter.distribution == "log_uniform_values", step=step)
