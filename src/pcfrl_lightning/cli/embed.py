@@ -66,8 +66,8 @@ def make_job(parser: argparse.ArgumentParser, options: argparse.Namespace, texts
     size = options.image_size or encoder.embed_size
     print(f"{source_name(options.encoder)}: {', '.join(features)} at {size} px (--image-size)")
     settings: dict[str, Any] = {"encoder": source_name(options.encoder), "extractor": extract.fingerprint()}
-    settings |= {"features": features, "image_size": size, "fps": options.fps}
-    settings |= {"crop": detector.fingerprint() if detector else "none"}
+    settings |= {"features": features, "image_size": size}
+    settings |= {"crop": detector.fingerprint() if detector else "none", "fps": options.fps}
     settings |= {"inputs": [command([text]) for text in inputs], "batch_size": options.batch_size}
     about: dict[str, Any] = {"encoder_config": encoder.config, "command": command(sys.argv)}
     about |= {"hardware": hardware(), "versions": versions()}

@@ -154,7 +154,6 @@ def _parameters(kind: type, nested: bool = True) -> Iterator[str]:
         yield name
         if nested:
             for base in _classes(hint):
-                own = (
-                    each for each in (base, *get_all_subclasses(base)) if each.__module__.startswith("pcfrl_lightning")
-                )
-                yield from (f"{name}.{inner}" for each in own for inner in _parameters(each, nested=False))
+                for each in (base, *get_all_subclasses(base)):
+                    if each.__module__.startswith("pcfrl_lightning"):
+                        yield from (f"{name}.{inner}" for inner in _parameters(each, nested=False))

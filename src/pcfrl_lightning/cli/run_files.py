@@ -55,13 +55,10 @@ class WholeCheckpoints(TorchCheckpointIO):
     Lightning writes into the temporary folder (``TMPDIR``). Where that is another file system than the folder of the
     run, as on clusters, the last step is a copy, and a run that ends in it leaves half a file in place of the old one.
     Addresses of object storage (``s3://...``) are left to Lightning: there a file appears when it is complete.
-
-    Raises:
-        UsageError: the file cannot be written, for instance because the disk is full; the one before stays.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``, or raise and leave ``path`` as it was."""
+        """Write ``checkpoint`` to ``path``; UsageError where that fails, as on a full disk, and ``path`` stays."""
         if "://" in str(path) or storage_options is not None:
             super().save_checkpoint(checkpoint, path, storage_options)
             return

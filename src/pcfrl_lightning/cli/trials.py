@@ -5,6 +5,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -127,11 +128,8 @@ def run_all(
     After each of them ``told`` gets its outcome, and ``out``, a folder that no other command uses meanwhile, holds all
     results so far and the description ``about`` them in a file ``name``.
     """
-    console, outcomes = Console(), list[Outcome]()
-
-    def say(text: str) -> None:
-        console.print(text, style="dim", highlight=False, markup=False, soft_wrap=True)
-
+    console, outcomes = Console(highlight=False, markup=False, soft_wrap=True), list[Outcome]()
+    say = partial(console.print, style="dim")
     try:
         with alone(out):
             for outcome in run_trials(following, settings, say, watch):

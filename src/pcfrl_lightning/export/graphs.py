@@ -21,11 +21,7 @@ Run = Callable[[Tensor], Sequence[Tensor]]
 
 
 class Features(nn.Module):
-    """Pixels to some features of an encoder: the normalisation is inside.
-
-    Args:
-        encoder: any.
-        names: of the features, in the order of the outputs.
+    """Pixels to the features of an encoder that have these ``names``, in their order: the normalisation is inside.
 
     Shapes: (B, 3, H, W) RGB, floats in [0, 1] or uint8 -> one float32 (B, D) per feature.
     """

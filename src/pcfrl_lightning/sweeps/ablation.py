@@ -17,15 +17,10 @@ _KEYS = {"title", "configs", "metrics", "axis", "paper", "variants"}
 
 @dataclass(frozen=True)
 class Ablation(Description):
-    """Variants of a training; those after the first are compared with it.
+    """Variants of a training; those after the first are compared with it."""
 
-    Attributes:
-        configs: of all variants.
-        items: by variant, configs and ``key=value`` that are layered after ``configs``.
-    """
-
-    configs: tuple[str, ...] = ()
-    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    configs: tuple[str, ...] = ()  # of all variants
+    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # configs and key=value after them, by variant
 
     def only(self, names: Sequence[str]) -> "Ablation":
         """The same with some of the variants, in the order of the file; all for no names."""

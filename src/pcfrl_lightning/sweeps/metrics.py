@@ -14,17 +14,11 @@ GOALS = ("maximize", "minimize")
 
 
 class Metric(NamedTuple):
-    """What runs are compared by.
+    """What runs are compared by."""
 
-    Attributes:
-        name: of a column of ``metrics.csv`` such as ``monitor/knn_accuracy``, or of a task of `pcfrl evaluate`.
-        goal: ``maximize`` or ``minimize``.
-        percent: whether it is a share, which tables show in percent.
-    """
-
-    name: str
-    goal: str
-    percent: bool
+    name: str  # of a column of metrics.csv such as monitor/knn_accuracy, or of a task of `pcfrl evaluate`
+    goal: str  # one of `GOALS`
+    percent: bool  # whether it is a share, which tables show in percent
 
     @property
     def is_task(self) -> bool:

@@ -25,21 +25,13 @@ _DEFAULTS = {"q": 1, "mu": 0, "sigma": 1}
 
 @dataclass(frozen=True)
 class Parameter:
-    """One swept key.
+    """One swept key."""
 
-    Attributes:
-        key: of the configuration, such as ``model.pose_beta``.
-        distribution: a key of `DISTRIBUTIONS`.
-        values: of ``categorical`` and ``constant``.
-        numbers: the other keys by name.
-        probabilities: of ``values``; None: all the same.
-    """
-
-    key: str
-    distribution: str
-    values: tuple[Any, ...] = ()
-    numbers: Mapping[str, float] = field(default_factory=dict)
-    probabilities: tuple[float, ...] | None = None
+    key: str  # of the configuration, such as model.pose_beta
+    distribution: str  # a key of `DISTRIBUTIONS`
+    values: tuple[Any, ...] = ()  # of categorical and constant
+    numbers: Mapping[str, float] = field(default_factory=dict)  # the other keys by name
+    probabilities: tuple[float, ...] | None = None  # of the values; None: all the same
 
     def draw(self, rng: np.random.Generator) -> Any:
         given, low, high = self.numbers, self.numbers.get("min", 0), self.numbers.get("max", 1)

@@ -55,21 +55,15 @@ def read_results(path: Path) -> list[Outcome]:
 
 @dataclass(frozen=True)
 class Description:
-    """What stands beside results.csv, in ablation.json or sweep.json.
+    """What stands beside results.csv, in ablation.json or sweep.json."""
 
-    Attributes:
-        title: of the table.
-        metrics: the first one is that of the plot.
-        variants: names in the order of the table, of an ablation.
-        axis: name of the number that the variants are called by, for a curve; None: they are not numbers.
-        paper: figures that the paper prints, by column and variant.
-    """
-
-    title: str
-    metrics: tuple[Metric, ...]
-    variants: tuple[str, ...] = ()
-    axis: str | None = None
-    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    title: str  # of the table
+    metrics: tuple[Metric, ...]  # the first one is that of the plot
+    variants: tuple[str, ...] = ()  # names in the order of the table, of an ablation
+    axis: str | None = (
+        None  # name of the number that the variants are called by, for a curve; None: they are no numbers
+    )
+    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # what it prints, by column and variant
 
     def write(self, path: Path) -> None:
         content = {each.name: getattr(self, each.name) for each in fields(Description)}

@@ -25,21 +25,13 @@ _POLL = 0.5
 
 @dataclass(frozen=True)
 class Settings:
-    """How trials are run.
+    """How trials are run."""
 
-    Attributes:
-        metrics: what is measured; those that are tasks of `pcfrl evaluate` need ``data_root``.
-        jobs: runs at once.
-        minutes: after which no run begins and those that are going on are stopped, to be continued later.
-        data_root: folder of the data sets of the probes.
-        probe_epochs: of the linear probes; None: the protocol's.
-    """
-
-    metrics: Sequence[Metric]
-    jobs: int = 1
-    minutes: float | None = None
-    data_root: str | None = None
-    probe_epochs: int | None = None
+    metrics: Sequence[Metric]  # what is measured; those that are tasks of `pcfrl evaluate` need data_root
+    jobs: int = 1  # runs at once
+    minutes: float | None = None  # after which no run begins, and what runs is stopped, to be continued later
+    data_root: str | None = None  # folder of the data sets of the probes
+    probe_epochs: int | None = None  # of the linear probes; None: the protocol's
 
     def probe(self, trial: Trial, checkpoint: Path) -> list[str]:
         """Command line of the probes of a trial; empty where none are asked for."""

@@ -21,25 +21,15 @@ _STOPPING = {"type", "min_iter", "max_iter", "s", "eta", "strict"}
 
 @dataclass(frozen=True)
 class Sweep:
-    """A search over keys of the configuration.
+    """A search over keys of the configuration."""
 
-    Attributes:
-        content: of the file, as W&B gets it.
-        method: ``grid``, ``random`` or ``bayes``.
-        metric: what it looks for.
-        parameters: the swept keys.
-        command: arguments of `pcfrl fit` before the swept ones.
-        hyperband: ``min_iter`` and ``eta`` of early termination; None: all trials run to their end.
-        run_cap: number of trials; None: not said.
-    """
-
-    content: Mapping[str, Any]
-    method: str
-    metric: Metric
-    parameters: tuple[Parameter, ...]
-    command: tuple[str, ...]
-    hyperband: tuple[int, int] | None
-    run_cap: int | None
+    content: Mapping[str, Any]  # of the file, as W&B gets it
+    method: str  # grid, random or bayes
+    metric: Metric  # what it looks for
+    parameters: tuple[Parameter, ...]  # the swept keys
+    command: tuple[str, ...]  # arguments of `pcfrl fit` before the swept ones
+    hyperband: tuple[int, int] | None  # min_iter and eta of early termination; None: all trials run to their end
+    run_cap: int | None  # number of trials; None: not said
 
     def trial(self, number: int, values: Mapping[str, Any], root: Path) -> Trial:
         """A trial; what is swept stands on the command line, so that all processes of a run get the same."""

@@ -23,21 +23,13 @@ VALUES = "values.json"
 
 @dataclass(frozen=True)
 class Trial:
-    """A run of `pcfrl fit`.
+    """A run of `pcfrl fit`."""
 
-    Attributes:
-        name: of the variant of an ablation, or the number of a trial of a sweep.
-        seed: of the run; seeds of one number are paired.
-        arguments: of `pcfrl fit`, without the folder of the log and the checkpoint to go on from.
-        root: folder of all runs.
-        values: of the swept keys.
-    """
-
-    name: str
-    seed: int
-    arguments: tuple[str, ...]
-    root: Path
-    values: Mapping[str, Any] = field(default_factory=dict)
+    name: str  # of the variant of an ablation, or the number of a trial of a sweep
+    seed: int  # of the run; seeds of one number are paired
+    arguments: tuple[str, ...]  # of `pcfrl fit`, without the folder of the log and the checkpoint to go on from
+    root: Path  # folder of all runs
+    values: Mapping[str, Any] = field(default_factory=dict)  # of the swept keys
 
     @property
     def title(self) -> str:
@@ -60,20 +52,18 @@ class Trial:
 
 @dataclass
 class Outcome:
-    """What came of a trial.
+    """What came of a trial: it ``finished``, ``failed``, or was ``stopped``, as other trials were better.
 
-    Attributes:
-        state: ``finished``; ``failed``, and ``error`` is the last line of its log; ``stopped``, as other trials were
-            better; ``interrupted``: nothing is recorded, and the same command goes on with it.
-        values: metrics by name, of a stopped trial those of its last epoch.
-        history: the metric that a sweep is about, by epoch.
+    Of one that was ``interrupted`` nothing is recorded, and the same command goes on with it.
     """
 
     trial: Trial
     state: str
-    values: dict[str, float] = field(default_factory=dict)
-    error: str = ""
-    history: list[float] = field(default_factory=list)
+    values: dict[str, float] = field(
+        default_factory=dict
+    )  # metrics by name, of a stopped trial those of its last epoch
+    error: str = ""  # the last line of the log of one that failed
+    history: list[float] = field(default_factory=list)  # the metric that a sweep is about, by epoch
     seconds: float = 0.0
 
     def write(self) -> None:
