@@ -67,11 +67,11 @@ def report(outcomes: list[Outcome], about: Ablation, out: Path) -> int:
     from pcfrl_lightning.figures.ablation import ablation_figure
 
     values = [values_of(outcomes, metric) for metric in about.metrics]
-    tables = [ablation_table(about.variants, *each, about.paper) for each in zip(values, about.metrics, strict=True)]
+    pairs = zip(values, about.metrics, strict=True)
+    tables = [ablation_table(about.variants, found, metric, about.paper) for found, metric in pairs]
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     lines = [f"failed: {each.trial.title}: {each.error} (see {each.trial.folder})" for each in failed]
-    figure = None
-    if values[0]:
-        figure = ablation_figure(values[0], about.variants, about.metrics[0].label, about.axis, about.title)
+    label = about.metrics[0].label
+    figure = ablation_figure(values[0], about.variants, label, about.axis, about.title) if values[0] else None
     trials.report(tables, about.title, out, figure, lines)
     return 1 if failed else 0

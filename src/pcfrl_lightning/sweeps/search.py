@@ -79,7 +79,7 @@ class _Study:
         self.optuna, self.metric = optuna, sweep.metric
         self.space = {each.key: _distribution(each, sweep.method) for each in sweep.parameters}
         self.study = optuna.create_study(
-            direction=sweep.metric.goal,
+            direction="maximize" if sweep.metric.sign > 0 else "minimize",
             sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=_START, constant_liar=True),
             # W&B's hyperband has one bracket: at epochs min_iter eta^k the best 1/eta of the trials go on
             pruner=SuccessiveHalvingPruner(*sweep.hyperband) if sweep.hyperband else NopPruner(),
