@@ -46,14 +46,13 @@ OPTIONAL = tuple(EXTRAS)[: tuple(EXTRAS).index("all")]
 class Finding(NamedTuple):
     """The outcome of one check."""
 
-    group: str
     name: str
     text: str
     ok: bool = True
 
 
-def examine() -> list[Finding]:
-    """All checks, in the order in which a reader wants them; none raises."""
+def examine() -> dict[str, list[Finding]]:
+    """All checks by group, in the order in which a reader wants them; none raises."""
     groups: dict[str, Callable[[], Iterable[Finding]]] = {
         "system": _system,
         "packages": _packages,
@@ -63,14 +62,14 @@ def examine() -> list[Finding]:
         "disk": _disk,
         "training step": _steps,
     }
-    return [finding for name, check in groups.items() for finding in _guarded(name, check)]
+    return {name: list(_guarded(check)) for name, check in groups.items()}
 
 
-def _guarded(group: str, check: Callable[[], Iterable[Finding]]) -> Iterable[Finding]:
+def _guarded(check: Callable[[], Iterable[Finding]]) -> Iterable[Finding]:
     try:
         yield from check()
     except Exception as error:  # whatever a broken library raises
-        yield Finding(group, "failed", _reason(error), ok=False)
+        yield Finding("failed", _reason(error), ok=False)
 
 
 def _reason(error: BaseException) -> str:
@@ -78,26 +77,26 @@ def _reason(error: BaseException) -> str:
 
 
 def _system() -> Iterable[Finding]:
-    yield Finding("system", "python", f"{platform.python_version()} ({platform.python_implementation()})")
-    yield Finding("system", "system", f"{platform.system()} {platform.release()} {platform.machine()}")
+    yield Finding("python", f"{platform.python_version()} ({platform.python_implementation()})")
+    yield Finding("system", f"{platform.system()} {platform.release()} {platform.machine()}")
     for name in SHOWN_VARIABLES:
         if value := os.environ.get(name):
-            yield Finding("system", name, "is set" if os.sep in value else value)
+            yield Finding(name, "is set" if os.sep in value else value)
 
 
 def _packages() -> Iterable[Finding]:
     """The package, and everything that it needs, against the versions that it asks for."""
-    yield Finding("packages", PACKAGE, metadata.version(PACKAGE))
+    yield Finding(PACKAGE, metadata.version(PACKAGE))
     for requirement in _requirements(""):
         try:
             found = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             advice = f"is not installed: pip install '{requirement.name}{requirement.specifier}'"
-            yield Finding("packages", requirement.name, advice, ok=False)
+            yield Finding(requirement.name, advice, ok=False)
             continue
         ok = requirement.specifier.contains(found, prereleases=True)
         wanted = "" if ok else f", but {requirement.specifier} is needed: pip install '{requirement}'"
-        yield Finding("packages", requirement.name, found + wanted, ok)
+        yield Finding(requirement.name, found + wanted, ok)
 
 
 def _extras() -> Iterable[Finding]:
@@ -110,7 +109,7 @@ def _extras() -> Iterable[Finding]:
             except metadata.PackageNotFoundError:
                 absent.append(requirement.name)
         missing = f"no {', '.join(absent)}; gives {EXTRAS[extra]}"
-        yield Finding("extras", extra, missing if absent else ", ".join(present))
+        yield Finding(extra, missing if absent else ", ".join(present))
 
 
 def _requirements(extra: str) -> list[Any]:
@@ -131,15 +130,15 @@ def _devices() -> Iterable[Finding]:
 
     here = hardware()
     capability = torch.backends.cpu.get_cpu_capability()
-    yield Finding("devices", "cpu", f"{here['cpu']}, {here['cores']} cores, {here['threads']} threads, {capability}")
+    yield Finding("cpu", f"{here['cpu']}, {here['cores']} cores, {here['threads']} threads, {capability}")
     if not torch.version.cuda:
-        yield Finding("devices", "cuda", "this PyTorch is built without CUDA")
+        yield Finding("cuda", "this PyTorch is built without CUDA")
     elif not torch.cuda.is_available():
-        yield Finding("devices", "cuda", f"no GPU that PyTorch can use (built for CUDA {torch.version.cuda})")
+        yield Finding("cuda", f"no GPU that PyTorch can use (built for CUDA {torch.version.cuda})")
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         kind = f"{facts.name}, {facts.total_memory / 1e9:.0f} GB, compute capability {facts.major}.{facts.minor}"
-        yield Finding("devices", f"cuda:{index}", f"{kind}, CUDA {torch.version.cuda}")
+        yield Finding(f"cuda:{index}", f"{kind}, CUDA {torch.version.cuda}")
 
 
 def _codecs() -> Iterable[Finding]:
@@ -155,9 +154,9 @@ def _codecs() -> Iterable[Finding]:
             buffer = io.BytesIO()
             Image.fromarray(ramp).save(buffer, kind)
             off = int(np.abs(decode(buffer.getvalue(), kind).astype(int) - ramp).max())
-            yield Finding("codecs", kind.lower(), "read" if off < 16 else f"read wrongly, off by {off}", off < 16)
+            yield Finding(kind.lower(), "read" if off < 16 else f"read wrongly, off by {off}", off < 16)
         except Exception as error:
-            yield Finding("codecs", kind.lower(), _reason(error), ok=False)
+            yield Finding(kind.lower(), _reason(error), ok=False)
     with tempfile.TemporaryDirectory() as folder:
         yield from _videos(Path(folder) / "a.avi", np.ascontiguousarray(ramp))
 
@@ -170,14 +169,14 @@ def _videos(path: Path, picture: Any) -> Iterable[Finding]:
         writer.write(picture)
     writer.release()
     there, _ = cv2.VideoCapture(str(path)).read()
-    yield Finding("codecs", "video (OpenCV)", "read" if there else "cannot be read", bool(there))
+    yield Finding("video (OpenCV)", "read" if there else "cannot be read", bool(there))
     if find_spec("av") is None:
-        yield Finding("codecs", "video (PyAV)", f"no av; gives {EXTRAS['video']}")
+        yield Finding("video (PyAV)", f"no av; gives {EXTRAS['video']}")
         return
     from pcfrl_lightning.data.prepare.decode import sampled_frames
 
     count = len(list(sampled_frames(str(path), 25.0)))
-    yield Finding("codecs", "video (PyAV)", "read" if count == 3 else f"{count} of 3 frames are read", count == 3)
+    yield Finding("video (PyAV)", "read" if count == 3 else f"{count} of 3 frames are read", count == 3)
 
 
 def _disk() -> Iterable[Finding]:
@@ -190,13 +189,13 @@ def _disk() -> Iterable[Finding]:
     writable = os.access(existing, os.W_OK)
     free = shutil.disk_usage(existing).free
     reason = "" if writable else ", but cannot be written: set PCFRL_CACHE to a folder that can"
-    yield Finding("disk", "cache", f"{shown}, {free / 1e9:.0f} GB free{reason}", writable and free > LOW_DISK)
+    yield Finding("cache", f"{shown}, {free / 1e9:.0f} GB free{reason}", writable and free > LOW_DISK)
     free = shutil.disk_usage(".").free
-    yield Finding("disk", "this folder", f"{free / 1e9:.0f} GB free", free > LOW_DISK)
+    yield Finding("this folder", f"{free / 1e9:.0f} GB free", free > LOW_DISK)
     if (shared := Path("/dev/shm")).is_dir():  # loader processes hand batches over there; small in containers
         free = shutil.disk_usage(shared).free
         enough, advice = free > LOW_SHARED, ": too little for loader processes, start the container with --shm-size 8g"
-        yield Finding("disk", "shared memory", f"{free / 1e9:.2g} GB free{'' if enough else advice}", enough)
+        yield Finding("shared memory", f"{free / 1e9:.2g} GB free{'' if enough else advice}", enough)
 
 
 def _without_home(path: Path) -> str:
@@ -215,9 +214,9 @@ def _steps() -> Iterable[Finding]:
             try:
                 seconds, loss = training_step(torch.device(name), dtype)
                 text = f"{1000 * seconds:.0f} ms, loss {loss:.3f}"
-                yield Finding("training step", f"{name} {kind}", text, math.isfinite(loss))
+                yield Finding(f"{name} {kind}", text, math.isfinite(loss))
             except Exception as error:
-                yield Finding("training step", f"{name} {kind}", _reason(error), ok=False)
+                yield Finding(f"{name} {kind}", _reason(error), ok=False)
 
 
 def training_step(device: Any, dtype: Any) -> tuple[float, float]:
