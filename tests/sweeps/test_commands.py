@@ -177,6 +177,16 @@ def test_finished_runs_are_not_printed_for_a_scheduler(folder, capsys):
     assert [line.partition("/runs/")[2].split()[0] for line in capsys.readouterr().out.splitlines()] == ["high", "dead"]
 
 
+def test_runs_that_a_scheduler_has_trained_are_not_printed_again(folder, capsys):
+    part = folder / "runs/ablate/two/runs/low/seed_0/version_0"
+    (part / "checkpoints").mkdir(parents=True)
+    (part / "config.yaml").write_text("trainer: {max_epochs: 2}")
+    loops = {"fit_loop": {"epoch_progress": {"current": {"processed": 2}}}}
+    torch.save({"state_dict": {}, "loops": loops}, part / "checkpoints/last.ckpt")
+    ablate.main(["two.yaml", "--seeds", "1", "--dry-run"])
+    assert [line.partition("/runs/")[2].split()[0] for line in capsys.readouterr().out.splitlines()] == ["high", "dead"]
+
+
 def test_what_an_ablation_refuses(folder, refused):
     assert "table77: no such file; did you mean table7?" in refused(ablate, "table77")
     assert "--only hihg: there is no such variant; did you mean high?" in refused(ablate, "two.yaml", "--only", "hihg")

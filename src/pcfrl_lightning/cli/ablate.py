@@ -12,7 +12,7 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.sweeps.ablation import Ablation, read_ablation
 from pcfrl_lightning.sweeps.metrics import asked
 from pcfrl_lightning.sweeps.results import ablation_table, values_of
-from pcfrl_lightning.sweeps.trial import Outcome, recorded
+from pcfrl_lightning.sweeps.trial import Outcome, recorded, trained
 
 
 def command_parser() -> OneLineArguments:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(str(error))
     if options.dry_run:
         for trial, outcome in zip(runs, known, strict=True):
-            if outcome is None:
+            if outcome is None and not trained(trial):
                 print(shlex.join(["pcfrl", *trial.command()]))
         return 0
     waiting = iter(runs)
