@@ -154,7 +154,7 @@ def test_after_a_defect_table_summary_and_exit_status_come_out(checkpoint, tmp_p
     trees.rafdb(tmp_path / "data" / "rafdb")
     broken = Task("broken", "rafdb", "rafdb", BrokenProbe, 32, "accuracy")
     tasks = [broken, broken._replace(name="sound", probe=ExpressionProbe)]
-    monkeypatch.setattr("pcfrl_lightning.evaluate.tasks.tasks_named", lambda _: tasks)
+    monkeypatch.setattr("pcfrl_lightning.cli.evaluate.tasks_named", lambda _: tasks)
     arguments = [checkpoint, "--data-root", str(tmp_path / "data"), "--epochs", "1", "--out", str(tmp_path / "out")]
     assert main(arguments) == 1
     printed = capsys.readouterr().out
