@@ -60,21 +60,21 @@ def test_neighbours_of_four_faces():
     pose = torch.tensor([[0.0], [40.0], [4.0], [44.0]])
     person = torch.tensor([0, 0, 1, 1])
     found = neighbours(torch.tensor([[1.0, 0.1], [-1.0, 0.1], [1.0, -0.1], [-1.0, -0.1]]), pose, person)
-    assert found.same_pose is None  # in the same pose there is only the other person
-    assert found.pose == pytest.approx(4)
-    assert found.pose_chance == pytest.approx((4 + 44 + 36 + 4 + 4 + 36 + 44 + 4) / 8)
+    assert found["identity_same_pose"] is None  # in the same pose there is only the other person
+    assert found["pose_nearest"] == pytest.approx(4)
+    assert found["pose_nearest_chance"] == pytest.approx((4 + 44 + 36 + 4 + 4 + 36 + 44 + 4) / 8)
     # in another pose, face 0 has faces 1 and 3, and 1 is nearer (the second number agrees)
-    assert (found.other_pose, found.other_pose_chance) == (1, 0.5)
+    assert (found["identity_other_pose"], found["identity_other_pose_chance"]) == (1, 0.5)
 
 
 def test_neighbours_are_of_another_occasion():
     pose, person = torch.zeros(4, 1), torch.tensor([0, 0, 0, 1])
     features = torch.tensor([[0.0, 1.0], [0.1, 1.0], [1.0, 0.1], [0.3, 1.0]])
-    assert neighbours(features, pose, person).same_pose == pytest.approx(2 / 3)
+    assert neighbours(features, pose, person)["identity_same_pose"] == pytest.approx(2 / 3)
     found = neighbours(features, pose, person, occasion=torch.tensor([0, 0, 1, 2]))
     # faces 0 and 1 have 2 and 3 to choose from, and 3 is nearer; face 2 has all others, and 3 is nearest
-    assert found.same_pose == 0
-    assert found.same_pose_chance == pytest.approx((0.5 + 0.5 + 2 / 3) / 3)
+    assert found["identity_same_pose"] == 0
+    assert found["identity_same_pose_chance"] == pytest.approx((0.5 + 0.5 + 2 / 3) / 3)
 
 
 def test_random_pairs_are_of_one_person_and_of_two():

@@ -43,26 +43,17 @@ def measure(features: Tensor, known: PoseFaces) -> dict[str, Any]:
 
     - ``pose``: mean absolute error in degrees of a ridge regression that has not seen the people, by angle and their
       ``mean``;
-    - ``pose_nearest``: mean difference in degrees, over all angles, to the nearest face of another person, with
-      ``_chance``: to any;
-    - ``identity_same_pose``, ``identity_other_pose``: share of faces whose nearest neighbour shows the same person,
-      among faces within 10 degrees and among those at least 30 degrees away (see `nearest.neighbours`), each with
-      ``_chance``;
+    - ``pose_nearest``, ``identity_same_pose`` (within 10 degrees), ``identity_other_pose`` (30 and more), each with
+      ``_chance``: see `nearest.neighbours`;
     - ``verification``: area under the ROC curve of cosines of pairs, half of them of one person, of any pose;
     - ``expression``: share of expressions that a ridge regression finds, by people it has not seen, with ``_chance``:
       of the most frequent one.
     """
-    near = neighbours(features, known.pose, known.person, known.occasion)
     first, second, same = random_pairs(known.person, known.occasion)
     unit = standardized(features)
     result: dict[str, Any] = {
         "pose": pose_error(features, known),
-        "pose_nearest": near.pose,
-        "pose_nearest_chance": near.pose_chance,
-        "identity_same_pose": near.same_pose,
-        "identity_same_pose_chance": near.same_pose_chance,
-        "identity_other_pose": near.other_pose,
-        "identity_other_pose_chance": near.other_pose_chance,
+        **neighbours(features, known.pose, known.person, known.occasion),
         "verification": area_under_roc((unit[first] * unit[second]).sum(1), same),
         "expression": None,
         "expression_chance": None,
@@ -112,24 +103,17 @@ def verdict(measures: dict[str, dict[str, Any]]) -> dict[str, float | bool] | No
         return None
     face, pose = measures["f_f"], measures["f_p"]
     pose_gap = face["pose"]["mean"] - pose["pose"]["mean"]
-    nearest_gap = face["pose_nearest"] - pose["pose_nearest"]
     identity_gap = (face["identity_other_pose"] or 0.0) - (pose["identity_other_pose"] or 0.0)
-    right = pose_gap > 0 and identity_gap > 0
     return {
         "pose_gap": pose_gap,
-        "pose_nearest_gap": nearest_gap,
+        "pose_nearest_gap": face["pose_nearest"] - pose["pose_nearest"],
         "identity_gap": identity_gap,
-        "right_way_round": right,
+        "right_way_round": pose_gap > 0 and identity_gap > 0,
     }
 
 
 def measure_source(
-    source: str,
-    encoder: Encoder,
-    sets: Sequence[PoseFaces],
-    image_size: int,
-    seed: int = 0,
-    trust: Sequence[str] = (),
+    source: str, encoder: Encoder, sets: Sequence[PoseFaces], image_size: int, seed: int = 0, trust: Sequence[str] = ()
 ) -> dict[str, Any]:
     """A source beside the untrained network of its architecture, and the calibrated pairs of a PCFRL checkpoint.
 
@@ -141,15 +125,14 @@ def measure_source(
     measures = measure_encoder(encoder, sets, image_size, device)
     untrained = measure_encoder(untrained_encoder(source, seed, trust=trust), sets, image_size, device)
     file = locate(source) if Path(source).exists() else None
-    is_run = file is not None and file.suffix == ".ckpt"
-    epoch = read_checkpoint(file).get("epoch") if is_run and file else None
+    run = file if file is not None and file.suffix == ".ckpt" else None
     known = next((each for each in sets if each.expression is not None), None)
     pairs = None
-    if is_run and known is not None and isinstance(encoder, PCFRLNetwork):
-        pairs = pair_quality(PCFRL.load_from_checkpoint(source if file is None else file, trust=trust), known)
+    if run is not None and known is not None and isinstance(encoder, PCFRLNetwork):
+        pairs = pair_quality(PCFRL.load_from_checkpoint(run, trust=trust), known)
     return {
         "name": source_name(source),
-        "epoch": epoch,
+        "epoch": None if run is None else read_checkpoint(run).get("epoch"),
         "measures": measures,
         "untrained": untrained,
         "verdict": {name: verdict(each) for name, each in measures.items()},
