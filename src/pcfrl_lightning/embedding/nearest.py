@@ -1,6 +1,6 @@
 """The pictures nearest to others, by each feature, in one pass over any number of pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from heapq import nsmallest
 from itertools import islice
 from typing import NamedTuple
@@ -43,31 +43,32 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
     asked = [each for batch in batches(queries, queries.batch_size) for each in batch]
     if broken := next((each for each in asked if each.picture is None), None):
         raise DataError(f"query {broken.name}: {broken.reason}")
-    wanted = {name: value.cpu() for name, value in job.extract(stacked(asked)).items() if name in job.features}
-    found: list[dict[str, list[Neighbour]]] = [{name: [] for name in job.features} for _ in asked]
+    wanted = _directions(job, asked)
+    found = [Nearest(query, {name: [] for name in job.features}, {}) for query in asked]
     distances: dict[str, list[np.ndarray]] = {name: [] for name in job.features}
     unreadable: list[str] = []
     for batch in batches(job, job.batch_size):
         unreadable += [f"{each.name}: {each.reason}" for each in batch if each.picture is None]
         there = [each for each in batch if each.picture is not None]
-        features = job.extract(stacked(there)) if there else {}
-        for name in features.keys() & distances.keys():
-            apart = _distances(wanted[name], features[name].cpu())
+        for name, directions in _directions(job, there).items():
+            apart = (1 - wanted[name] @ directions.T).clamp(min=0).numpy()
             distances[name].append(apart)
-            for query, row, nearby in zip(asked, apart, found, strict=True):
-                nearby[name] = _nearer(nearby[name], row, there, query, count)
+            for each, row in zip(found, apart, strict=True):
+                each.neighbours[name] = _nearer(each.neighbours[name], row, there, each.query, count)
     if not any(distances.values()):
         raise DataError(f"{', '.join(job.inputs)}: no image can be read")
-    if alone := next((query for query, near in zip(asked, found, strict=True) if not any(near.values())), None):
+    if alone := next((each.query for each in found if not any(each.neighbours.values())), None):
         raise DataError(f"query {alone.name}: {', '.join(job.inputs)} has no other picture")
-    medians = {name: np.median(np.concatenate(rows, axis=1), axis=1) for name, rows in distances.items()}
-    each = zip(asked, found, strict=True)
-    return [Nearest(q, n, _row(medians, number)) for number, (q, n) in enumerate(each)], unreadable
+    for name, rows in distances.items():
+        for each, median in zip(found, np.median(np.concatenate(rows, axis=1), axis=1), strict=True):
+            each.median[name] = float(median)
+    return found, unreadable
 
 
-def _distances(queries: Tensor, features: Tensor) -> np.ndarray:
-    """(Q, D) and (B, D) to cosine distances (Q, B)."""
-    return (1 - F.normalize(queries) @ F.normalize(features).T).clamp(min=0).numpy()
+def _directions(job: Job, batch: Sequence[Ready]) -> dict[str, Tensor]:
+    """Unit rows (B, D) of each feature of pictures that were read; nothing where there is none."""
+    features = job.extract(stacked(batch)) if batch else {}
+    return {name: F.normalize(features[name].cpu()) for name in job.features if name in features}
 
 
 def _nearer(
@@ -80,7 +81,3 @@ def _nearer(
         if (picture := batch[row].picture) is not None and not np.array_equal(picture, query.picture)
     )
     return nsmallest(count, known + list(islice(new, count)), key=lambda each: each.distance)
-
-
-def _row(values: Mapping[str, np.ndarray], number: int) -> dict[str, float]:
-    return {name: float(each[number]) for name, each in values.items()}

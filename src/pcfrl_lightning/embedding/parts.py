@@ -63,8 +63,8 @@ class Parts:
     def add(self, columns: Mapping[str, Any]) -> None:
         """Write one part; see the class for what it holds beside its columns."""
         path = self.folder / f"{len(self._paths):08d}.npz"
-        with replacing(path) as part:
-            _savez(part, columns)
+        with replacing(path) as part, part.open("wb") as file:
+            np.savez(file, allow_pickle=False, **columns)
         self._paths.append(path)
 
     def state(self) -> dict[str, Any]:
@@ -155,8 +155,3 @@ def _read(path: Path, names: Iterable[str] | None) -> dict[str, np.ndarray]:
             return {name: part[name] for name in names or part.files if name in part.files}
     except Exception as error:  # numpy and zipfile have many types for what is no archive of arrays
         raise DataError(f"{path}: damaged ({error!s:.100}); remove {path.parent} to begin again") from None
-
-
-def _savez(path: Path, columns: Mapping[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, allow_pickle=False, **columns)

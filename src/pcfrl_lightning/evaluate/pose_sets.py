@@ -10,6 +10,7 @@ from torch import Tensor
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import open_images
 from pcfrl_lightning.errors import DataError, require
+from pcfrl_lightning.probes.tasks.numbers import ANGLES
 
 FOLDS = 5
 PER_PERSON = 50
@@ -66,14 +67,7 @@ def rendered_faces(images: int, size: int) -> PoseFaces:
     data.image_loader("val")  # renders what is not there yet
     faces = data.splits["val"]
     labels = faces.labels
-    return PoseFaces(
-        "synthetic",
-        faces,
-        ("yaw", "pitch", "roll"),
-        labels["pose"],
-        labels["identity"],
-        expression=labels["expression"],
-    )
+    return PoseFaces("synthetic", faces, ANGLES, labels["pose"], labels["identity"], None, labels["expression"])
 
 
 def pointing04(root: str | Path) -> PoseFaces:

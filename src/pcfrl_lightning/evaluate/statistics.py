@@ -58,14 +58,9 @@ def estimate(values: Iterable[float], confidence: float = 0.95) -> Estimate:
 
 
 def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float], confidence: float = 0.95) -> Estimate:
-    """Estimate of ``values - baseline`` over the seeds that both have.
+    """Estimate of ``values - baseline``, each by seed, over the seeds that both have.
 
     The two runs of a seed share their data order and initial weights, so that the difference within a seed varies less
-    than either value.
-
-    Args:
-        values: by seed.
-        baseline: by seed.
-        confidence: as of `estimate`.
+    than either value.  ``confidence`` is that of `estimate`.
     """
     return estimate((values[seed] - baseline[seed] for seed in sorted(values.keys() & baseline.keys())), confidence)
