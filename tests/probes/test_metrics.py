@@ -159,6 +159,11 @@ def test_near_names_are_offered():
         NamedMetric("multiclas_f1")
 
 
+def test_a_metric_that_needs_more_than_the_task_knows_is_refused():
+    with pytest.raises(ValueError, match=r"model.metric binary_fbeta_score: it needs beta, which no option gives"):
+        NamedMetric("binary_fbeta_score")
+
+
 def test_metrics_of_folds_are_averaged_with_the_standard_deviation_of_these_folds():
     folds = [{"f1": 0.2, "label_f1": [0.1, 0.3]}, {"f1": 0.4, "label_f1": [0.5, 0.3]}]
     found = average_folds(folds)

@@ -11,6 +11,7 @@ from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes import LabelProbe, Probe, measure
 from pcfrl_lightning.probes.features import source as source_module
 from pcfrl_lightning.probes.features.source import FeatureSource
+from pcfrl_lightning.probes.results import command
 
 
 @pytest.fixture
@@ -95,3 +96,17 @@ def test_what_has_no_head_is_only_tested(tiny_data, faces, tmp_path):
     results = measure(probe, data, folder=tmp_path, accelerator="cpu")
     assert results["protocol"] == "training-free"
     assert 0 < results["metrics"]["last"]["accuracy"] < 1
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("/home/me/faces", "faces"),
+        ("--root=/home/me/my faces", "--root=my faces"),
+        ("lfw.roots=[/home/me/a, /home/me/b]", "lfw.roots=[a, b]"),
+        ('{"root": "/home/me/x", "rate": 1e-3}', '{"root": "x", "rate": 1e-3}'),
+        ("a/b=c/d", "a/b=c/d"),
+    ],
+)
+def test_a_command_line_does_not_name_the_user(word, shown):
+    assert command(["pcfrl", word]) == f"pcfrl {shown}"

@@ -140,6 +140,33 @@ def test_labels_other_than_zero_and_one_are_refused(faces, run):
         run(AttributeProbe, halves(faces, "attributes", labels, labels.clamp(max=1)))
 
 
+@pytest.mark.parametrize(
+    ("task", "shape", "words"),
+    [
+        (Classes("y"), (N, 3), r"tiny/train: 'y' is \(3,\) for each image, expected one number"),
+        (SeveralClasses("y"), (N,), r"tiny/train: 'y' is \(\) for each image, expected several of 0 and 1"),
+    ],
+)
+def test_one_class_and_several_are_not_mixed_up(faces, task, shape, words):
+    with pytest.raises(DataError, match=words):
+        task.targets(faces("tiny/train", {"y": torch.ones(shape)}))
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_action_units_without_training_and_test_images(faces, tiny_data, trainer, tmp_path, stage):
+    probe = ActionUnitProbe(baseline="pixels", image_size=16, cache_dir=str(tmp_path))
+    data = tiny_data({"val": faces("tiny/val", {"action_units": torch.ones(N, 4)})})
+    with pytest.raises(DataError, match="action units needs a split 'train'; the data set has val"):
+        getattr(trainer(1), stage)(probe, data)
+
+
+def test_a_metric_is_refused_before_features_where_the_task_takes_none(faces, run, monkeypatch):
+    monkeypatch.setattr("pcfrl_lightning.probes.features.source.FeatureSource.read", lambda *_: pytest.fail("read"))
+    splits = {"train": faces("tiny/train", {"landmarks": torch.rand(N, 5, 2)})}
+    with pytest.raises(UsageError, match=r"model.metric mean_absolute_error: landmarks takes no further metric"):
+        run(LandmarkProbe, splits, metric="mean_absolute_error")
+
+
 def test_landmarks_are_found(faces, run):
     points = torch.rand(N, 5, 2, generator=torch.Generator().manual_seed(0)) * 0.5
     points[:, 1, 0] += 0.5

@@ -92,11 +92,15 @@ def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, in
     return (predicted - target).norm(dim=-1).mean(-1) / distance
 
 
+_KNOWN = ("num_classes", "num_labels", "num_outputs", "task")
+"""Arguments of a metric that follow from the predictions."""
+
+
 class NamedMetric:
     """A metric of torchmetrics, given the arguments that follow from the predictions (``num_classes`` and the like).
 
     ``name`` is that of the class or of the function, such as ``MulticlassCohenKappa`` or ``multiclass_cohen_kappa``; a
-    ValueError offers near ones.
+    ValueError offers near ones, or names an argument that the metric needs besides.
     """
 
     def __init__(self, name: str) -> None:
@@ -112,15 +116,19 @@ class NamedMetric:
             raise ValueError(f"model.metric {name}: torchmetrics has no such metric; {hint}")
         self.kind: type[Metric] = known[_plain(name)]
         self.name = name
+        parameters = inspect.signature(self.kind).parameters
+        named = [each for each in parameters.values() if each.kind == each.POSITIONAL_OR_KEYWORD]
+        if unknown := [each.name for each in named if each.default is each.empty and each.name not in _KNOWN]:
+            raise ValueError(f"model.metric {name}: it needs {', '.join(unknown)}, which no option gives")
+        self.arguments = [each for each in _KNOWN if each in parameters]
         self.higher_is_better = getattr(self.kind, "higher_is_better", None)
 
     def __call__(self, preds: Tensor, target: Tensor) -> float | list[Any]:
         """The value, a list where the metric gives several."""
         width = preds.shape[1] if preds.ndim > 1 else 1
         task = "multiclass" if target.ndim < preds.ndim else "multilabel" if preds.ndim > 1 else "binary"
-        offered = {"num_classes": width, "num_labels": width, "num_outputs": width, "task": task}
-        parameters = inspect.signature(self.kind).parameters
-        value = self.kind(**{key: each for key, each in offered.items() if key in parameters})(preds, target)
+        offered = dict(zip(_KNOWN, (width, width, width, task), strict=True))
+        value = self.kind(**{key: offered[key] for key in self.arguments})(preds, target)
         return float(value) if value.ndim == 0 else value.tolist()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -154,8 +155,8 @@ def versions() -> dict[str, str]:
 
 def command(argv: list[str]) -> str:
     """The command line, absolute paths reduced to their last component: they would name the user."""
-    words = [[Path(side).name if os.path.isabs(side) else side for side in word.split("=")] for word in argv]
-    return " ".join("=".join(sides) for sides in words)
+    listed = [re.split(r"([=,\[\]{}'\"]\s*)" if {"[", "{"} & set(word) else "(=)", word) for word in argv]
+    return " ".join("".join(Path(part).name if os.path.isabs(part) else part for part in parts) for parts in listed)
 
 
 def cropping_of(data: Any) -> str | None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.heads import InputNorm
 from pcfrl_lightning.probes.metrics import NamedMetric
 from pcfrl_lightning.probes.plan import Part, Plan, Rules, groups_of, hold_out_groups, whole
@@ -64,7 +64,7 @@ class Task(ABC):
 
     def predictions(self, outputs: Tensor, targets: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """What a metric of torchmetrics is given, ``preds`` and ``target``."""
-        raise NotImplementedError(f"{type(self).__name__} takes no model.metric")
+        raise NotImplementedError
 
     def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
         """Train on ``train``, choose on ``val``, test on ``test``; the last is not looked at before it is needed.
@@ -101,7 +101,13 @@ class Task(ABC):
         return value
 
     def use(self, metric: NamedMetric) -> None:
-        """Report one more metric, and choose by it, unless torchmetrics does not say whether higher is better."""
+        """Report one more metric, and choose by it, unless torchmetrics does not say whether higher is better.
+
+        Raises:
+            UsageError: the task has no `predictions`.
+        """
+        if type(self).predictions is Task.predictions:
+            raise UsageError(f"model.metric {metric.name}: {self.name} takes no further metric")
         self.metric = metric
         if metric.higher_is_better is not None:
             self.monitor, self.higher_is_better = metric.name, metric.higher_is_better
@@ -137,12 +143,18 @@ class Task(ABC):
         return {}
 
 
-def need(faces: FaceSet, key: str) -> Tensor:
-    """The label ``key`` of a split; where it has none, the DataError says why if the data set knows."""
+def need(faces: FaceSet, key: str, ndim: int | None = None, expected: str = "") -> Tensor:
+    """The label ``key`` of a split; where it has none, the DataError says why if the data set knows.
+
+    ``ndim`` dimensions are demanded of it if they are given, in words ``expected``.
+    """
     if key not in faces.labels:
         found = ", ".join(sorted(faces.labels)) or "none"
         raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
-    return faces.labels[key]
+    labels = faces.labels[key]
+    if ndim not in (None, labels.ndim):
+        raise DataError(f"{faces.name}: '{key}' is {tuple(labels.shape[1:])} for each image, expected {expected}")
+    return labels
 
 
 def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:

@@ -37,7 +37,7 @@ class Classes(Task):
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
         """Class numbers.  Raises DataError for one that is out of range."""
-        labels = need(faces, self.label)
+        labels = need(faces, self.label, 1, "one number")
         whole = labels == labels.round() if labels.is_floating_point() else torch.ones_like(labels, dtype=torch.bool)
         classes = self._known(faces)
         known = labels < classes if classes else torch.ones_like(whole)
@@ -63,7 +63,9 @@ class Classes(Task):
         predicted, labels = outputs.argmax(-1), targets["label"]
         classes = outputs.shape[-1]
         if int(labels.max()) >= classes:  # only possible where the data set names no classes
-            raise ValueError(f"class {int(labels.max())} of {self.label} has no training image: set model.num_classes")
+            raise ValueError(
+                f"class {int(labels.max())} of {self.label} has no training image: set num_classes of the task"
+            )
         present = torch.bincount(labels, minlength=classes) > 0
         per_class = multiclass_accuracy(predicted, labels, classes, average="none")
         f1 = multiclass_f1_score(predicted, labels, classes, average="none")

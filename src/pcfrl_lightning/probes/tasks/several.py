@@ -44,7 +44,7 @@ class SeveralClasses(Task):
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
         """(n, A) zeros and ones.  Raises DataError for anything else."""
-        labels = need(faces, self.label).float()
+        labels = need(faces, self.label, 2, "several of 0 and 1").float()
         check(faces, self.label, ((labels == 0) | (labels == 1)).all(1), "only 0 and 1")
         return {"labels": labels}
 
@@ -98,7 +98,7 @@ class FoldedClasses(SeveralClasses):
 
     def plan(self, splits: dict[str, FaceSet], stage: str, rules: Rules) -> Plan:
         """Folds where the data set has them, splits otherwise."""
-        if "train" in splits or "fold" not in splits["test"].labels:
+        if "train" in splits or "test" not in splits or "fold" not in splits["test"].labels:
             return super().plan(splits, stage, rules)
         faces = splits["test"]
         fold, subject = need(faces, "fold").long(), need(faces, "subject").long()
