@@ -5,6 +5,7 @@ Memory is that of the names of one directory, of the members of a zip archive, o
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from glob import glob, has_magic
 from itertools import islice
 from pathlib import Path
@@ -109,27 +110,22 @@ def _files(names: Callable[[], Iterator[str]], root: Path, fps: float | None) ->
     """Images and videos below a folder."""
 
     def items(start: int) -> Iterator[Item]:
+        seen = 0
         for name in names():
-            # one item for an image; None for what is passed over
-            found = video_items(name, root / name, fps, start) if _is_video(name) else [_image(root, name, start)]
-            for item in found:
-                if item is not None:
+            image = Item(name, partial(read_image, root, name))
+            for item in video_items(name, root / name, fps, start - seen) if _is_video(name) else [image]:
+                if item is not None and seen >= start:
                     yield item
-                else:
-                    start -= 1
+                seen += 1
 
     return Input(items, lambda: sum(video_count(root / n, fps) if _is_video(n) else 1 for n in names()))
 
 
-def _image(root: Path, name: str, start: int) -> Item | None:
-    return None if start else Item(name, lambda: read_image(root, name))
-
-
 def _members(source: ZipSource, rows: Callable[[], Iterator[int]]) -> Input:
-    def item(row: int) -> Item:
-        return Item(source.name(row), lambda: source.read(row))
+    def items(start: int) -> Iterator[Item]:
+        return (Item(source.name(row), partial(source.read, row)) for row in islice(rows(), start, None))
 
-    return Input(lambda start: map(item, islice(rows(), start, None)), lambda: sum(1 for _ in rows()))
+    return Input(items, lambda: sum(1 for _ in rows()))
 
 
 def _is_video(name: str) -> bool:

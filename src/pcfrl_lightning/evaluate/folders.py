@@ -1,6 +1,7 @@
 """Data sets of the tasks under one root folder."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,17 +27,17 @@ def folders_of(
     Data sets that ``cropping`` does not suit keep their own, and a note says so.  ``options`` are further arguments of
     the data modules by name of the task; a `cropping` there takes precedence.
     """
-    opened: dict[tuple[str, str, str], Opened] = {}
     chosen = options or {}
+
+    @cache
+    def opened(data: str, folder: Path, task: str) -> Opened:
+        return _open(data_class(data), folder, cropping, chosen.get(task, {}))
 
     def open_data(task: Task) -> Opened | str:
         folder = root / task.folder
         if not folder.exists():
             return f"no folder {folder}"
-        key = task.data, task.folder, task.name if task.name in chosen else ""
-        if key not in opened:
-            opened[key] = _open(data_class(task.data), folder, cropping, chosen.get(task.name, {}))
-        return opened[key]
+        return opened(task.data, folder, task.name if task.name in chosen else "")
 
     return open_data
 

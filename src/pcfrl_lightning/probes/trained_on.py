@@ -4,7 +4,7 @@ A test that describes other data would report a figure for a training it never h
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import lightning as L
 
@@ -17,10 +17,7 @@ from pcfrl_lightning.probes.results import cropping_of
 from pcfrl_lightning.probes.tasks.base import Task
 from pcfrl_lightning.run_directory import run_directory
 
-if TYPE_CHECKING:
-    from pcfrl_lightning.probes.probe import Probe
-
-P = TypeVar("P", bound="Probe")
+P = TypeVar("P", bound=L.LightningModule)
 _NO_MATTER = {"cache", "download", "read_from", "test_list", "train_list"}
 """Settings of data sets that do not change the training images, or do so by their names."""
 

@@ -86,14 +86,14 @@ class FeatureSource:
         started = time.perf_counter()
         self.device = device
         self.extractor = self.extractor or self.make_extractor(device)
-        parts = self._parts(self.extractor.names)
-        names = list(dict.fromkeys(name for each in parts.values() for name in each))
+        wanted = self._wanted(self.extractor.names)
+        names = list(self.extractor.names) if CONCAT in wanted else wanted
         cache: dict[str, Any] = {"cache_dir": self.cache_dir, "dtype": self.cache_dtype}
         cache |= {"num_workers": num_workers} | (_for_gpu(num_workers) if device.type == "cuda" else {})
         table = cached_features(self.extractor, faces, names, image_size=self.image_size, progress=progress, **cache)
-        ends = dict(zip(names, accumulate(table.dims), strict=True))
-        widths = dict(zip(names, table.dims, strict=True))
-        self.columns = {name: slice(ends[p[0]] - widths[p[0]], ends[p[-1]]) for name, p in parts.items()}
+        ends = zip(names, table.dims, accumulate(table.dims), strict=True)
+        single = {name: slice(end - dim, end) for name, dim, end in ends}
+        self.columns = {name: single.get(name, slice(0, table.dim)) for name in wanted}
         self.pixels = table.image_size
         self._tables[id(faces)] = faces, table
         self.seconds += time.perf_counter() - started
@@ -111,16 +111,13 @@ class FeatureSource:
         table = self.table(part.faces)
         return FeatureBatches(part, table, self._in_memory(part.faces, table), batch_size, shuffle, self.seed)
 
-    def _parts(self, known: Sequence[str]) -> dict[str, list[str]]:
-        """What each wanted feature is made of: itself, or for ``concat`` all features of the encoder."""
+    def _wanted(self, known: Sequence[str]) -> list[str]:
+        """The features that are asked for, ``concat`` first; that of a hand-made extractor has only one name."""
         if self.hand_made:
-            return {known[0]: list(known)}
-        for name in self.features:
-            if name not in (*known, CONCAT):
-                raise ValueError(f"model.feature {name}: this encoder has {', '.join(known)}, or {CONCAT} for all")
-        # `concat` first, so that its columns lie side by side
-        ordered = sorted(self.features, key=lambda name: name != CONCAT)
-        return {name: list(known) if name == CONCAT else [name] for name in ordered}
+            return list(known)
+        if unknown := [name for name in self.features if name not in (*known, CONCAT)]:
+            raise ValueError(f"model.feature {unknown[0]}: this encoder has {', '.join(known)}, or {CONCAT} for all")
+        return sorted(self.features, key=lambda name: name != CONCAT)
 
     def _in_memory(self, faces: FaceSet, table: FeatureTable) -> Tensor | None:
         if id(faces) not in self._loaded:

@@ -136,9 +136,9 @@ class LearnedPairs(CosinePairs):
         """For each fold: train on the others, choose on the next one by companions, test on it."""
         every = self.pairs_part(splits, rules)
         test = every.members
-        if rules.protocol == "paper":
-            return Plan(every._replace(members=~test), every, "test", every, len(test))
         plan = Plan(every._replace(members=~test), None, "", every, len(test))
+        if rules.protocol == "paper":
+            return plan._replace(choice=every, choice_name="test")
         following = test.roll(-1, 0) if rules.val_fraction else torch.zeros_like(test)
         return with_companions(plan, following, "next fold")
 
