@@ -21,9 +21,8 @@ from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.networks.encoder import load_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
-from pcfrl_lightning.probes.features.filling import FeatureFile
 from pcfrl_lightning.probes.features.handmade import PixelFeatures
-from pcfrl_lightning.probes.features.store import cached_features
+from pcfrl_lightning.probes.features.store import FeatureFile, cached_features
 
 
 class Counting(PixelFeatures):

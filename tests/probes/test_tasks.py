@@ -17,7 +17,7 @@ from pcfrl_lightning.probes import (
     PoseClassProbe,
     VerificationProbe,
 )
-from pcfrl_lightning.probes.features.filling import EvaluationImages
+from pcfrl_lightning.probes.features.store import EvaluationImages
 from pcfrl_lightning.probes.plan import Part
 from pcfrl_lightning.probes.tasks.classes import Classes
 from pcfrl_lightning.probes.tasks.pairs import pooled
