@@ -11,10 +11,9 @@ from pcfrl_lightning.cli import disentangle
 from pcfrl_lightning.data import ArraySource, FaceSet
 from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate import disentangle as measures
-from pcfrl_lightning.evaluate.calibrated_pairs import Branch
+from pcfrl_lightning.evaluate.calibrated_pairs import Branch, branch_counts, pair_quality
 from pcfrl_lightning.evaluate.disentangle_table import pairs_table, tables
 from pcfrl_lightning.evaluate.nearest import neighbours, random_pairs
-from pcfrl_lightning.evaluate.pair_quality import branch_counts, pair_quality
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces, pointing04, rendered_faces
 from pcfrl_lightning.heads import CalibratedContrast, Eq7, JoinedNegatives, NPAThreshold, TopK
 from tiny import tiny_model

@@ -1,22 +1,31 @@
-"""How often calibrated pairs are right: the share whose labels agree, beside the share among all pairs."""
+"""How often calibrated pairs are right: the share whose labels agree, beside the share among all pairs, for any T."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from typing import NamedTuple
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.views.appearance import Appearance
 from pcfrl_lightning.data.views.base import Views
-from pcfrl_lightning.functional import Calibration, normalize
-from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, ContrastOutput
+from pcfrl_lightning.data.views.cpu import AlbumentationsViews
+from pcfrl_lightning.evaluate.pose_sets import PoseFaces
+from pcfrl_lightning.functional import Calibration, normalize, top_k_calibration
+from pcfrl_lightning.heads import AllNegatives, CalibratedContrast, ContrastOutput, NPAThreshold
 from pcfrl_lightning.methods.pcfrl import PCFRL
 from pcfrl_lightning.methods.simclr import SimCLR
 
 POSE_LIMIT = 10.0
 """Degrees: two poses agree when yaw, pitch and roll each differ by at most this."""
+
+QUANTILES = (0.0, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Of the row maxima, as thresholds T: 0 takes the best candidate of every anchor (Table 7, top-1)."""
+
+_APPEARANCE = Appearance(0.4, 0.4, 0.4, 0.1, blur_p=0.3, blur_sigma=(0.1, 1.0), sobel_p=0.1)
 
 
 class Tally(NamedTuple):
@@ -141,3 +150,72 @@ def view_batch(faces: FaceSet, views: Views, rows: Sequence[int], seed: Sequence
     """Views of some rows, float (N, 3, S, S) in [0, 1], by view name."""
     *first, epoch = seed
     return views.make([faces.image(row) for row in rows], [(epoch, row) for row in rows], first)
+
+
+def pair_quality(
+    module: PCFRL, known: PoseFaces, batches: int = 10, batch_size: int = 256, seed: int = 0
+) -> dict[str, Any]:
+    """How often the best candidates by pair alignment are right, in batches of random faces with true labels.
+
+    Views have the milder changes of appearance of ``configs/experiment/cpu.yaml`` and keep the pose. A pair is right in
+    the face branch when it shows one person, in the pose branch when yaw, pitch and roll agree within 10 degrees. An
+    anchor is findable when its batch holds a right candidate.
+
+    Returns:
+        by branch ``face`` and ``pose``: ``base_rate``, share of right ones among all candidates; ``findable``, share of
+        the anchors; ``own``, of the calibrator in the checkpoint, and ``quantiles``, of T at each quantile of the row
+        maxima of the batch: ``share`` of the anchors that are calibrated, ``precision`` (None without a pair) and
+        ``recall``, the share of the findable anchors that got a right partner.
+    """
+    views = AlbumentationsViews(module.network.image_size, _APPEARANCE, flip_p=0.0)
+    size = min(batch_size, len(known.faces))
+    agree: dict[str, Callable[[Tensor], Tensor]] = {
+        "face": lambda rows: identities_agree(known.person[rows]),
+        "pose": lambda rows: poses_agree(known.pose[rows]),
+    }
+    found: dict[str, list[Tensor]] = {name: [] for name in agree}
+    for batch in islice(calibrated_batches(module, known.faces, views, size, seed), batches):
+        for name, of_rows in agree.items():
+            found[name].append(branch_counts(batch.branches[name], of_rows(batch.rows), QUANTILES))
+    return {name: _shares(torch.stack(counts).sum(0)) for name, counts in found.items()}
+
+
+def branch_counts(branch: Branch, agreement: Tensor, quantiles: Sequence[float]) -> Tensor:
+    """Counts of one batch of N images: row 0 is of all pairs, row 1 of the branch's own calibrator, then a row for each
+    quantile.
+
+    Returns:
+        (2 + Q, 3) float64. Row 0: candidates, right candidates, findable anchors; the others: anchors, calibrated
+        anchors, right ones among these.
+    """
+    rows, view = branch.features.double(), torch.arange(len(branch.features)) % len(agreement)
+    right, candidates = agreement[view][:, view], view.unsqueeze(0) != view.unsqueeze(1)
+    top = top_k_calibration(NPAThreshold().score(rows, rows, rows @ rows.T), candidates, 1)
+    best, hit = top.score[:, 0], right.gather(1, top.partner)[:, 0]
+    possible = (right & candidates).any(1)
+    own = branch.output.calibration
+    own_right = own.accepted & right[branch.output.anchors].gather(1, own.partner)
+    counts: list[list[Any]] = [
+        [candidates.sum(), (right & candidates).sum(), possible.sum()],
+        [len(rows), own.accepted.any(1).sum(), own_right.any(1).sum()],
+    ]
+    for quantile in quantiles:
+        taken = best >= torch.quantile(best, quantile)
+        counts.append([len(rows), taken.sum(), (taken & hit).sum()])
+    return torch.tensor([[float(value) for value in row] for row in counts], dtype=torch.float64)
+
+
+def _shares(counts: Tensor) -> dict[str, Any]:
+    (candidates, right_candidates, findable), own, *rest = counts.tolist()
+
+    def shares(row: list[float]) -> dict[str, float | None]:
+        anchors, taken, right = row
+        precision, recall = right / taken if taken else None, right / findable if findable else None
+        return {"share": taken / anchors, "precision": precision, "recall": recall}
+
+    return {
+        "base_rate": right_candidates / candidates,
+        "findable": findable / own[0],
+        "own": shares(own),
+        "quantiles": {f"{quantile:g}": shares(row) for quantile, row in zip(QUANTILES, rest, strict=True)},
+    }

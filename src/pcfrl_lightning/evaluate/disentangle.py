@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
+from pcfrl_lightning.evaluate.calibrated_pairs import pair_quality
 from pcfrl_lightning.evaluate.nearest import neighbours, random_pairs, standardized
-from pcfrl_lightning.evaluate.pair_quality import pair_quality
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces
 from pcfrl_lightning.evaluate.summary import source_name
 from pcfrl_lightning.functional.ridge import ridge_by_folds
