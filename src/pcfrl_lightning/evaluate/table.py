@@ -9,7 +9,6 @@ from rich.table import Column, Table
 from pcfrl_lightning.evaluate.run import Row
 from pcfrl_lightning.evaluate.tasks import Task
 
-Measured = dict[tuple[str, str, str], Row]  # of one task, by encoder, weights and feature
 _HEADINGS = ("encoder", "weights", "feature")
 _SIDE_BY_SIDE = 3
 """Figures that fit 80 columns behind the name of an encoder."""
@@ -39,10 +38,8 @@ def results_table(rows: Sequence[Row], title: str) -> RenderableType:
     """
     every = list(dict.fromkeys((row.source, row.title, row.feature) for row in rows))
     several = [len(set(each)) > 1 for each in zip(*every, strict=True)]
-    tasks: dict[Task, Measured] = {row.task: {} for row in rows}
-    for row in rows:
-        tasks[row.task][row.source, row.title, row.feature] = row
-    cells = {task: _cells(task, [mine.get(one) for one in every]) for task, mine in tasks.items()}
+    found = {(row.task, row.source, row.title, row.feature): row for row in rows}
+    cells = {row.task: _cells(row.task, [found.get((row.task, *one)) for one in every]) for row in rows}
     if len(every) <= 2:
         table = Table("task", "data", "metric", title=escape(title))
         table.columns[0].no_wrap = True
@@ -53,7 +50,8 @@ def results_table(rows: Sequence[Row], title: str) -> RenderableType:
         for task, figures in cells.items():
             table.add_row(task.name, task.data, _metric(task), *figures)
         return table
-    shown = [task for task in tasks if any(row.value is not None for row in tasks[task].values())] or list(tasks)
+    measured = {row.task for row in rows if row.value is not None}
+    shown = [task for task in cells if task in measured or not measured]
     tables = []
     for start in range(0, len(shown), _SIDE_BY_SIDE):
         block = shown[start : start + _SIDE_BY_SIDE]
@@ -84,8 +82,6 @@ def _metric(task: Task) -> str:
 
 def _cells(task: Task, rows: Sequence[Row | None]) -> list[str]:
     values = [row.value if row else None for row in rows]
-    texts = [row.status if row else "" for row in rows]
-    for index, (value, best) in enumerate(zip(values, better(task, values), strict=True)):
-        if value is not None:
-            texts[index] = f"[bold]{format_value(task, value)}[/bold]" if best else format_value(task, value)
-    return texts
+    missing = [row.status if row else "" for row in rows]
+    shown = [text if value is None else format_value(task, value) for text, value in zip(missing, values, strict=True)]
+    return [f"[bold]{text}[/bold]" if best else text for text, best in zip(shown, better(task, values), strict=True)]

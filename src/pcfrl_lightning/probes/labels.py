@@ -50,9 +50,8 @@ class LabelProbe(Probe):
         """By the kind of the label in the training split."""
         if self.kind is None:
             return self.task
-        if self.kind != "auto":
-            return KINDS[self.kind](self.label)
-        return KINDS[kind_of(splits["train" if "train" in splits else "test"], self.label)](self.label)
+        split = "train" if "train" in splits else "test"
+        return KINDS[kind_of(splits[split], self.label) if self.kind == "auto" else self.kind](self.label)
 
 
 def kind_of(faces: FaceSet, label: str) -> Literal["class", "classes", "number"]:

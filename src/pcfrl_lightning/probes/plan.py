@@ -1,7 +1,6 @@
 """Which samples a probe trains on, chooses on and is tested on."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -144,11 +143,6 @@ def hold_out_groups(plan: Plan, groups: Tensor, rules: Rules, name: str) -> Plan
     for mine, put_aside in zip(plan.train.members, held, strict=True):
         put_aside[mine] = hold_out(groups[mine], rules.val_fraction, rules.seed)
     return with_companions(plan, held, name, rules.val_fraction)
-
-
-def fold_members(fold: Tensor, folds: Sequence[int]) -> Tensor:
-    """(K, n) bool, True where a sample lies in the fold."""
-    return torch.stack([fold == number for number in folds])
 
 
 def _same_partition(groups: Tensor, values: Tensor | None) -> bool:

@@ -89,7 +89,9 @@ class FeatureSource:
         wanted = self._wanted(self.extractor.names)
         names = list(self.extractor.names) if CONCAT in wanted else wanted
         cache: dict[str, Any] = {"cache_dir": self.cache_dir, "dtype": self.cache_dtype}
-        cache |= {"num_workers": num_workers} | (_for_gpu(num_workers) if device.type == "cuda" else {})
+        cache["num_workers"] = num_workers
+        if device.type == "cuda":  # to keep it busy: larger batches, and all cores decode, unless this process does (0)
+            cache |= {"batch_size": 512, "num_workers": max(num_workers, cores() - 1) if num_workers else 0}
         table = cached_features(self.extractor, faces, names, image_size=self.image_size, progress=progress, **cache)
         ends = zip(names, table.dims, accumulate(table.dims), strict=True)
         single = {name: slice(end - dim, end) for name, dim, end in ends}
@@ -126,8 +128,3 @@ class FeatureSource:
                 return None
             self._loaded[id(faces)] = table.load().to(self.device)
         return self._loaded[id(faces)]
-
-
-def _for_gpu(num_workers: int) -> dict[str, int]:
-    """What keeps a GPU busy: larger batches, and all cores decode, unless images are read in this process (0)."""
-    return {"batch_size": 512, "num_workers": max(num_workers, cores() - 1) if num_workers else 0}

@@ -23,17 +23,13 @@ class Task(ABC):
     the outputs of one head.
 
     Attributes:
-        name: as results.json calls it.
+        name: as results.json calls it; default: the label.
         label: the label of the data set that holds the answer.
         monitor: metric by which learning rate and best epoch are chosen.
         higher_is_better: whether a high value of it is a good one.
         input_norm: what precedes the linear layer of a network's features.
         paper_shuffles: whether the public code shuffles the training samples (``protocol: paper``).
         trained: whether there is a head to fit.
-
-    Args:
-        label: see above.
-        name: default: the label.
     """
 
     monitor: str

@@ -11,7 +11,7 @@ from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.split import pairs_of
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes.metrics import area_under_roc, equal_error_rate, fold_accuracies, tar_at_far
-from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, require, with_companions
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, require, with_companions
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, need
 
@@ -71,7 +71,7 @@ class CosinePairs(Task):
         targets = self.targets(faces)
         _warn_shared_people(faces)
         rows = torch.stack([faces.pairs.first, faces.pairs.second], dim=1)
-        return Part(faces, rows, targets, fold_members(targets["fold"], targets["fold"].unique().tolist()))
+        return Part(faces, rows, targets, targets["fold"] == targets["fold"].unique().unsqueeze(1))
 
     def reduce(self, outputs: Tensor) -> Tensor:
         return pair_cosines(outputs)

@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import multilabel_accuracy, multilab
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.probes.plan import Part, Plan, Rules, fold_members, hold_out_groups, require, whole
+from pcfrl_lightning.probes.plan import Part, Plan, Rules, hold_out_groups, require, whole
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, check, need
 
@@ -104,7 +104,7 @@ class FoldedClasses(SeveralClasses):
         fold, subject = need(faces, "fold").long(), need(faces, "subject").long()
         check_exclusive(faces.name, fold, subject)
         every = whole(faces, self.targets(faces))
-        test = fold_members(fold, fold[fold >= 0].unique().tolist())
+        test = fold == fold[fold >= 0].unique().unsqueeze(1)  # (K, n)
         train = ~test & (fold >= 0)
         used = every.restrict(test)
         if rules.protocol == "paper":
