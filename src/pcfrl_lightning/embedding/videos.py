@@ -40,11 +40,12 @@ def video_items(name: str, path: Path, fps: float | None, start: int = 0) -> Ite
 
     # a path that is absolute is no address such as 10:30.mp4
     capture: Any = cv2.VideoCapture(os.path.abspath(path))
-    due, number, taken = _due(fps), 0, 0
+    following = number = taken = 0
     try:
         while capture.isOpened() and capture.grab():
             seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if due(seconds):
+            if (step := _step(seconds, number, fps)) >= following:
+                following = step + 1
                 yield None if taken < start else _frame(capture, name, seconds, number)
                 taken += 1
             number += 1
@@ -77,30 +78,23 @@ def webcam_items(number: int, fps: float | None) -> Iterator[Item]:
     name, capture = f"webcam:{number}", cv2.VideoCapture(number)
     if not capture.isOpened():
         raise DataError(f"{name}: there is no such camera, or another program uses it")
-    due, count, begin = _due(fps), 0, time.monotonic()
+    following = count = 0
+    begin = time.monotonic()
     try:
         while capture.grab():
             begin = begin if count else time.monotonic()
-            if due(seconds := time.monotonic() - begin):
+            seconds = time.monotonic() - begin
+            if (step := _step(seconds, count, fps)) >= following:
+                following = step + 1
                 yield _frame(capture, name, seconds, count)
             count += 1
     finally:
         capture.release()
 
 
-def _due(fps: float | None) -> Callable[[float], bool]:
-    """Whether a frame is to be taken, by its time: the first at or after each multiple of 1 / fps."""
-    following = 0
-
-    def due(seconds: float) -> bool:
-        nonlocal following
-        step = math.floor(seconds * fps + 1e-6) if fps else following
-        if step < following:
-            return False
-        following = step + 1
-        return True
-
-    return due
+def _step(seconds: float, number: int, fps: float | None) -> int:
+    """Which multiple of 1 / ``fps`` a frame has reached; the first one at each is taken, all without ``fps``."""
+    return math.floor(seconds * fps + 1e-6) if fps else number
 
 
 def _frame(capture: Any, name: str, seconds: float, number: int) -> Item:
