@@ -221,6 +221,20 @@ def test_batches_that_a_probe_cannot_use(run, batch, problem):
         run("emotion", data=data)
 
 
+@pytest.mark.parametrize(
+    ("second", "problem"),
+    [
+        ({"image": torch.zeros(2, 3, 8, 8), "emotion": torch.zeros(2)}, r"images are of sizes \(4, 4\), \(8, 8\)"),
+        ({"image": torch.zeros(2, 3, 4, 4)}, "Odd/train: needs the label 'emotion', has none"),
+    ],
+)
+def test_batches_that_do_not_fit_together(run, second, problem):
+    first = {"image": torch.zeros(2, 3, 4, 4), "emotion": torch.zeros(2)}
+    data = type("Odd", (PlainData,), {"train_dataloader": lambda self: [first, second]})()
+    with pytest.raises(DataError, match=problem):
+        run("emotion", data=data)
+
+
 class Parity(Classes):
     """A task of a user, with a setting of its own: whether a number is odd."""
 

@@ -79,7 +79,11 @@ def _read(loader: Any, label: str, name: str) -> FaceSet:
         labels.append({key: value.cpu() for key, value in tensors.items() if value.ndim and len(value) == rows})
     if not images:
         raise DataError(f"{name}: the loader gives no batch")
-    joined = {key: torch.cat([each[key] for each in labels]) for key in labels[0]}
+    if len(sizes := sorted({tuple(each.shape[2:]) for each in images})) > 1:
+        raise DataError(f"{name}: images are of sizes {', '.join(map(str, sizes))}: resize them to one in the data set")
+    joined = {
+        key: torch.cat([each[key] for each in labels]) for key in labels[0] if all(key in each for each in labels)
+    }
     return FaceSet(ArraySource(torch.cat(images).permute(0, 2, 3, 1).contiguous().numpy()), joined, name=name)
 
 
