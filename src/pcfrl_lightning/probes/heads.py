@@ -79,23 +79,19 @@ class StackedHead(nn.Module):
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.weights[0].dtype)
-            if self.input_norm == "none":
-                return self._multiply(features, list(self.weights), list(self.biases))
-            mean, variance = self._statistics(features, members)
-            inverse = (variance + EPSILON).rsqrt()
-            weights, biases = [], []
-            for index, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                scale = inverse * self.scales[index] if len(self.scales) else inverse
-                shift = self.shifts[index] - mean * scale if len(self.shifts) else -mean * scale
-                weights.append(weight * scale.unsqueeze(1))
-                biases.append(bias + torch.einsum("kcd,kd->kc", weight, shift))
-            return self._multiply(features, weights, biases)
-
-    def _multiply(self, features: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
-        weight, bias = torch.stack(weights), torch.stack(biases)  # (R, K, C, D), (R, K, C)
-        outputs = torch.nn.functional.linear(features, weight.flatten(0, 2), bias.flatten())
-        outputs = outputs.unflatten(1, bias.shape).permute(1, 2, 0, 3)  # (B, R K C) -> (R, K, B, C)
-        return outputs * self.scale.unsqueeze(1) + self.offset.unsqueeze(1)
+            weight, bias = torch.stack(list(self.weights)), torch.stack(list(self.biases))  # (R, K, C, D), (R, K, C)
+            if self.input_norm != "none":
+                mean, variance = self._statistics(features, members)
+                scale = (variance + EPSILON).rsqrt().expand(len(weight), -1, -1)  # (R, K, D)
+                shift = -mean * scale
+                if self.input_norm == "batchnorm":
+                    scale = scale * torch.stack(list(self.scales))
+                    shift = torch.stack(list(self.shifts)) - mean * scale
+                bias = bias + torch.einsum("rkcd,rkd->rkc", weight, shift)
+                weight = weight * scale.unsqueeze(2)
+            outputs = torch.nn.functional.linear(features, weight.flatten(0, 2), bias.flatten())
+            outputs = outputs.unflatten(1, bias.shape).permute(1, 2, 0, 3)  # (B, R K C) -> (R, K, B, C)
+            return outputs * self.scale.unsqueeze(1) + self.offset.unsqueeze(1)
 
     def _statistics(self, features: Tensor, members: Tensor | None) -> tuple[Tensor, Tensor]:
         if self.input_norm == "standardize" or not self.training:
