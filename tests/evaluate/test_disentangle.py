@@ -199,6 +199,13 @@ def test_the_command_writes_a_table_and_the_figures_behind_it(checkpoint, tmp_pa
         disentangle.main([checkpoint, "--images", "0"])
 
 
+def test_an_image_that_cannot_be_read_is_named(checkpoint, tmp_path):
+    write_pointing(tmp_path, 6, [(0, 0), (0, 45)])
+    (tmp_path / "Person02" / "person02100+0+0.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"pointing04: image \d+ cannot be read: Person02/person02100\+0\+0.jpg: empty"):
+        disentangle.main([checkpoint, "--images", "0", "--pointing04", str(tmp_path), "--image-size", "32"])
+
+
 @pytest.mark.parametrize("wrong", [["nowhere.ckpt"], ["CHECKPOINT", "--pointing04", "nowhere"]])
 def test_what_is_wrong_is_found_before_faces_are_rendered(checkpoint, monkeypatch, wrong):
     monkeypatch.setattr("pcfrl_lightning.evaluate.pose_sets.rendered_faces", lambda *_: pytest.fail("rendered"))

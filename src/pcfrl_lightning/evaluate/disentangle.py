@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from pcfrl_lightning.data.faceset import FaceSet
-from pcfrl_lightning.data.loaders import ImageBatches, whole_batch
 from pcfrl_lightning.evaluate.calibrated_pairs import pair_quality
 from pcfrl_lightning.evaluate.nearest import neighbours, random_pairs, standardized
 from pcfrl_lightning.evaluate.pose_sets import PoseFaces
@@ -21,6 +20,7 @@ from pcfrl_lightning.networks.checkpoint import read_checkpoint
 from pcfrl_lightning.networks.encoder import Encoder, untrained_encoder
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
+from pcfrl_lightning.probes.features.store import EvaluationImages
 from pcfrl_lightning.probes.metrics import area_under_roc
 
 STRENGTHS = (1e-6, 1e-4, 1e-3, 1e-2, 0.1, 1.0)
@@ -33,8 +33,7 @@ MOST_VALUES = 4096
 def extract(encoder: Encoder, faces: FaceSet, image_size: int, device: str = "cpu") -> dict[str, Tensor]:
     """All features of all images, float32 (n, D) by name on the CPU, from one pass in float32 on every machine."""
     extractor = EncoderFeatures(encoder, device, "float32")
-    loader = DataLoader(ImageBatches(faces, image_size), batch_size=256, collate_fn=whole_batch)
-    parts = [extractor(batch["image"]) for batch in loader]
+    parts = [extractor(images) for images in DataLoader(EvaluationImages(faces, image_size), batch_size=256)]
     return {name: torch.cat([part[name].cpu() for part in parts]) for name in extractor.names}
 
 

@@ -37,7 +37,7 @@ class EvaluationImages(Dataset[Tensor]):
     With ``enlarge`` S is ``image_size``, else that of the first image, at most ``image_size``.
     """
 
-    def __init__(self, faces: FaceSet, image_size: int, enlarge: bool) -> None:
+    def __init__(self, faces: FaceSet, image_size: int, enlarge: bool = True) -> None:
         self.faces = faces
         self.size = image_size if enlarge else min(image_size, *self._read(0).shape[:2])
 
