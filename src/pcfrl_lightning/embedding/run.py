@@ -86,12 +86,8 @@ def embed_to_file(job: Job, out: Path, form: str) -> Report:
     """Compute the features of all pictures of a job into one file.
 
     Rows are collected in the folder ``<out>.parts``. A run that ended early is continued by calling this again with the
-    same job, and gives the same file; a file of an earlier run is replaced when the new one is complete.
-
-    Args:
-        job: see `Job`.
-        out: the file.
-        form: one of `FORMATS`.
+    same job, and gives the same file; a file of an earlier run is replaced when the new one is complete.  ``form`` is
+    one of `FORMATS`.
 
     Raises:
         DataError: there is no picture, or none that can be read, or the input is not that of the interrupted run.

@@ -28,13 +28,8 @@ class Item(NamedTuple):
 def video_items(name: str, path: Path, fps: float | None, start: int = 0) -> Iterator[Item | None]:
     """The frames of a video, with None in place of the first ``start`` ones, which are not decoded to pictures.
 
-    A video that cannot be opened, or ends before its time, is one item at the end that cannot be read.
-
-    Args:
-        name: of the items.
-        path: the file.
-        fps: frames per second that are taken, at most those there are; None: all.
-        start: see above.
+    A video that cannot be opened, or ends before its time, is one item at the end that cannot be read.  ``fps`` frames
+    per second are taken, at most those there are; None: all.
     """
     import cv2
 

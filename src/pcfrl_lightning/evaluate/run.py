@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.tasks import Task
 from pcfrl_lightning.probes.features.extract import Precision
@@ -40,8 +40,7 @@ class Settings:
     precision: Precision = "auto"  # of the extraction, as of `Probe`
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+        require(self.epochs >= 1, f"epochs must be at least 1, got {self.epochs}")
 
     @property
     def features(self) -> tuple[str, ...]:
