@@ -7,10 +7,13 @@ import zipfile
 
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader, Dataset
 
 import trees
 from pcfrl_lightning.cli.evaluate import main
 from pcfrl_lightning.data.releases.disfa import PARTS
+from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.evaluate import run as run_module
 from pcfrl_lightning.evaluate.folders import Opened, folders_of
 from pcfrl_lightning.evaluate.run import Settings, run_tasks
 from pcfrl_lightning.evaluate.tasks import TASKS, Task
@@ -148,6 +151,23 @@ def test_a_defect_in_one_task_does_not_stop_the_others(checkpoint, faces, tmp_pa
     assert first.message == f"RuntimeError: [/red] shapes cannot be multiplied (see {place})"
     assert "in training_step" in place.read_text()
     assert second.status == "measured"
+
+
+class Unreadable(Dataset):
+    """Images of which the first is broken."""
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise DataError("x/test: image 0 cannot be read")
+
+
+def test_an_error_in_a_process_of_a_loader_is_told_without_its_traceback(checkpoint, faces, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "measure", lambda *_: list(DataLoader(Unreadable(), num_workers=1)))
+    settings = Settings(checkpoint, tmp_path / "out", progress=False)
+    (row,) = run_tasks(TASKS[:1], ["pretrained"], settings, lambda _: Opened(faces))
+    assert row.message == "DataError: x/test: image 0 cannot be read"
 
 
 def test_after_a_defect_table_summary_and_exit_status_come_out(checkpoint, tmp_path, capsys, monkeypatch):

@@ -169,8 +169,10 @@ def _remarks(results: dict[str, Any]) -> list[str]:
 
 def _reason(error: Exception, folder: Path) -> str:
     """``Type: message`` in one line; the traceback of an unexpected error is kept."""
-    first = str(error).strip().partition("\n")[0]
-    shown = f"{type(error).__name__}: {first}"
+    kind, text = type(error).__name__, str(error)
+    if "DataLoader worker" in text:  # torch puts the traceback before what was said
+        text = text.rpartition(f"{kind}: ")[2]
+    shown = f"{kind}: " + text.strip().partition("\n")[0]
     if isinstance(error, (DataError, FileNotFoundError, ValueError)):
         return shown
     folder.mkdir(parents=True, exist_ok=True)
