@@ -23,19 +23,12 @@ _PICTURE = re.compile(rf"(.*?(?:{_SUFFIXES}))(?=[ \t,]|$)", re.IGNORECASE)
 
 
 class Input(NamedTuple):
-    """One of the things that a user named.
+    """One of the things that a user named."""
 
-    Attributes:
-        items: its pictures from a number on, always in the same order.
-        total: how many there are, about; None if nobody knows.
-        live: whether it goes on until it is interrupted, and cannot be read again.
-        hint: what to look at where none of its pictures can be read.
-    """
-
-    items: Callable[[int], Iterator[Item]]
-    total: Callable[[], int | None]
-    live: bool = False
-    hint: str = ""
+    items: Callable[[int], Iterator[Item]]  # its pictures from a number on, always in the same order
+    total: Callable[[], int | None]  # how many there are, about; None if nobody knows
+    live: bool = False  # whether it goes on until it is interrupted, and cannot be read again
+    hint: str = ""  # what to look at where none of its pictures can be read
 
 
 def open_input(text: str, fps: float | None = None, root: Path | None = None, limit: int | None = None) -> Input:

@@ -30,40 +30,27 @@ _LINE = 30.0  # seconds between two lines of a log
 
 
 class Report(NamedTuple):
-    """What became of the pictures: number of rows, lines about those left out, length of each feature, and how many
-    pictures an earlier run that was interrupted had done."""
+    """What became of the pictures."""
 
     rows: int
-    unreadable: list[str]
-    widths: dict[str, int]
-    resumed: int
+    unreadable: list[str]  # lines about those left out
+    widths: dict[str, int]  # length of each feature
+    resumed: int  # how many pictures an earlier run that was interrupted had done
 
 
 @dataclass
 class Job:
-    """What is computed from what.
+    """What is computed from what; ``settings`` and ``about`` are in JSON's types."""
 
-    Attributes:
-        inputs: by the name that the user gave.
-        extract: uint8 (B, 3, S, S) to float32 (B, D) by name.
-        size: side S in pixels.
-        features: names of those that are written.
-        settings: what decides the result, in JSON's types; a run goes on only with the same.
-        about: what else the file says about itself.
-        crop: a picture and its name to the face in it.
-        batch_size: pictures per forward pass.
-        workers: threads that read pictures.
-    """
-
-    inputs: dict[str, Input]
-    extract: Callable[[Tensor], dict[str, Tensor]]
-    size: int
-    features: Sequence[str]
-    settings: dict[str, Any] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
-    crop: Callable[[np.ndarray, str], np.ndarray] | None = None
-    batch_size: int = 64
-    workers: int = 2
+    inputs: dict[str, Input]  # by the name that the user gave
+    extract: Callable[[Tensor], dict[str, Tensor]]  # uint8 (B, 3, S, S) to float32 (B, D) by name
+    size: int  # side S in pixels
+    features: Sequence[str]  # names of those that are written
+    settings: dict[str, Any] = field(default_factory=dict)  # what decides the result; to go on needs the same
+    about: dict[str, Any] = field(default_factory=dict)  # what else the file says about itself
+    crop: Callable[[np.ndarray, str], np.ndarray] | None = None  # a picture and its name to the face in it
+    batch_size: int = 64  # pictures per forward pass
+    workers: int = 2  # threads that read pictures
 
     @property
     def live(self) -> bool:

@@ -29,18 +29,13 @@ _APPEARANCE = Appearance(0.4, 0.4, 0.4, 0.1, blur_p=0.3, blur_sigma=(0.1, 1.0), 
 
 
 class Tally(NamedTuple):
-    """Counts behind a precision and its base rate; ``right`` ones are those whose labels agree.
+    """Counts behind a precision and its base rate; ``right`` ones are those whose labels agree."""
 
-    ``pairs`` are calibrated ones (anchor, partner); an anchor is a view: a pair of images may count up to four times.
-    ``proposals`` are anchors with a best candidate, whether or not its score reached T. ``candidates`` are ordered
-    pairs of different images of one batch.
-    """
-
-    pairs: int = 0
+    pairs: int = 0  # calibrated ones (anchor, partner); an anchor is a view: two images may count up to four times
     right: int = 0
-    proposals: int = 0
+    proposals: int = 0  # anchors with a best candidate, whether or not its score reached T
     right_proposals: int = 0
-    candidates: int = 0
+    candidates: int = 0  # ordered pairs of different images of one batch
     right_candidates: int = 0
 
     @property
@@ -88,18 +83,17 @@ def tally(calibration: Calibration, anchors: Tensor, agreement: Tensor) -> Tally
 
 
 class Branch(NamedTuple):
-    """What one branch does with one batch; ``features`` (2N, d) are unit rows z, first views before second views."""
+    """What one branch does with one batch."""
 
     output: ContrastOutput
-    features: Tensor
+    features: Tensor  # (2N, d) unit rows z, first views before second views
 
 
 class Batch(NamedTuple):
-    """One batch seen by every branch: ``rows`` (N,) long are rows of the `FaceSet`; ``branches`` are ``face`` and, for
-    PCFRL, ``pose``."""
+    """One batch seen by every branch."""
 
-    rows: Tensor
-    branches: dict[str, Branch]
+    rows: Tensor  # (N,) long, of the `FaceSet`
+    branches: dict[str, Branch]  # ``face`` and, for PCFRL, ``pose``
 
 
 @torch.no_grad()

@@ -22,20 +22,15 @@ _POINTING = re.compile(r"person(\d\d)(\d)(\d\d)([+-]\d+)([+-]\d+)\.\w+$", re.IGN
 
 
 class PoseFaces(NamedTuple):
-    """Images and what is known about them.
-
-    ``pose`` (n, A) degrees, named by ``angles``; ``person`` (n,) long; ``occasion`` (n,) long, where a person was
-    photographed several times in one; ``expression`` (n,) long, where there is one. Person p belongs to fold p modulo
-    5.
-    """
+    """Images and what is known about them."""
 
     name: str
     faces: FaceSet
-    angles: tuple[str, ...]
-    pose: Tensor
-    person: Tensor
-    occasion: Tensor | None = None
-    expression: Tensor | None = None
+    angles: tuple[str, ...]  # names of A angles
+    pose: Tensor  # (n, A) degrees
+    person: Tensor  # (n,) long; person p belongs to fold p modulo 5
+    occasion: Tensor | None = None  # (n,) long, where a person was photographed several times in one
+    expression: Tensor | None = None  # (n,) long, where there is one
 
     @property
     def fold(self) -> Tensor:

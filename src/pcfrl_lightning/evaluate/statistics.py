@@ -9,19 +9,12 @@ from pcfrl_lightning.errors import require
 
 
 class Estimate(NamedTuple):
-    """A mean and how sure it is.
+    """A mean and how sure it is."""
 
-    Attributes:
-        n: number of values.
-        mean: nan for no values.
-        deviation: sample standard deviation, divided by n - 1; nan for fewer than two values.
-        low, high: ends of the confidence interval of the mean; nan for fewer than two values.
-    """
-
-    n: int
-    mean: float
-    deviation: float
-    low: float
+    n: int  # number of values
+    mean: float  # nan for no values
+    deviation: float  # sample standard deviation, divided by n - 1; nan for fewer than two values
+    low: float  # ends of the confidence interval of the mean; nan for fewer than two values
     high: float
 
     @property

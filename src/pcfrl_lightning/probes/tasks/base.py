@@ -22,21 +22,16 @@ class Task(ABC):
     Leading dimensions of outputs in `loss` are R learning rates and K heads; `score`, `metrics` and `predictions` see
     the outputs of one head.
 
-    Attributes:
-        name: as results.json calls it; default: the label.
+    Args:
         label: the label of the data set that holds the answer.
-        monitor: metric by which learning rate and best epoch are chosen.
-        higher_is_better: whether a high value of it is a good one.
-        input_norm: what precedes the linear layer of a network's features.
-        paper_shuffles: whether the public code shuffles the training samples (``protocol: paper``).
-        trained: whether there is a head to fit.
+        name: as results.json calls it; default: the label.
     """
 
-    monitor: str
-    higher_is_better: bool = True
-    input_norm: InputNorm = "batchnorm"
-    paper_shuffles: bool = True
-    trained: bool = True
+    monitor: str  # metric by which learning rate and best epoch are chosen
+    higher_is_better: bool = True  # whether a high value of it is a good one
+    input_norm: InputNorm = "batchnorm"  # what precedes the linear layer of a network's features
+    paper_shuffles: bool = True  # whether the public code shuffles the training samples (``protocol: paper``)
+    trained: bool = True  # whether there is a head to fit
 
     def __init__(self, label: str, name: str = "") -> None:
         self.label, self.name = label, name or label
