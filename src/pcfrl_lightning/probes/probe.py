@@ -179,9 +179,8 @@ class Probe(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with a group per feature and learning rate, cosine over the epochs of the trainer."""
-        stacks = [heads.head for heads in self.heads.values()]
         rates = list(enumerate(self.rules.rates))
-        groups = [{"params": head.candidate(i), "lr": rate} for head in stacks for i, rate in rates]
+        groups = [{"params": each.head.candidate(i), "lr": rate} for each in self.heads.values() for i, rate in rates]
         return scheduled(self, torch.optim.AdamW(groups, weight_decay=self.rules.weight_decay, fused=True))
 
     def on_fit_start(self) -> None:
