@@ -366,3 +366,25 @@ def test_the_largest_output_decides_how_many_images_a_cpu_takes_at_once(channels
     with torch.no_grad():
         network.features(torch.rand(100, 3, 32, 32))
     assert network.sizes == sizes
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_parts_that_take_no_hook_or_give_a_number_have_features_on_a_cpu():
+    class Temperature(nn.Module):
+        def forward(self):
+            return torch.tensor(2.0)
+
+    class Odd(encoder.Encoder):
+        image_size = 32
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.temperature = torch.jit.script(nn.Conv2d(3, 4, 1)), Temperature()
+
+        def encode(self, images):
+            return (self.layer(images) * self.temperature(),)
+
+    network, images = Odd().eval(), torch.rand(20, 3, 32, 32)
+    whole = network.features(images)["f_s"]
+    with torch.no_grad():
+        torch.testing.assert_close(network.features(images)["f_s"], whole)

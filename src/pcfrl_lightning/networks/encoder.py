@@ -73,9 +73,10 @@ class Encoder(nn.Module, ABC):
 
         def look(_module: nn.Module, _inputs: Any, output: Any) -> None:
             nonlocal largest
-            largest = max(largest, output[:1].nbytes if isinstance(output, Tensor) else 0)
+            largest = max(largest, output[:1].nbytes if isinstance(output, Tensor) and output.ndim else 0)
 
-        hooks = [module.register_forward_hook(look) for module in self.modules()]
+        seen = (module for module in self.modules() if not isinstance(module, torch.jit.ScriptModule))  # takes no hooks
+        hooks = [module.register_forward_hook(look) for module in seen]
         try:
             parts = [self._of_part(pixels[: _AT_ONCE.start])]
         finally:
