@@ -72,6 +72,26 @@ def test_parts_that_features_do_not_need_stay_behind(network, tmp_path):
     assert network.decoder is not None
 
 
+class InOrder(Encoder):
+    """Parts one after another; the first one does nothing where no pixel is black, as in the example."""
+
+    image_size = 16
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = torch.nn.Threshold(1e-6, 1.0), torch.nn.Flatten()
+
+    def encode(self, images):
+        for part in self.children():
+            images = part(images)
+        return (images,)
+
+
+def test_a_part_that_does_nothing_to_the_example_is_kept(tmp_path):
+    made = export_graph(InOrder(), ["f_s"], "torchscript", tmp_path, 16)
+    assert torch.jit.load(made.path)(torch.zeros(1, 3, 16, 16))[0].tolist() == [[1.0] * 768]
+
+
 class OneSize(Encoder):
     """A layer on the pixels: the number of weights follows the size."""
 

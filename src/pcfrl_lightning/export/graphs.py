@@ -90,7 +90,7 @@ def _needed(module: Features, example: Tensor) -> Features:
     copy = deepcopy(module).requires_grad_(False).float().cpu().to(memory_format=torch.contiguous_format).eval()
     expected = copy(example)
     for name, part in list(copy.encoder.named_children()):
-        delattr(copy.encoder, name)
+        setattr(copy.encoder, name, nn.Module())  # cannot be called, and has no weights; the order of parts stays
         try:
             needed = not all(map(torch.equal, copy(example), expected))
         except Exception:  # of any kind, where something is missing
