@@ -3,9 +3,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning import LightningModule
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from pcfrl_lightning.callbacks import LearningRates, OnlineMonitor, ReconstructionGrid, Throughput
 from pcfrl_lightning.callbacks.online_monitor import _Images, extract, pose_errors
@@ -74,6 +76,41 @@ def test_a_step_of_several_batches_has_one_speed(tmp_path):
     run.fit(tiny_model(), TinyFaces(batch_size=4))
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [row["step"] for row in rows if row.get("train/images_per_second_step")] == ["0", "1", "2", "3"]
+
+
+def test_rates_have_the_names_of_lightnings_monitor_for_several_optimizers_and_one_row_a_step(tmp_path):
+    class Several(LightningModule):
+        automatic_optimization = False
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(2, 2)
+
+        def training_step(self, batch, batch_idx):
+            for optimizer in self.optimizers():
+                optimizer.step()
+
+        def configure_optimizers(self):
+            return [torch.optim.SGD(self.parameters(), lr=0.1 * number) for number in (1, 2, 3)]
+
+    def names(callback, folder):
+        logger = CSVLogger(folder, "", "")
+        trainer(folder, max_epochs=1, logger=logger, callbacks=[callback]).fit(Several(), DataLoader(torch.rand(4, 2)))
+        rows = list(csv.DictReader((folder / "metrics.csv").open()))
+        return [{name: value for name, value in row.items() if name.startswith("lr-") and value} for row in rows]
+
+    found = names(LearningRates(), tmp_path / "own")
+    assert found == [{"lr-SGD": "0.1", "lr-SGD-1": "0.2", "lr-SGD-2": "0.30000000000000004"}] * 4
+    run = trainer(
+        tmp_path,
+        accumulate_grad_batches=2,
+        callbacks=[LearningRates()],
+        logger=CSVLogger(tmp_path, "", ""),
+        max_epochs=1,
+    )
+    run.fit(tiny_model(), TinyFaces(16, batch_size=4))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [row["step"] for row in rows if row.get("lr-Adam")] == ["0", "1"]
 
 
 def test_the_cost_of_a_step_is_measured_in_a_run_that_was_resumed_inside_an_epoch():

@@ -51,8 +51,15 @@ def state(device="cpu", world_size=1, is_global_zero=True):
     counts = {"num_training_batches": 100, "max_epochs": 1000, "max_steps": -1, "current_epoch": 0, "global_step": 1}
     return SimpleNamespace(
         fit_loop=loop, strategy=strategy, world_size=world_size, is_global_zero=is_global_zero, fast_dev_run=False,
-        progress_bar_callback=None, accumulate_grad_batches=1, **counts,
+        progress_bar_callback=None, accumulate_grad_batches=1, lightning_module=None, **counts,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "batches"), [({}, 30), ({"optimizer_steps": 3}, 10)])
+def test_the_steps_of_a_method_that_takes_several_for_a_batch_are_fewer_batches(method, batches):
+    run = state()
+    run.max_epochs, run.max_steps, run.lightning_module = -1, 31, SimpleNamespace(**method)
+    assert time_estimate.batches_left(run) == batches
 
 
 def test_days_on_a_cpu_point_to_a_smaller_run():

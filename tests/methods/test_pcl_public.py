@@ -1,15 +1,20 @@
 """The three optimiser steps of the public PCL code."""
 
 import copy
+import csv
 
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ReduceLROnPlateau
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from host_syncs import HostSyncs
 from pcfrl_lightning import PCFRL
+from pcfrl_lightning.callbacks import LearningRates, Throughput
 from pcfrl_lightning.data import PCLViews
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.heads import (
     AllNegatives,
     CalibratedContrast,
@@ -181,6 +186,38 @@ def test_a_resumed_run_ends_as_the_whole_one_and_the_rate_falls_by_epoch(tmp_pat
     (whole, rate), (again, _) = fit(tmp_path / "a"), fit(tmp_path / "b", tmp_path / "a" / "step=9.ckpt")
     assert [name for name, value in whole.items() if not torch.equal(value, again[name])] == []
     assert rate == pytest.approx(0.0, abs=1e-9)
+
+
+class OnPlateau(PCLThreeSteps):
+    monitor = "train/face/loss_epoch"
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), lr=1e-2)
+        plain = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, threshold=1e9, patience=0)
+        told = ReduceLROnPlateau(optimizer, self.monitor, threshold=1e9, patience=0)
+        return [optimizer], [plain, told]
+
+
+def test_a_rate_that_falls_on_a_plateau_is_told_the_metric(tmp_path):
+    run, model = trainer(tmp_path, max_epochs=2), public(OnPlateau)
+    run.fit(model, Faces(8, batch_size=4))
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-6)  # a tenth by each in each epoch
+    assert model.lr_schedulers()[1].best > 0
+    model = public(OnPlateau)
+    model.monitor = "train/lost_epoch"
+    with pytest.raises(UsageError, match=r"train/lost_epoch is not in the log; did you mean train/loss_epoch\?"):
+        trainer(tmp_path, max_epochs=1).fit(model, Faces(8, batch_size=4))
+
+
+def test_the_speed_and_the_rate_are_logged_when_the_losses_are(tmp_path):
+    run = trainer(
+        tmp_path, max_epochs=1, log_every_n_steps=3, logger=CSVLogger(tmp_path, "", ""),
+        callbacks=[Throughput(), LearningRates()],
+    )  # fmt: skip
+    run.fit(public(), Faces(24, batch_size=4))
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    for name in ("train/loss_step", "train/images_per_second_step", "lr-Adam"):
+        assert [row["step"] for row in rows if row.get(name)] == ["2", "5"]
 
 
 def test_losses_are_logged_and_wait_for_nothing(tmp_path):

@@ -20,13 +20,11 @@ class Throughput(L.Callback):
         self.started = self.last_time = 0.0
         self.images = self.last_images = 0
         self.images_seen = 0
-        self.last_step = 0  # of the optimiser, which may take one for several batches
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock; a run that is resumed inside an epoch does not start that epoch."""
         self.started = self.last_time = time.perf_counter()
         self.images = self.last_images = 0
-        self.last_step = trainer.global_step
 
     on_train_epoch_start = on_train_start
 
@@ -37,14 +35,12 @@ class Throughput(L.Callback):
         images = len(next(iter(batch.values()))) * trainer.world_size
         self.images += images
         self.images_seen += images
-        # when the loggers write, which counts the steps of the whole run
-        every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
-        step = trainer.global_step
-        if every and step != self.last_step and step % every == 0:
+        # when the loggers write, which count a batch once however many steps it takes, and several of one step once
+        if trainer._logger_connector.should_update_logs and not trainer.fit_loop._should_accumulate():
             now = time.perf_counter()
             speed = (self.images - self.last_images) / (now - self.last_time)
             write_row(trainer, {"train/images_per_second_step": speed})
-            self.last_time, self.last_images, self.last_step = now, self.images, step
+            self.last_time, self.last_images = now, self.images
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = time.perf_counter() - self.started

@@ -80,5 +80,6 @@ def batches_left(trainer: L.Trainer) -> float:
         done = loop.epoch_loop.batch_progress.current.ready
         ends.append((epochs - trainer.current_epoch) * float(trainer.num_training_batches) - done)
     if trainer.max_steps >= 0:
-        ends.append(float(trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches)
+        steps = (trainer.max_steps - trainer.global_step) / getattr(trainer.lightning_module, "optimizer_steps", 1)
+        ends.append(steps * trainer.accumulate_grad_batches)
     return max(min(ends, default=math.inf), 0.0)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import UsageError, near
 from pcfrl_lightning.heads import ContrastOutput
 from pcfrl_lightning.methods.base import channels_last
 from pcfrl_lightning.methods.pcfrl import PCFRL
@@ -91,9 +92,13 @@ class PCLThreeSteps(PCFRL):
     def end_epoch(self, means: Stats) -> None:
         """Update the task weights and the learning rate, which Lightning leaves to a method that steps by itself."""
         super().end_epoch(means)
-        schedulers = self.lr_schedulers() or []
-        for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-            scheduler.step()  # type: ignore[call-arg]
+        known = self.trainer.callback_metrics
+        for scheduler in (config.scheduler for config in self.trainer.lr_scheduler_configs):
+            plateau = isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+            name = getattr(scheduler, "monitor", "train/loss_epoch")  # that of the command line has one
+            if plateau and name not in known:
+                raise UsageError(f"lr_scheduler.monitor {name} is not in the log{near(name, known)}")
+            self.lr_scheduler_step(scheduler, known[name] if plateau else None)
 
     def _weighted(self, index: int, name: str, output: ContrastOutput) -> Task:
         raw, alpha = output.loss + output.calibrated_loss, self.task_weights.weights[index]
