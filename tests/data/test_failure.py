@@ -4,11 +4,14 @@ import multiprocessing
 import os
 import signal
 import socket
+import threading
 import time
 
 import pytest
+import torch
 from lightning.pytorch.strategies import DDPStrategy
 
+from pcfrl_lightning.data.failure import FailureWatch
 from pcfrl_lightning.data.images.sources import CorruptImage, ImageSource
 from pcfrl_lightning.errors import DataError
 from tiny import TinyFaces, tiny_model, trainer
@@ -112,6 +115,18 @@ def test_a_rank_that_dies_without_a_word_ends_the_other(tmp_path, capfd, monkeyp
     processes[0].join(120)
     assert processes[0].exitcode == 1
     assert message in capfd.readouterr().err
+
+
+def test_an_error_is_seen_where_the_others_can_no_longer_be_told(monkeypatch):
+    class Gone:
+        def set(self, key, value):
+            raise torch.distributed.DistNetworkError("Broken pipe")
+
+    monkeypatch.setattr("pcfrl_lightning.data.failure._PERIOD", 0.0)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    watch = FailureWatch()
+    watch._stopped, watch._store = threading.Event(), Gone()
+    watch.report(DataError("an image is cut off"))
 
 
 @pytest.mark.usefixtures("_no_ranks_left")

@@ -44,7 +44,8 @@ class FailureWatch:
         if self._stopped is None:
             return
         self.stop()
-        self._store.set(_KEY, f"process {dist.get_rank()} failed: {error}")
+        with suppress(RuntimeError):  # process 0 may have ended; the error itself is what is to be seen
+            self._store.set(_KEY, f"process {dist.get_rank()} failed: {error}")
         time.sleep(3 * _PERIOD)
 
 
