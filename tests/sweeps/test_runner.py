@@ -10,7 +10,7 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps import runner
 from pcfrl_lightning.sweeps.metrics import history, metric
-from pcfrl_lightning.sweeps.trial import LOG, folder_name, last_line
+from pcfrl_lightning.sweeps.trial import LOG, RECORD, folder_name, last_line, recorded
 
 
 def starts(trial):
@@ -35,6 +35,15 @@ def test_finished_runs_are_not_repeated_and_failed_ones_go_on_from_their_checkpo
     assert {name: outcome.state for name, outcome in again.items()} == {"good": "finished", "bad": "finished"}
     assert [starts(trial) for trial in some] == [[0], [0, 1]]
     assert history(some[1].folder, "monitor/knn_accuracy") == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"state": "finished", "later": 1}'])
+def test_a_record_that_cannot_be_read_is_named(run, trials, content):
+    (trial,) = trials(good=[])
+    run([trial])
+    (trial.folder / RECORD).write_text(content)
+    with pytest.raises(UsageError, match=r"trial.json is no record of a run \(.*\): remove it"):
+        recorded(trial, [])
 
 
 def test_a_folder_of_another_command_is_refused(run, trials):

@@ -10,9 +10,11 @@ import yaml
 from pcfrl_lightning.cli.configs import FOLDER
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.sweeps import runner
+from pcfrl_lightning.sweeps.ablation import read_ablation
 from pcfrl_lightning.sweeps.parameters import grid, random, read_parameter
 from pcfrl_lightning.sweeps.search import Search
 from pcfrl_lightning.sweeps.sweep import flags, read_sweep
+from pcfrl_lightning.sweeps.trial import begin
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -178,6 +180,12 @@ def test_random_values_depend_on_seed_and_number_alone():
         ({"distribution": "unifrom", "min": 0, "max": 1}, "unifrom is not known .*; did you mean uniform"),
         ({"distribution": "uniform", "min": 0}, "lacks max"),
         (3, "must be a mapping such as"),
+        ({"values": 3}, "values must be a list, got 3"),
+        ({"values": "ab"}, "values must be a list, got 'ab'"),
+        ({"values": [1, 2], "probabilities": 3}, "probabilities must be one for each"),
+        ({"values": [1, 2], "probabilities": [1.5, -0.5]}, "probabilities must be one for each .* at least 0"),
+        ({"min": 0.0, "max": float("nan")}, "min, max must be numbers"),
+        ({"min": 0.0, "max": float("inf")}, "min, max must be numbers"),
     ],
 )
 def test_wrong_parameters_are_named(content, message):
@@ -193,6 +201,14 @@ def test_wrong_parameters_are_named(content, message):
         ({"metrc": {}}, "unknown key 'metrc'; did you mean metric"),
         ({"early_terminate": {"type": "median"}}, "early_terminate must be of type hyperband"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter >= 1"),
+        ({"early_terminate": "hyperband"}, "sweep.yaml: early_terminate must be a mapping, got 'hyperband'"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": [9]}}, "min_iter, max_iter, s and eta must be whole"),
+        ({"metric": "monitor/x"}, "sweep.yaml: metric must be a mapping, got 'monitor/x'"),
+        ({"metric": {"name": 5}}, "metric 5: neither a column"),
+        ({"parameters": ["x"]}, "sweep.yaml: parameters must be a mapping"),
+        ({"command": "pcfrl fit ${args}"}, "sweep.yaml: command must be a list"),
+        ({"run_cap": "all"}, "sweep.yaml: run_cap must be a whole number, got 'all'"),
+        ({"run_cap": -1}, "sweep.yaml: run_cap must be at least 1, got -1"),
         ({"metric": {"name": "rafbd", "goal": "maximize"}}, "did you mean rafdb"),
         ({"metric": {"name": "monitor/x", "goal": "max"}}, "the goal must be maximize or minimize"),
     ],
@@ -200,6 +216,29 @@ def test_wrong_parameters_are_named(content, message):
 def test_wrong_files_are_named(sweep, change, message):
     with pytest.raises(UsageError, match=message):
         sweep("grid", {"values": [1]}, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"configs": "pcfrl:pretrain"}, "configs must be a list, got 'pcfrl:pretrain'"),
+        ({"configs": [1]}, "configs must be a list of configs and key=value"),
+        ({"metrics": ["monitor/x"]}, "metrics must be a mapping"),
+        ({"metrics": {5: "maximize"}}, "metric 5: neither a column"),
+        ({"variants": ["a"]}, "variants must be a mapping"),
+        ({"variants": {"a": None}}, "variants.a must be a list of configs and key=value"),
+        ({"paper": {"RAF-DB": 5}}, "paper.RAF-DB must be a mapping of variants and numbers, got 5"),
+        ({"paper": {"RAF-DB": {"a": "83 %"}}}, "paper.RAF-DB must be a mapping of variants and numbers"),
+    ],
+)
+def test_wrong_files_of_an_ablation_are_named(tmp_path, change, message):
+    content = {"title": "t", "configs": ["a.yaml"], "metrics": {"monitor/x": "maximize"}, "variants": {"a": []}}
+    path = tmp_path / "ablation.yaml"
+    path.write_text(yaml.safe_dump(content | {"paper": None, "axis": None}))
+    assert read_ablation(path).paper == {}
+    path.write_text(yaml.safe_dump(content | change))
+    with pytest.raises(UsageError, match=message):
+        read_ablation(path)
 
 
 def test_a_grid_goes_on_after_an_interruption(sweep, searched, tmp_path):
@@ -233,6 +272,15 @@ def test_bayesian_optimisation_goes_on_with_what_it_knew(sweep, searched, tmp_pa
     assert len(found) == 12
     qualities = [outcome.trial.values["quality"] for outcome in found]
     assert np.mean(qualities[10:]) > np.mean(qualities[:10])  # what comes after the random start is better
+
+
+def test_trials_of_another_space_are_refused(sweep, tmp_path):
+    pytest.importorskip("optuna")
+    begin(Search(sweep("bayes", {"values": [0.1, 0.2]}), tmp_path, 3).following())
+    with pytest.raises(
+        UsageError, match=r"trial 0 was begun by another sweep \(.* not in \(0.3, 0.4\).*\): give another --out"
+    ):
+        Search(sweep("bayes", {"values": [0.3, 0.4]}), tmp_path, 3).following()
 
 
 def test_hyperband_ends_trials_that_do_worse(sweep, searched, tmp_path):

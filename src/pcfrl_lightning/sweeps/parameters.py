@@ -71,7 +71,7 @@ def read_parameter(key: str, content: Any) -> Parameter:
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{where} must be a mapping such as {{values: [1, 2]}} or {{min: 0.0, max: 1.0}}")
     kind = content.get("distribution") or _implied(content)
-    if kind not in DISTRIBUTIONS:
+    if str(kind) not in DISTRIBUTIONS:
         hint = near(str(kind), DISTRIBUTIONS) or f"; known are {', '.join(DISTRIBUTIONS)}"
         raise UsageError(f"{where}: the distribution {kind} is not known to the local backend{hint}")
     needed, given = DISTRIBUTIONS[kind], content.keys() - {"distribution"}
@@ -81,10 +81,13 @@ def read_parameter(key: str, content: Any) -> Parameter:
     if missing := [name for name in needed if name not in content and name not in _DEFAULTS]:
         raise UsageError(f"{where} lacks {', '.join(missing)}")
     if kind in ("constant", "categorical"):
-        values = (content["value"],) if kind == "constant" else tuple(content["values"])
+        values = [content["value"]] if kind == "constant" else content["values"]
+        if not isinstance(values, list):
+            raise UsageError(f"{where}: values must be a list, got {values!r}")
+        values = tuple(values)
         return Parameter(key, kind, values, probabilities=_probabilities(where, content.get("probabilities"), values))
     numbers: dict[str, Any] = {name: content.get(name, _DEFAULTS.get(name)) for name in needed}
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in numbers.values()):
+    if not all(map(_is_number, numbers.values())):
         raise UsageError(f"{where}: {', '.join(needed)} must be numbers, got {numbers}")
     if numbers.get("min", 0) >= numbers.get("max", 1):
         raise UsageError(f"{where}: min must be below max, got {numbers['min']} and {numbers['max']}")
@@ -118,11 +121,16 @@ def _implied(content: Mapping[str, Any]) -> str:
     return "int_uniform" if whole else "uniform"
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _probabilities(where: str, given: Any, values: Sequence[Any]) -> tuple[float, ...] | None:
     if not values:
         raise UsageError(f"{where}: values is empty")
     if given is None:
         return None
-    if len(given) != len(values) or abs(sum(given) - 1) > 1e-6:
-        raise UsageError(f"{where}: probabilities must be one for each of the values and sum to 1")
+    shares = isinstance(given, list) and all(_is_number(each) and each >= 0 for each in given)
+    if not shares or len(given) != len(values) or abs(sum(given) - 1) > 1e-6:
+        raise UsageError(f"{where}: probabilities must be one for each of the values, at least 0, and sum to 1")
     return tuple(given)

@@ -90,7 +90,10 @@ class _Study:
     def ask(self, number: int, values: Mapping[str, Any] | None) -> dict[str, Any]:
         if values is not None:
             self.study.enqueue_trial(dict(values))
-        trial = self.trials[number] = self.study.ask(self.space)
+        try:
+            trial = self.trials[number] = self.study.ask(self.space)
+        except ValueError as error:
+            raise UsageError(f"trial {number} was begun by another sweep ({error}): give another --out") from None
         return {key: trial.params[key] for key in self.space}
 
     def prune(self, number: int, history: list[float]) -> bool:

@@ -14,8 +14,8 @@ from pcfrl_lightning.sweeps.parameters import Parameter, read_parameter
 from pcfrl_lightning.sweeps.trial import Trial
 
 ARGS = "${args}"
-_KEYS = {"name", "description", "project", "entity", "program", "method", "metric", "parameters", "command"}
-_KEYS |= {"early_terminate", "run_cap"}
+_KEYS: dict[str, type] = dict.fromkeys(("name", "description", "project", "entity", "program", "method"), object)
+_KEYS |= {"metric": dict, "parameters": dict, "command": list, "early_terminate": dict, "run_cap": int}
 _STOPPING = {"type", "min_iter", "max_iter", "s", "eta", "strict"}
 
 
@@ -53,11 +53,13 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
             raise UsageError(f"command must begin with pcfrl and fit and end with {ARGS}, got {' '.join(command)}")
         if content["method"] not in ("grid", "random", "bayes"):
             raise UsageError(f"method must be grid, random or bayes, got {content['method']!r}")
+        if (content.get("run_cap") or 1) < 1:
+            raise UsageError(f"run_cap must be at least 1, got {content['run_cap']}")
         parameters = tuple(read_parameter(str(key), each) for key, each in content["parameters"].items())
         return Sweep(
             {**content, "command": [*command[:-1], *overrides, ARGS]},
             content["method"],
-            metric(content["metric"].get("name", ""), content["metric"].get("goal", "minimize")),
+            metric(str(content["metric"].get("name", "")), content["metric"].get("goal", "minimize")),
             parameters,
             (*map(with_environment, command[2:-1]), *overrides),
             _hyperband(content.get("early_terminate")),
@@ -77,8 +79,11 @@ def _hyperband(content: Mapping[str, Any] | None) -> tuple[int, int] | None:
         return None
     if content.get("type") != "hyperband" or content.keys() - _STOPPING:
         raise UsageError(f"early_terminate must be of type hyperband with {', '.join(sorted(_STOPPING))}")
-    eta = int(content.get("eta", 3))
-    least = content.get("min_iter") or (content.get("max_iter", 0) // eta ** int(content.get("s", 1)))
+    try:
+        eta, s = int(content.get("eta", 3)), int(content.get("s", 1))
+        least = int(content.get("min_iter") or int(content.get("max_iter", 0)) // eta**s)
+    except (ArithmeticError, TypeError, ValueError):
+        raise UsageError("early_terminate: min_iter, max_iter, s and eta must be whole numbers") from None
     if least < 1 or eta < 2:
         raise UsageError("early_terminate needs min_iter >= 1, or max_iter and s, and eta >= 2")
-    return int(least), eta
+    return least, eta

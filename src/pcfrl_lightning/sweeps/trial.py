@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, one_line
 from pcfrl_lightning.files import replacing
 from pcfrl_lightning.sweeps.metrics import newest_part
 
@@ -84,7 +84,10 @@ def recorded(trial: Trial, metrics: Sequence[str]) -> Outcome | None:
     path = trial.folder / RECORD
     if not path.is_file():
         return None
-    outcome = Outcome(trial, **json.loads(path.read_text(encoding="utf-8")))
+    try:
+        outcome = Outcome(trial, **json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path} is no record of a run ({one_line(error)}): remove it, the run stays") from None
     measured = set(metrics) <= outcome.values.keys()
     return outcome if outcome.state == "stopped" or (outcome.state == "finished" and measured) else None
 
