@@ -375,4 +375,8 @@ def test_what_cannot_work_is_refused():
         small(SNCLR, neighbours=25)
     with pytest.raises(ValueError, match="at least 2 prototypes"):
         small(SwAV, prototypes=1)
+    with pytest.raises(ValueError, match=r"sinkhorn_iterations >= 1, got .*, 24 and 0$"):
+        small(SwAV, prototypes=24, sinkhorn_iterations=0)
+    with pytest.raises(ValueError, match=r"prediction_dim must be at least 1, got layers of \[32, 0, 32\]"):
+        small(SimSiam, prediction_dim=0)
     assert copy.deepcopy(small(MoCo)).queue.rows.shape == (24, 16)

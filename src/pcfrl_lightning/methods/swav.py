@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pcfrl_lightning import functional as F
+from pcfrl_lightning.errors import require
 from pcfrl_lightning.methods.base import Method, channels_last
 from pcfrl_lightning.networks.projection import ProjectionNetwork
 
@@ -21,7 +22,7 @@ class SwAV(Method):
         prototypes: their number, at least 2.
         temperature: tau > 0 of the predictions.
         epsilon: smoothness of the codes, > 0.
-        sinkhorn_iterations: of the codes.
+        sinkhorn_iterations: of the codes, at least 1.
         freeze_epochs: first epochs, in which the prototypes stay as they are.
         image_size: side of the square views in pixels.
         projection_dim: length of z.
@@ -46,11 +47,11 @@ class SwAV(Method):
         compile_network: bool | None = None,
     ) -> None:
         super().__init__(compile_network)
-        if not (temperature > 0 and epsilon > 0 and prototypes > 1):
-            raise ValueError(
-                "SwAV needs temperature > 0, epsilon > 0 and at least 2 prototypes, "
-                f"got {temperature}, {epsilon} and {prototypes}"
-            )
+        require(
+            temperature > 0 and epsilon > 0 and prototypes > 1 and sinkhorn_iterations > 0,
+            "SwAV needs temperature > 0, epsilon > 0, at least 2 prototypes and sinkhorn_iterations >= 1, "
+            f"got {temperature}, {epsilon}, {prototypes} and {sinkhorn_iterations}",
+        )
         self.network = ProjectionNetwork(backbone, image_size, projection_dim, hidden_dim, 2, "hidden")
         self.prototypes, self.temperature, self.epsilon = prototypes, temperature, epsilon
         self.sinkhorn_iterations, self.freeze_epochs = sinkhorn_iterations, freeze_epochs

@@ -20,6 +20,9 @@ def mlp(widths: list[int], batch_norm: Norm = "none") -> nn.Sequential:
         widths: of the input, the hidden layers and the output.
         batch_norm: after no layer, the hidden ones, or all (after the last one without weights, as SimSiam has it).
     """
+    require(
+        min(widths) >= 1, f"projection_dim, hidden_dim and prediction_dim must be at least 1, got layers of {widths}"
+    )
     layers: list[nn.Module] = []
     for number, (inputs, outputs) in enumerate(pairwise(widths), start=2):
         last = number == len(widths)
