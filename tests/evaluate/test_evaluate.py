@@ -289,10 +289,13 @@ def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path,
         return measure(task, *rest)
 
     monkeypatch.setattr(run_module, "run_task", interrupted)
-    status, summary = run(checkpoint, releases, tmp_path / "out", "--tasks", "rafdb", "lfw")
+    out = tmp_path / "[b" / "[" / "b]"  # which is no markup
+    status, summary = run(checkpoint, releases, out, "--tasks", "rafdb", "lfw")
     assert status == expected
     assert [(row["task"], row["status"]) for row in summary["rows"]] == [("rafdb", "measured")]
-    assert "interrupted after 1 results; the same command goes on" in capsys.readouterr().out
+    told = capsys.readouterr().out.replace("\n", "")
+    assert "interrupted after 1 results; the same command goes on" in told
+    assert "[b/[/b]" in told
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):

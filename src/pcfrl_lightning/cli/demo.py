@@ -62,7 +62,7 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     shown = [row for row in rows if row.feature == "f_s"]
     console.print(results_table(shown, "frozen F_s on synthetic faces, last epoch"))
     console.print(*calibration_lines(results["calibration"]), sep="\n", highlight=False)
-    console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False)
+    console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False, markup=False)
     return results
 
 

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     results: list[dict[str, Any]] = []
     console = Console()
     for source, encoder in encoders.items():
-        console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim")
+        console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim", markup=False)
         results.append(measure_source(source, encoder, sets, options.image_size, options.seed, options.trust))
     about = {"image_size": options.image_size, "seed": options.seed, "hardware": hardware(), "versions": versions()}
     about |= {"sets": {known.name: len(known.faces) for known in sets}, "command": command(sys.argv)}

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if not root.is_dir():
         parser.error(f"--data-root {root} is not a folder")
     console = Console()
+    say = partial(console.print, style="dim", markup=False)
     try:
         tasks = tasks_named(options.tasks)
         chosen = task_options(options.option, tasks)
@@ -53,12 +55,12 @@ def main(arguments: Sequence[str]) -> int:
     rows: list[Row] = []
     for settings, summary in zip(each, summaries, strict=True):
         try:
-            for row in run_tasks(tasks, weights, settings, data, lambda text: console.print(text, style="dim")):
+            for row in run_tasks(tasks, weights, settings, data, say):
                 rows.append(row)
                 summary.add(row)
         except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns the one into the other
             where = f"the same command goes on with the features in {settings.out}"
-            console.print(f"interrupted after {len(rows)} results; {where}")
+            console.print(f"interrupted after {len(rows)} results; {where}", markup=False)
             return int(stop.code or CTRL_C) if isinstance(stop, Stopped) else CTRL_C
     features = ", ".join(dict.fromkeys(row.feature for row in rows))
     title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"

@@ -136,7 +136,7 @@ def print_report(results: dict[str, Any], path: Path) -> None:
     for name, value in columns[0].items():
         if isinstance(value, float):
             table.add_row(name, *(f"{column[name]:.4f}" for column in columns))
-    console = Console(force_jupyter=False)  # text in a notebook, too, so that it can be redirected
+    console = Console(force_jupyter=False, markup=False)  # text in a notebook, too, so that it can be redirected
     console.print(table)
     console.print(f"results: {path}", soft_wrap=True, highlight=False)
 
