@@ -121,6 +121,19 @@ def test_pair_labels_refuses_what_it_cannot_count(tmp_path):
         trainer(tmp_path, max_epochs=1, callbacks=[PairLabels("expression")]).fit(queue, TinyFaces(8, batch_size=4))
 
 
+@pytest.mark.parametrize("unknown", [-1, math.nan])
+def test_pair_labels_refuses_images_of_unknown_label(tmp_path, unknown):
+    class Unknown(TinyFaces):
+        def build(self):
+            splits = super().build()
+            splits["train"].labels["expression"] = torch.tensor([1.0] * 7 + [unknown])
+            return splits
+
+    model = SimCLR(FaceBackbone(0.0625), calibrator=TopK(), image_size=32, projection_dim=16)
+    with pytest.raises(UsageError, match="no known 'expression' for each image"):
+        trainer(tmp_path, max_epochs=1, callbacks=[PairLabels("expression")]).fit(model, Unknown(8, batch_size=4))
+
+
 def test_equal_labels_give_a_share_of_one(tmp_path):
     class OneClass(TinyFaces):
         def build(self):

@@ -37,10 +37,11 @@ class PairLabels(L.Callback):
             UsageError: the data has no such label, or the method has no pairs of images of a batch.
         """
         faces = trainer.datamodule.splits["train"]  # type: ignore[attr-defined]
-        if self.label not in faces.labels or faces.labels[self.label].ndim != 1 or faces.labels[self.label].min() < 0:
+        values = faces.labels.get(self.label, torch.empty(0, 0))
+        if values.ndim != 1 or not (values >= 0).all():  # false for NaN
             known = ", ".join(sorted(faces.labels)) or "none"
             raise UsageError(f"PairLabels: {faces.name} has no known '{self.label}' for each image, it has {known}")
-        self.values = faces.labels[self.label]
+        self.values = values
         heads = {name: part for name, part in pl_module.named_modules() if isinstance(part, CalibratedContrast)}
         if not heads:
             raise UsageError(
