@@ -46,6 +46,13 @@ def test_a_record_that_cannot_be_read_is_named(run, trials, content):
         recorded(trial, [])
 
 
+@pytest.mark.parametrize("rest", ["1,1e-", "1,0.", "1,0.5\0\0"])
+def test_a_line_of_the_log_that_was_cut_off_does_not_count(tmp_path, rest):
+    (tmp_path / "version_0").mkdir()
+    (tmp_path / "version_0" / "metrics.csv").write_bytes(f"epoch,monitor/x\r\n0,0.25\r\n{rest}".encode())
+    assert history(tmp_path, "monitor/x") == [0.25]
+
+
 def test_a_folder_of_another_command_is_refused(run, trials):
     run(trials(one=["--quality=0.7"]))
     with pytest.raises(UsageError, match=r"another command \(--quality=0.8 in place of --quality=0.7\): give another"):

@@ -66,10 +66,10 @@ def history(folder: Path, name: str) -> list[float]:
     """All values of a column of the log by epoch, those of the parts of an interrupted run in one list."""
     values: dict[Any, float] = {}
     for path in sorted(folder.glob("version_*/metrics.csv"), key=_version):
-        with path.open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                if text := line.get(name):
-                    values[line.get("epoch") or len(values)] = float(text)
+        written = path.read_text(encoding="utf-8")
+        for line in csv.DictReader(written[: written.rfind("\n") + 1].splitlines()):  # the last may be written in part
+            if text := line.get(name):
+                values[line.get("epoch") or len(values)] = float(text)
     return list(values.values())
 
 
