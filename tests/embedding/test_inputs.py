@@ -173,3 +173,8 @@ def test_a_list_in_utf_16_is_named(root):
     (root / "list.txt").write_text("a.png\nb/c/z.png\n", encoding="utf-16")
     with pytest.raises(DataError, match=r"list.txt: not a UTF-8 text file; save it as UTF-8"):
         open_input("root/list.txt").total()
+
+
+def test_a_link_to_itself_is_a_file_like_any_other(root):
+    (root / "b/self").symlink_to("self")
+    assert "b/self" in list(walk(root))

@@ -104,7 +104,7 @@ def walk(root: str | Path) -> Iterator[str]:
         try:
             with os.scandir(real) as entries:
                 # with the slash, the order is that of the whole paths
-                names = sorted(entry.name + "/" if entry.is_dir() else entry.name for entry in entries)
+                names = sorted(entry.name + "/" * _is_folder(entry) for entry in entries)
         except PermissionError as error:
             log.warning("%s is left out: %s", real, error.strerror)
             return
@@ -113,6 +113,10 @@ def walk(root: str | Path) -> Iterator[str]:
                 yield from below(folder + name) if name.endswith("/") else [folder + name]
 
     return below("")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry) if entry.is_symlink() else entry.is_dir()  # `is_dir` fails at a link to itself
 
 
 def read_list(list_file: str | Path) -> dict[str, Row]:
