@@ -367,3 +367,33 @@ def test_real_tables_as_delivered(shared_data):
             assert first.labels["age"].tolist() == ages
             assert "utkface_labels.csv.gz:15017: 'race' is empty (3 in all)" in first.unusable["race"]
     assert counts == {"orl": 390, "lfw": 7410, "utk": 23317, "poi": 2790}
+
+
+def test_hidden_images_do_not_hide_the_archives_of_a_folder(faces, tmp_path):
+    folder = pictures(tmp_path / "packed", ".thumbnails/x.png")
+    pack(faces, folder / "faces.zip")
+    assert len(LabelledFolder(folder).build()["train"]) == 6
+
+
+def test_class_folders_may_be_links_beside_an_archive(faces, tmp_path):
+    folder = pictures(tmp_path / "packed")
+    folder.mkdir()
+    for person in faces.iterdir():
+        (folder / person.name).symlink_to(person)
+    pack(faces / "p0", folder / "other.zip")
+    assert len(LabelledFolder(folder).build()["train"]) == 6
+
+
+def test_a_table_without_a_complete_row_is_refused(faces):
+    text = "image,a,b\np0/0.png,1,\np0/1.png,,1\np1/2.png,2,\np1/3.png,,2\n"
+    with pytest.raises(DataError, match=r"labels\.csv: no row is without an empty cell; name the label_columns"):
+        opened(faces, text, missing="skip").build()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_vanishes_after_setup_is_one_error_that_names_it(faces, workers):
+    data = LabelledFolder(faces, image_size=8, num_workers=workers)
+    data.setup("test")
+    (faces / data.splits["test"].source.name(1)).unlink()
+    with pytest.raises(DataError, match=r"labelled/test: read at set-up but not now: p\d/\d.png: No such file"):
+        list(data.test_dataloader())

@@ -88,7 +88,10 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
         return len(self.faces)
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
+        try:
+            images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
+        except CorruptImage as error:
+            raise DataError(f"{self.faces.name}: read at set-up but not now: {error}; restore it, or start again") from None
         return {**stacked([{"image": image} for image in images]), "index": torch.tensor(indices, dtype=torch.long)}
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.folders.table import Kind, Table, classes, read_table
-from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images
+from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images, walk
 from pcfrl_lightning.data.images.rows import Row
 from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_image_name
 from pcfrl_lightning.data.module import FaceData
@@ -166,6 +166,7 @@ class LabelledFolder(FaceData):
             dense = [name for name, cells in used.columns.items() if 2 * cells.count("") <= len(kept)]
             required = [used.column(name) for name in filter(None, (*(self.label_columns or dense), *given))]
             full = [row for row in range(len(kept)) if all(cells[row] for cells in required)]
+            require(bool(full), f"{table.path}: no row is without an empty cell; name the label_columns", DataError)
             if len(full) < len(kept):
                 log.warning("%s: %d rows with an empty cell are left out", table.path, len(kept) - len(full))
             used, kept = used.keep(full), [kept[row] for row in full]
@@ -212,7 +213,7 @@ def _open(roots: Sequence[Path]) -> ImageSource:
     root = roots[0]
     if len(roots) == 1 and not root.exists() and "*" in root.name:
         roots = sorted(root.parent.glob(root.name)) or roots
-    elif len(roots) == 1 and root.is_dir() and not any(is_image_name(path.name) for path in root.rglob("*.*")):
+    elif len(roots) == 1 and root.is_dir() and not any(map(is_image_name, walk(root))):
         roots = sorted(root.glob("*.[zZ][iI][pP]")) or roots
     return open_images(roots)
 
