@@ -307,3 +307,19 @@ def test_importing_the_data_package_is_light():
         "assert 'FaceFolder' in data.__all__; assert not {'cv2', 'albumentations'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_an_archive_with_a_name_in_no_encoding_is_named(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("é.png", b"x")
+    path.write_bytes(path.read_bytes().replace("é".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match=r"a\.zip: not a readable zip archive .*utf-8"):
+        ZipSource(path)
+
+
+def test_several_sources_are_read_with_as_many_threads_as_one_needs():
+    local, remote = (ArraySource(np.zeros((1, 4, 4), np.uint8)) for _ in range(2))
+    remote.reads_at_once = 32
+    assert ConcatSource([local, remote]).reads_at_once == 32
+    assert ConcatSource([local]).reads_at_once == ConcatSource([]).reads_at_once == 1

@@ -141,6 +141,7 @@ class ConcatSource(_Redirected):
         self._ends = np.cumsum([0, *map(len, self.sources)])
         self.always_readable = all(source.always_readable for source in self.sources)
         self.varied = any(source.varied for source in self.sources)
+        self.reads_at_once = max((source.reads_at_once for source in self.sources), default=1)
 
     def __len__(self) -> int:
         return int(self._ends[-1])

@@ -35,7 +35,7 @@ def files_in(archive: str | Path | IO[bytes], where: str | Path, advice: str) ->
     try:
         with zipfile.ZipFile(archive) as opened:
             return [info for info in opened.infolist() if not info.filename.endswith(("/", "\\"))]
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:  # a name may be no UTF-8
         raise DataError(f"{where}: not a readable zip archive ({error}); {advice}") from None
 
 
