@@ -174,3 +174,16 @@ def test_missing_folders(tmp_path):
     (tmp_path / "id1" / "video").mkdir(parents=True)
     with pytest.raises(CorruptImage, match="no frames"):
         VideoFrames(tmp_path, ["id1/video"]).draw(0, np.random.default_rng(0))
+
+
+def test_the_fingerprint_of_videos_follows_their_frames(vox2):
+    video, empty = "dev/frames/id00012/-abc", vox2 / "dev/frames/id00012/none"
+    source = VideoFrames(vox2, [video, "dev/frames/id00012/none"])
+    found = [source.fingerprint(), source.fingerprint()]
+    empty.mkdir()
+    found.append(source.fingerprint())
+    frame(vox2 / video / "00000/7.jpg", 1)
+    found.append(source.fingerprint())
+    (vox2 / video / "00000/2.png").write_bytes(b"")  # the one that is read
+    found.append(source.fingerprint())
+    assert found[0] == found[1] and len(set(found)) == 4

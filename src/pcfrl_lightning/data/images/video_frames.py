@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from pcfrl_lightning.data.images.decode import CorruptImage
-from pcfrl_lightning.data.images.sources import FileSource, digest, is_hidden, is_image_name, read_image
+from pcfrl_lightning.data.images.sources import FileSource, digest, file_version, is_hidden, is_image_name, read_image
 
 _TRIED = 10
 
@@ -23,11 +23,7 @@ class VideoFrames(FileSource):
     varied = True
 
     def read(self, index: int) -> np.ndarray:
-        frames, clips = self._list(self.paths[index])
-        if clips:
-            frames, _ = self._list(clips[0])
-        middle = len(frames) // 2
-        return self._first_readable(index, frames[middle:] + frames[:middle])
+        return self._first_readable(index, self._from_middle(index))
 
     def draw(self, index: int, rng: np.random.Generator) -> np.ndarray:
         frames, clips = self._list(self.paths[index])
@@ -37,7 +33,23 @@ class VideoFrames(FileSource):
         return self._first_readable(index, frames[start:] + frames[:start])
 
     def fingerprint(self) -> str:
-        return digest(self.paths)
+        return digest(map(self._version, range(len(self))))
+
+    def _version(self, index: int) -> str:
+        """Of what `read` gives, by the names of all frames of the clip and the file of the first one tried."""
+        try:
+            frames = self._from_middle(index)
+        except CorruptImage as error:
+            return str(error)
+        return "\t".join([self.paths[index], *frames, *(file_version(self.root / frame) for frame in frames[:1])])
+
+    def _from_middle(self, index: int) -> list[str]:
+        """The frames of the first clip in the order in which `read` tries them."""
+        frames, clips = self._list(self.paths[index])
+        if clips:
+            frames, _ = self._list(clips[0])
+        middle = len(frames) // 2
+        return frames[middle:] + frames[:middle]
 
     def _first_readable(self, index: int, frames: list[str]) -> np.ndarray:
         reason = "no frames in this directory"
