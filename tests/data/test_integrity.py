@@ -221,3 +221,15 @@ def test_a_folder_of_unreadable_images_only(make_folder):
     data.setup("fit")
     with pytest.raises(DataError, match="in a row cannot be read"):
         next(iter(data.train_dataloader()))
+
+
+def test_a_list_that_cannot_be_written_stops_no_run(make_folder, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PCFRL_CACHE", str(tmp_path / "file/below"))
+    folder = make_folder(150)
+    spoil(folder, 7)
+    assert len(without_unreadable(labelled(folder))) == 149
+    assert "the list of unreadable images cannot be kept" in caplog.text
+    bad = spoil(folder, 9, 11)
+    with pytest.raises(DataError, match=rf"3 of 150 .*; replace or remove the files listed in .*{bad[0]}"):
+        without_unreadable(labelled(folder))

@@ -88,7 +88,10 @@ class UnreadableLog:
             self.entries.setdefault(name, reason)
         if len(self.entries) == before:
             return
-        write_names(self.path, (f"{name}\t{reason}" for name, reason in self.entries.items()))
+        try:
+            write_names(self.path, (f"{name}\t{reason}" for name, reason in self.entries.items()))
+        except OSError as error:
+            log.warning("%s: the list of unreadable images cannot be kept (%s)", self.name, error)
         known = self._known()
         if len(known) > TOLERATED_SHARE * self.total:
             first, reason = next(iter(known.items()))
@@ -114,7 +117,7 @@ class UnreadableLog:
         return {**self.entries, **dict(lines), **self.entries}
 
     def _lists(self) -> str:
-        return " and ".join(str(path) for path in self.paths if path.is_file())
+        return " and ".join(str(path) for path in self.paths if path.is_file()) or ", ".join(self.entries)
 
 
 def write_names(path: Path, lines: Iterable[str]) -> None:
