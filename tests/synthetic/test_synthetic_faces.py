@@ -194,3 +194,10 @@ def test_fingerprint_depends_on_size_and_parameters():
 def test_expression_frequencies_are_even():
     labels = np.array([sample_face(0, index, 0).expression for index in range(1400)])
     assert (np.bincount(labels, minlength=7) > 150).all()
+
+
+def test_every_process_looks_up_what_the_first_has_rendered(data):
+    data.prepare_data()
+    other = SyntheticFaces(**SMALL)
+    other.setup("fit")  # `prepare_data` runs in one process of each machine
+    assert other.splits["train"].source._rendered is not None

@@ -122,11 +122,10 @@ class SyntheticFaces(FaceData):
             first_person += people
         return splits
 
-    def prepare_data(self) -> None:
-        if not self._features:
-            for split in self.splits:
-                self._render(split)
-        super().prepare_data()
+    def _verify(self) -> None:  # in every process, of which all but one find the faces rendered
+        super()._verify()
+        for split in () if self._features else self.splits:
+            self._render(split)
 
     def image_loader(self, split: str) -> DataLoader[Any]:
         self._render(split)
