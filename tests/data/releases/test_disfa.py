@@ -196,6 +196,10 @@ def test_landmark_crop_reads_the_66_points(tmp_path):
         cropped.build()
     (tmp_path / "img/SN001/1.png").unlink()  # a frame that is not there needs none; the others keep their own
     np.testing.assert_array_equal(cropped.build()["test"].image(1), image[8:28, 12:32])
+    (landmarks / "SN001_0001_lm.mat").rename(landmarks / "SN001_0003 (1).mat")  # a copy of a browser is no frame 1
+    (landmarks / "SN001_0001_lm.mat").write_bytes((landmarks / "SN001_0003_lm.mat").read_bytes())
+    with pytest.raises(DataError, match=r"SN001_0001_lm\.mat and .*SN001_0003 \(1\)\.mat are one frame"):
+        cropped.build()
 
 
 def test_no_frames_no_videos(tmp_path):

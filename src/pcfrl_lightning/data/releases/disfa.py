@@ -232,8 +232,11 @@ def first_number(found: Iterable[Collection[int]], labelled: Iterable[Collection
 
 def _landmark_files(folder: Path) -> dict[int, Path]:
     """`.mat` files of a subject by the last number in their names."""
-    paths = [(path, _LAST_NUMBER.search(path.stem)) for path in folder.rglob("[!.]*.mat")]
-    files = {int(match.group(1)): path for path, match in paths if match}
+    files: dict[int, Path] = {}
+    for path in sorted(folder.rglob("[!.]*.mat")):
+        if match := _LAST_NUMBER.search(path.stem):
+            first = files.setdefault(int(match[1]), path)
+            require(first == path, f"{first} and {path} are one frame; remove one of them", DataError)
     if not files:
         raise FileNotFoundError(f"no landmark files under {folder}; use another cropping")
     return files
