@@ -318,6 +318,12 @@ def test_an_archive_with_a_name_in_no_encoding_is_named(tmp_path):
         ZipSource(path)
 
 
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_data_make_no_image_unreadable(form):
+    data = encode(Image.fromarray(np.full((4, 6, 3), 90, np.uint8)), form, exif=b"Exif\0\0no exif data")
+    assert decode(data, "x").shape == (4, 6, 3)
+
+
 def test_several_sources_are_read_with_as_many_threads_as_one_needs():
     local, remote = (ArraySource(np.zeros((1, 4, 4), np.uint8)) for _ in range(2))
     remote.reads_at_once = 32

@@ -1,6 +1,7 @@
 """Bytes of an image file to RGB uint8."""
 
 import io
+from contextlib import suppress
 from struct import unpack_from
 
 import numpy as np
@@ -83,7 +84,9 @@ def _decode_any(data: bytes, name: str) -> np.ndarray:
         with Image.open(io.BytesIO(data)) as opened:
             _check_size(*opened.size, name)
             opened.load()
-            image = ImageOps.exif_transpose(opened)
+            image: Image.Image = opened
+            with suppress(Exception):  # damaged EXIF data say nothing, as in a JPEG
+                image = ImageOps.exif_transpose(opened)
             if image.mode[0] in "IF":  # integers of more than 8 bits, or floats: Pillow would clip instead of scale
                 return np.repeat(_to_8_bits(np.asarray(image), image.mode)[:, :, None], 3, axis=2)
             if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
