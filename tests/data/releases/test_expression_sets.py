@@ -197,6 +197,16 @@ def test_bu3dfe_splits_by_subject(tmp_path):
     assert test.image(0).shape == (30, 40, 3)
 
 
+def test_bu3dfe_finds_subjects_that_are_links_and_no_hidden_copies(tmp_path):
+    trees.bu3dfe(tmp_path / "real")
+    (tmp_path / "real/F0001/.thumbnails").mkdir()
+    shutil.copy(next((tmp_path / "real/F0001").glob("*.bmp")), tmp_path / "real/F0001/.thumbnails")
+    (tmp_path / "links").mkdir()
+    for subject in (tmp_path / "real").iterdir():
+        (tmp_path / "links" / subject.name).symlink_to(subject)
+    assert len(BU3DFE(tmp_path / "links", folds=3).build()["test"])
+
+
 def test_bu3dfe_refuses_a_level_that_does_not_exist(tmp_path):
     trees.bu3dfe(tmp_path)
     trees.image(tmp_path / "F0001/F0001_AN00WH_F2D.bmp")

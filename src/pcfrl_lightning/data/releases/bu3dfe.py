@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.data.images.listing import walk
 from pcfrl_lightning.data.images.sources import FileSource
 from pcfrl_lightning.data.releases.base import CroppedRelease, by_class
 from pcfrl_lightning.data.releases.release import note_missing
@@ -45,7 +46,7 @@ class BU3DFE(CroppedRelease):
         self.fold, self.folds = fold, folds
 
     def build(self) -> dict[str, FaceSet]:
-        paths = sorted(path for path in self.root.rglob("*") if path.suffix.lower() == ".bmp")
+        paths = sorted(self.root / name for name in walk(self.root))  # links are followed
         found = [(path, match) for path in paths if (match := FILE_NAME.match(path.name))]
         if not found:
             problem = "no images named like F0001_AN01WH_F2D.bmp; rendered images need BU3DFERendered"
