@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, and folders of one process at a time."""
 
 import fcntl
+import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -37,6 +38,15 @@ def replacing(path: Path, shared: bool = False) -> Iterator[Path]:
             part.unlink()
         raise
     sync_folder(path.parent)
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file as a hex string, read in blocks."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

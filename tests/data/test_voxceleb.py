@@ -186,4 +186,5 @@ def test_the_fingerprint_of_videos_follows_their_frames(vox2):
     found.append(source.fingerprint())
     (vox2 / video / "00000/2.png").write_bytes(b"")  # the one that is read
     found.append(source.fingerprint())
-    assert found[0] == found[1] and len(set(found)) == 4
+    assert found[0] == found[1]
+    assert len(set(found)) == 4

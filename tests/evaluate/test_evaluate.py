@@ -20,7 +20,7 @@ from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
 from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
 from pcfrl_lightning.evaluate.table import better, format_value, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
-from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.networks.encoder import load_encoder
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS

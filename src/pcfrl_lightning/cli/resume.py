@@ -8,8 +8,9 @@ import lightning as L
 
 from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError, one_line
+from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.methods.base import CHECKPOINT_FORMAT
-from pcfrl_lightning.networks.checkpoint import file_sha256, latest, read_checkpoint
+from pcfrl_lightning.networks.checkpoint import latest, read_checkpoint
 from pcfrl_lightning.run_directory import run_directory
 
 FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}

@@ -91,7 +91,9 @@ class ImageBatches(Dataset[dict[str, Tensor]]):
         try:
             images = [fit_square(self.faces.image(index), self.image_size) for index in indices]
         except CorruptImage as error:
-            raise DataError(f"{self.faces.name}: read at set-up but not now: {error}; restore it, or start again") from None
+            raise DataError(
+                f"{self.faces.name}: read at set-up but not now: {error}; restore it, or begin anew"
+            ) from None
         return {**stacked([{"image": image} for image in images]), "index": torch.tensor(indices, dtype=torch.long)}
 
 

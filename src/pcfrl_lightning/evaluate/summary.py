@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from pcfrl_lightning.evaluate.run import Row, Settings
+from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.networks import shipped
-from pcfrl_lightning.networks.checkpoint import file_sha256
 from pcfrl_lightning.networks.encoder import LIBRARIES
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.results import command, hardware, versions, write_results

@@ -1,6 +1,5 @@
 """Read files of weights without running code from them; an error is one line."""
 
-import hashlib
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -17,15 +16,6 @@ T = TypeVar("T")
 _MOST_VALUES = 100_000  # that a file may nest: a list that holds another twice, 40 times over, is small on disk
 _GROWTH = 2  # bytes of weights in memory per byte of a file: shared ones are there once, half precision is widened
 _SHOWN = 3  # missing, unexpected and wrongly shaped keys, of each kind, that an error names
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file as a hex string, read in blocks."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_plain(path: str | Path) -> Any:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from pcfrl_lightning.errors import require
-from pcfrl_lightning.files import replacing
-from pcfrl_lightning.networks.checkpoint import check_weights, file_sha256, load_weights
+from pcfrl_lightning.files import file_sha256, replacing
+from pcfrl_lightning.networks.checkpoint import check_weights, load_weights
 from pcfrl_lightning.networks.network import PCFRLNetwork
 from pcfrl_lightning.networks.rebuild import PREFIX
 

@@ -16,8 +16,7 @@ from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.distributed import cores
-from pcfrl_lightning.files import replacing
-from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.files import file_sha256, replacing
 from pcfrl_lightning.networks.stored import locate
 from pcfrl_lightning.probes.plan import Part, Plan
 

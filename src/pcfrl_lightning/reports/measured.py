@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pcfrl_lightning.evaluate.statistics import Estimate, estimate
 from pcfrl_lightning.evaluate.tasks import TASKS
-from pcfrl_lightning.networks.checkpoint import file_sha256
+from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 from pcfrl_lightning.reports.runs import Measured, Run
 

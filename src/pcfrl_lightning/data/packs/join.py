@@ -15,9 +15,9 @@ import numpy as np
 from pcfrl_lightning.data.packs.codecs import codec_of
 from pcfrl_lightning.data.packs.facts import FORMAT, read_sidecar
 from pcfrl_lightning.data.packs.records import canonical
-from pcfrl_lightning.data.packs.writer import is_finished, part_name, size_and_sha256, write_atomically
+from pcfrl_lightning.data.packs.writer import is_finished, part_name, write_atomically
 from pcfrl_lightning.errors import DataError
-from pcfrl_lightning.files import replacing
+from pcfrl_lightning.files import file_sha256, replacing
 
 CLIP = np.dtype(
     [
@@ -83,7 +83,7 @@ def join(folder: str | Path, others: Sequence[str | Path] = (), verify: bool = T
     for name, array in (("clips.npy", clips), ("frames.npy", np.concatenate(ends))):
         np.save(content := BytesIO(), array)
         write_atomically(target / name, content.getbuffer())
-        files[name] = list(size_and_sha256(target / name))
+        files[name] = [(target / name).stat().st_size, file_sha256(target / name)]
     os.sync()  # the copied parts
     facts = {"format": FORMAT, "settings": settings, "clips": len(clips), "videos": int(clips["video"][-1]) + 1}
     facts |= {"frames": frames, "unusable": unusable, "identities": identities.tolist(), "files": files}
@@ -95,8 +95,8 @@ def check_part(folder: str | Path, number: int) -> None:
     """Read a finished part; raises DataError where its size or SHA-256 is not what was written."""
     path = Path(folder) / f"{part_name(number)}.bin"
     sidecar = read_sidecar(Path(folder), number)
-    size, digest = size_and_sha256(path)
-    if (size, digest) != (sidecar["bytes"], sidecar["sha256"]):
+    size = path.stat().st_size
+    if size != sidecar["bytes"] or file_sha256(path) != sidecar["sha256"]:
         what = f"has {size} bytes instead of {sidecar['bytes']}" if size != sidecar["bytes"] else "has other bytes"
         raise DataError(f"{path}: {what} than were written; remove it and its .json and write the part again")
 

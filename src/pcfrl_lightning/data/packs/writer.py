@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,8 @@ import numpy as np
 
 from pcfrl_lightning.data.packs.records import FRAME, HEAD, Record, canonical, header, parse, record, record_size
 from pcfrl_lightning.errors import DataError, require
-from pcfrl_lightning.files import replacing, sync_folder
+from pcfrl_lightning.files import file_sha256, replacing, sync_folder
 
-_BLOCK = 1 << 20
 _SHOWN = 500  # bytes of the settings of another writer
 
 
@@ -80,8 +78,7 @@ class PartWriter:
         """Make the part complete: on the disk, under its final name, with its checksum."""
         with disk_errors(self.partial):
             os.fsync(self._file.fileno())
-            size, digest = size_and_sha256(self.partial)
-            facts = {"bytes": size, "sha256": digest, "settings": self.settings}
+            facts = {"bytes": self._end, "sha256": file_sha256(self.partial), "settings": self.settings}
             facts |= {"clips": self._clips, "unusable": self.unusable}
             write_atomically(self.path.with_suffix(".json"), canonical(facts))
             self.partial.replace(self.path)
@@ -160,15 +157,6 @@ def is_finished(folder: str | Path, number: int) -> bool:
     """Whether a part of a folder is complete."""
     path = Path(folder) / f"{part_name(number)}.bin"
     return path.is_file() and path.with_suffix(".json").is_file()
-
-
-def size_and_sha256(path: Path) -> tuple[int, str]:
-    """Bytes and SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(_BLOCK):
-            digest.update(block)
-        return file.tell(), digest.hexdigest()
 
 
 def write_atomically(path: Path, data: bytes | memoryview) -> None:
