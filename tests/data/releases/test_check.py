@@ -5,6 +5,7 @@ import pytest
 from jsonargparse import ArgumentParser
 
 import trees
+from pcfrl_lightning.data.cropping.croppers import LandmarkCrop, UprightCrop
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.quality.check import check
 from pcfrl_lightning.data.releases.registry import DATA_SETS, OFFICIAL, data_class
@@ -199,6 +200,15 @@ def test_a_class_of_cifar10_that_is_short_is_seen(tmp_path, monkeypatch):
     assert found["test/truck"] == (0, 1000)
     assert len(found) == 22  # the class names of the release are those of the official counts
     assert (OFFICIAL["stl10"]["train/monkey"], OFFICIAL["stl10"]["test/car"]) == (500, 800)
+
+
+@pytest.mark.parametrize("cropping", [LandmarkCrop(), UprightCrop()])
+def test_a_split_without_images_is_told_whatever_the_cropping(tmp_path, cropping):
+    for path in (trees.affectnet_arrays(tmp_path) / "val_set").rglob("*.*"):
+        path.unlink()
+    report = check("affectnet7", tmp_path, cropping=cropping)
+    assert report.problems == [f"{tmp_path}: no images for split 'test' of affectnet7"]
+    assert report.counts[0].found == 3
 
 
 def test_real_lfw_a_is_complete(shared_data):

@@ -88,6 +88,8 @@ class CroppedRelease(Release):
         return self.no_landmarks if cropping.needs_landmarks else ""
 
     def cut(self, source: ImageSource, landmarks: Any) -> ImageSource:
+        if not len(source):  # told as an empty split
+            return source
         points = landmarks if self.cropping.needs_landmarks else None
         points = points() if callable(points) else points
         return self.cropping.apply(source, None if points is None else np.asarray(points, np.float32))
