@@ -29,7 +29,7 @@ class Storage:
             system, path = self._system()
             return {entry["name"].rpartition("/")[2]: entry["size"] for entry in system.ls(path, detail=True)}
         with os.scandir(self.root) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries}
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
 
     def read(self, name: str, start: int = 0, count: int | None = None) -> bytes:
         """``count`` bytes from ``start`` on (None: all), fewer where the file ends before."""
