@@ -1,8 +1,11 @@
+from threading import Thread
+
 import pytest
 import torch
 
 import trees
 from pcfrl_lightning.data.cropping.croppers import LandmarkCrop
+from pcfrl_lightning.data.images import video
 from pcfrl_lightning.data.releases import disfa
 from pcfrl_lightning.data.releases.disfa import ACTION_UNITS, DISFA, PARTS, first_number
 from pcfrl_lightning.errors import DataError
@@ -88,6 +91,23 @@ def test_a_killed_extraction_is_repeated(tmp_path):
     faces = mini(tmp_path / "release", frame_folder=tmp_path / "cache").build()["test"]
     assert len(faces) == 6 + 6 + 5
     assert not (whole / "99.jpg").exists()
+
+
+def test_two_runs_that_begin_at_once_extract_the_frames_in_turn(tmp_path, monkeypatch):
+    trees.disfa_videos(trees.disfa_labels(tmp_path / "release"))
+    data, write = mini(tmp_path / "release", frame_folder=tmp_path / "cache"), video._write_frames
+    others = []
+
+    def begin_another(*args):
+        monkeypatch.setattr(video, "_write_frames", write)
+        others.append(Thread(target=data.build))
+        others[0].start()
+        others[0].join(1)
+        return write(*args)
+
+    monkeypatch.setattr(video, "_write_frames", begin_another)
+    assert len(data.build()["test"]) == 6 + 6 + 5
+    others[0].join()
 
 
 def test_frames_of_another_video_are_not_believed(tmp_path):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from pcfrl_lightning.data.images.sources import file_version
 from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.files import alone
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +39,17 @@ def extract_frames(videos: Iterable[tuple[Path, Path]], title: str) -> None:
     with tqdm(waiting, desc=title, unit="video") as bar:
         for video, folder in bar:
             bar.set_postfix_str(video.name)
-            part = folder.with_name(f"{folder.name}.part")
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            (part / _STAMP).write_text(_stamp(video))
-            count = _write_frames(video, part)
-            shutil.rmtree(folder, ignore_errors=True)
-            part.rename(folder)
-            log.info("%s: %d frames in %s", video, count, folder)
+            with alone(folder.parent, wait=True):
+                if _are_there(video, folder):  # by another process meanwhile
+                    continue
+                part = folder.with_name(f"{folder.name}.part")
+                shutil.rmtree(part, ignore_errors=True)
+                part.mkdir()
+                (part / _STAMP).write_text(_stamp(video))
+                count = _write_frames(video, part)
+                shutil.rmtree(folder, ignore_errors=True)
+                part.rename(folder)
+                log.info("%s: %d frames in %s", video, count, folder)
 
 
 def _stamp(video: Path) -> str:
