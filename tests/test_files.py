@@ -26,3 +26,12 @@ def test_a_full_disk_is_said_with_the_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     with pytest.raises(OSError, match="'other'"), replacing(tmp_path / "a.txt"):
         raise OSError(errno.EACCES, "Permission denied", "other")
+
+
+def test_writers_of_one_number_as_in_two_containers_do_not_meet(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path, shared=True) as one, replacing(path, shared=True) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"  # the last to end
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]

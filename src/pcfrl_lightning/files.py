@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 
 from pcfrl_lightning.errors import UsageError
 
@@ -21,10 +22,11 @@ def replacing(path: Path, shared: bool = False) -> Iterator[Path]:
 
     Args:
         path: the file; its folder is made.
-        shared: several processes may write it at the same time, so each writes beside it under a name of its own.
+        shared: several processes may write it at the same time, so each writes beside it under a name of its own (by
+            chance: in containers that share a folder processes have the same numbers).
             Otherwise what a killed process left there is overwritten by the next.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part" if shared else f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{token_hex(8)}.part" if shared else f"{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part
