@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.probes.metrics import (
     NamedMetric,
     area_under_roc,
@@ -20,6 +21,7 @@ from pcfrl_lightning.probes.metrics import (
     tar_at_far,
 )
 from pcfrl_lightning.probes.results import average_folds
+from pcfrl_lightning.probes.tasks.numbers import HeadPose
 
 
 def pairs(n, seed, ties=False):
@@ -122,6 +124,13 @@ def test_banded_mae_by_hand():
     assert math.isnan(bands[2])
 
 
+def test_the_last_band_has_both_of_its_edges():
+    pose = torch.tensor([[-90.0, 0.0, 0.0], [90.0, 0.0, 0.0], [-91.0, 0.0, 0.0], [91.0, 0.0, 0.0], [180.0, 0.0, 0.0]])
+    found = HeadPose().metrics(pose + torch.tensor([[3.0], [6.0], [9.0], [12.0], [15.0]]), {"values": pose})
+    assert (found["mae_by_yaw"][0], found["mae_by_yaw"][-1]) == (3.0, 6.0)
+    assert found["mae_mean_yaw_60_180"] == 9.0
+
+
 def test_normalized_mean_error_against_a_loop():
     torch.manual_seed(0)
     predicted, target = torch.rand(4, 5, 2), torch.rand(4, 5, 2)
@@ -162,6 +171,18 @@ def test_near_names_are_offered():
 def test_a_metric_that_needs_more_than_the_task_knows_is_refused():
     with pytest.raises(ValueError, match=r"model.metric binary_fbeta_score: it needs beta, which no option gives"):
         NamedMetric("binary_fbeta_score")
+
+
+@pytest.mark.parametrize("name", ["roc", "MulticlassROC", "multilabel_precision_recall_curve"])
+def test_a_curve_is_no_figure(name):
+    with pytest.raises(ValueError, match=rf"model.metric {name}: it gives a curve"):
+        NamedMetric(name)
+
+
+@pytest.mark.parametrize("name", ["mean_squared_error", "multilabel_accuracy"])
+def test_a_metric_of_other_predictions_is_named(name):
+    with pytest.raises(UsageError, match=rf"model.metric {name} does not suit multiclass predictions: .+"):
+        NamedMetric(name)(torch.eye(3), torch.arange(3))
 
 
 def test_metrics_of_folds_are_averaged_with_the_standard_deviation_of_these_folds():

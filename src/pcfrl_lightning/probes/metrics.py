@@ -12,6 +12,8 @@ from torch import Tensor
 from torchmetrics import Metric, classification, regression
 from torchmetrics.functional.classification import binary_roc
 
+from pcfrl_lightning.errors import UsageError, one_line
+
 
 def best_threshold(scores: Tensor, same: Tensor) -> float:
     """Lowest threshold t with the highest accuracy of ``scores >= t`` for similarities (n,) and ``same`` (n,) bool.
@@ -76,11 +78,12 @@ def area_under_roc(scores: Tensor, same: Tensor) -> float:
 def banded_mae(predicted: Tensor, target: Tensor, by: Tensor, edges: Sequence[float]) -> list[float]:
     """Mean absolute error (n, ...) of the samples with ``edges[i] <= |by| < edges[i + 1]``; NaN for an empty band.
 
-    ``by`` is (n,), such as the true yaw in degrees; ``edges`` rise.
+    The last band has both of its edges.  ``by`` is (n,), such as the true yaw in degrees; ``edges`` rise.
     """
     errors = (predicted - target).abs().flatten(1).mean(1)
     size = by.abs()
-    return [float(errors[(size >= low) & (size < high)].mean()) for low, high in pairwise(edges)]
+    below = [(size < edge) | (size == edges[-1]) & (edge == edges[-1]) for edge in edges]
+    return [float(errors[inner & ~outer].mean()) for outer, inner in pairwise(below)]
 
 
 def normalized_mean_error(predicted: Tensor, target: Tensor, eyes: tuple[int, int]) -> Tensor:
@@ -120,6 +123,8 @@ class NamedMetric:
         named = [each for each in parameters.values() if each.kind == each.POSITIONAL_OR_KEYWORD]
         if unknown := [each.name for each in named if each.default is each.empty and each.name not in _KNOWN]:
             raise ValueError(f"model.metric {name}: it needs {', '.join(unknown)}, which no option gives")
+        if self.kind.__name__.removesuffix("AUROC").endswith(("Curve", "ROC")):
+            raise ValueError(f"model.metric {name}: it gives a curve, not a figure; the area under it is one (AUROC)")
         self.arguments = [each for each in _KNOWN if each in parameters]
         self.higher_is_better = getattr(self.kind, "higher_is_better", None)
 
@@ -128,7 +133,10 @@ class NamedMetric:
         width = preds.shape[1] if preds.ndim > 1 else 1
         task = "multiclass" if target.ndim < preds.ndim else "multilabel" if preds.ndim > 1 else "binary"
         offered = dict(zip(_KNOWN, (width, width, width, task), strict=True))
-        value = self.kind(**{key: offered[key] for key in self.arguments})(preds, target)
+        try:
+            value = self.kind(**{key: offered[key] for key in self.arguments})(preds, target)
+        except Exception as error:  # torchmetrics has many types for figures of another kind
+            raise UsageError(f"model.metric {self.name} does not suit {task} predictions: {one_line(error)}") from error
         return float(value) if value.ndim == 0 else value.tolist()
 
 
