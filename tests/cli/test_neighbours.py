@@ -10,7 +10,7 @@ from PIL import Image
 from pcfrl_lightning.cli import neighbours
 from pcfrl_lightning.embedding import Job, open_input
 from pcfrl_lightning.embedding.nearest import nearest
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.figures.neighbours import is_neighbour_sheet, neighbour_sheet, save_neighbour_sheet
 from tiny import tiny_model
 
@@ -61,6 +61,18 @@ def test_the_nearest_are_those_of_a_search_through_all(squares):
             assert each.median[feature] == pytest.approx(distances.quantile(0.5).item(), abs=1e-5)
             first = each.neighbours[feature][0]
             assert np.array_equal(first.picture, pictures[names.index(first.name.removeprefix("person/"))])
+
+
+@pytest.mark.parametrize(("where", "named"), [(0, "squares/person/07.png"), (1, "person/00.png")])
+def test_features_that_are_not_finite_name_their_picture(squares, where, named):
+    calls = iter(range(100))
+
+    def extract(images):
+        return {name: value / (next(calls) // 2 != where) for name, value in left_and_top(images).items()}
+
+    job = replace(jobs("squares"), extract=extract)
+    with pytest.raises(UsageError, match=rf"f_f is not finite for {named}"):
+        nearest(job, jobs("squares/person/07.png"), 5)
 
 
 def test_many_copies_of_the_query_take_no_place(squares):

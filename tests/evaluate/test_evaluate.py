@@ -298,6 +298,20 @@ def test_an_interruption_keeps_what_was_measured(checkpoint, releases, tmp_path,
     assert "[b/[/b]" in told
 
 
+def test_brackets_in_the_names_of_folders_are_no_markup(checkpoint, releases, tmp_path, capsys, monkeypatch):
+    source = tmp_path / "a[red]" / "last.ckpt"
+    source.parent.mkdir()
+    shutil.copy(checkpoint, source)
+    monkeypatch.setenv("COLUMNS", "200")
+    status, _ = run(str(source), releases, tmp_path / "run[red]", "--tasks", "lfw")
+    assert status == 0
+    assert "lfw: a[red]-last, f_s, pretrained" in capsys.readouterr().out
+    assert "/run[red]/lfw/" in (tmp_path / "run[red]/lfw/pretrained/report.txt").read_text(encoding="utf-8")
+    monkeypatch.setattr(run_module, "run_task", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    run(str(source), releases, tmp_path / "run[red]", "--tasks", "lfw")
+    assert "run[red]" in capsys.readouterr().out.replace("\n", "").partition("interrupted")[2]
+
+
 def test_missing_checkpoint_is_named(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main([str(tmp_path / "no.ckpt"), "--data-root", str(tmp_path)])

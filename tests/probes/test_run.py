@@ -33,6 +33,18 @@ def test_a_probe_is_fitted_and_tested_and_says_nothing(data, tmp_path, capfd, mo
     assert logging.getLogger("lightning.pytorch").level == level
 
 
+def test_names_of_the_user_stand_in_the_report_as_they_are(data, tmp_path, monkeypatch):
+    data.name, folder = "größe", tmp_path / "run[red]\udcff"
+    probe = LabelProbe("mood", baseline="pixels", image_size=16, cache_dir=str(tmp_path / "features"))
+    monkeypatch.setenv("COLUMNS", "200")
+    with monkeypatch.context() as patch:
+        patch.setattr("io.text_encoding", lambda encoding, _=2: encoding or "ascii")  # of another locale
+        measure(probe, data, epochs=1, folder=folder, accelerator="cpu")
+    report = (folder / "report.txt").read_text(encoding="utf-8")
+    assert "mood on größe" in report
+    assert r"/run[red]\udcff/results.json" in report
+
+
 def test_steps_wait_for_nothing_and_outputs_stay_on_the_device(data, tmp_path, monkeypatch):
     found = []
     step = Probe.training_step

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
     if not root.is_dir():
         parser.error(f"--data-root {root} is not a folder")
     console = Console()
-    say = partial(console.print, style="dim", markup=False)
+    say = partial(console.print, markup=False)
     try:
         tasks = tasks_named(options.tasks)
         chosen = task_options(options.option, tasks)
@@ -55,12 +55,12 @@ def main(arguments: Sequence[str]) -> int:
     rows: list[Row] = []
     for settings, summary in zip(each, summaries, strict=True):
         try:
-            for row in run_tasks(tasks, weights, settings, data, say):
+            for row in run_tasks(tasks, weights, settings, data, partial(say, style="dim")):
                 rows.append(row)
                 summary.add(row)
         except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns the one into the other
             where = f"the same command goes on with the features in {settings.out}"
-            console.print(f"interrupted after {len(rows)} results; {where}", markup=False)
+            say(f"interrupted after {len(rows)} results; {where}")
             return int(stop.code or CTRL_C) if isinstance(stop, Stopped) else CTRL_C
     features = ", ".join(dict.fromkeys(row.feature for row in rows))
     title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
         write_csv(table, summaries)
         lines.append(f"table: {table}")
     for line in lines:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(line, soft_wrap=True, highlight=False)
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pcfrl_lightning.embedding.run import Job, Ready, batches, stacked
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, UsageError
 
 
 class Neighbour(NamedTuple):
@@ -39,6 +39,7 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
 
     Raises:
         DataError: a query cannot be read, or no picture can, or all have the pixels of a query.
+        UsageError: features that are not finite.
     """
     asked = [each for batch in batches(queries, queries.batch_size) for each in batch]
     if broken := next((each for each in asked if each.picture is None), None):
@@ -68,7 +69,12 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
 def _directions(job: Job, batch: Sequence[Ready]) -> dict[str, Tensor]:
     """Unit rows (B, D) of each feature of pictures that were read; nothing where there is none."""
     features = job.extract(stacked(batch)) if batch else {}
-    return {name: F.normalize(features[name].cpu()) for name in job.features if name in features}
+    rows = {name: features[name].cpu() for name in job.features if name in features}
+    for name, values in rows.items():
+        finite = values.isfinite().all(1)
+        if not bool(finite.all()):
+            raise UsageError(f"{name} is not finite for {batch[int(finite.int().argmin())].name}; check the checkpoint")
+    return {name: F.normalize(values) for name, values in rows.items()}
 
 
 def _nearer(

@@ -177,5 +177,5 @@ def _reason(error: Exception, folder: Path) -> str:
         return shown
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / "traceback.txt"
-    place.write_text("".join(traceback.format_exception(error)))
+    place.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
     return f"{shown} (see {place})"

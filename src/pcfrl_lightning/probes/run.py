@@ -47,7 +47,7 @@ def measure(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "report.txt").open("w") as report, _quiet():
+    with (folder / "report.txt").open("w", encoding="utf-8", errors="backslashreplace") as report, _quiet():
         trainer = L.Trainer(
             max_epochs=epochs,
             accelerator=accelerator,
