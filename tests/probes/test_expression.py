@@ -449,7 +449,7 @@ def test_several_features_are_those_of_separate_runs(splits, options, tiny_data,
 
 
 def test_an_unknown_feature_names_those_of_the_encoder(splits, options, tiny_data, trainer):
-    with pytest.raises(ValueError, match=r"model.feature f_x: this encoder has f_s, f_f, f_p, or concat for all"):
+    with pytest.raises(UsageError, match=r"model.feature f_x: this encoder has f_s, f_f, f_p, or concat for all"):
         trainer(1).fit(ExpressionProbe(**options, feature=["f_s", "f_x"]), tiny_data(splits()))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
 from pcfrl_lightning.probes.features import extract
 from pcfrl_lightning.probes.features.extract import EncoderFeatures
@@ -56,7 +57,7 @@ def test_precision_is_part_of_the_fingerprint_and_stays_close(checkpoint, images
     a, b = exact(images)["f_s"], rounded(images)["f_s"]
     assert b.dtype == torch.float32
     assert 0 < float((a - b).norm() / a.norm()) < 0.05
-    with pytest.raises(ValueError, match=r"model\.precision tf32 needs a GPU"):
+    with pytest.raises(UsageError, match=r"model\.precision tf32 needs a GPU"):
         extractor(checkpoint, precision="tf32")
 
 

@@ -13,6 +13,7 @@ from pcfrl_lightning.cli.training import run as pcfrl
 from pcfrl_lightning.data import LabelledFolder
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import LabelProbe, Task
+from pcfrl_lightning.probes.features.plain import splits_of
 from pcfrl_lightning.probes.labels import kind_of
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.probes.tasks.classes import Classes
@@ -163,6 +164,12 @@ class Looks(Dataset):
             if self.keys
             else (image, emotion(index))
         )
+
+
+@pytest.mark.parametrize("absent", [None, []])
+def test_a_module_says_in_either_way_that_it_has_no_split(absent):
+    kind = type("WithoutVal", (PlainData,), {"val_dataloader": lambda self: absent})
+    assert list(splits_of(kind(), "mood")) == ["train", "test"]
 
 
 class PlainData(L.LightningDataModule):

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from pcfrl_lightning.errors import DataError, UsageError
-from pcfrl_lightning.probes import HeadPoseProbe
+from pcfrl_lightning.probes import HeadPoseProbe, LabelProbe, measure
+
+
+def pixels(folder):
+    return {"baseline": "pixels", "image_size": 16, "cache_dir": str(folder)}
 
 
 @pytest.fixture
@@ -29,6 +33,42 @@ def test_several_processes(probe, splits, tiny_data, trainer, monkeypatch):
 def test_no_face_data(probe, trainer):
     with pytest.raises(UsageError, match=r"a probe needs a data module: trainer.fit"):
         trainer().fit(probe, [torch.zeros(1)])
+
+
+def test_a_label_of_another_shape_is_named_before_features_are_read(tiny_data, faces, trainer, tmp_path):
+    splits = {"train": faces("tiny/train", {"pose": torch.zeros(6, 2)})}
+    with pytest.raises(DataError, match=r"tiny/train: 'pose' is \(2,\) for each image, expected three angles"):
+        trainer().fit(HeadPoseProbe(baseline="pixels", image_size=16, cache_dir=str(tmp_path)), tiny_data(splits))
+    splits = {name: faces(f"tiny/{name}", {"x": torch.rand(6, n)}) for n, name in ((2, "train"), (3, "val"))}
+    with pytest.raises(
+        DataError, match=r"tiny/val: the label of x is \(3,\) for each image, that of tiny/train \(2,\)"
+    ):
+        trainer().fit(LabelProbe("x", **pixels(tmp_path)), tiny_data(splits))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("tested", "told"), [(3, "class 2 of x has no training image"), (1, "'x' has one class only")])
+def test_classes_that_cannot_be_told_apart(tiny_data, faces, tested, told, tmp_path):
+    trained = min(tested, 2)
+    splits = {n: faces(f"tiny/{n}", {"x": torch.arange(6) % c}) for n, c in (("train", trained), ("test", tested))}
+    with pytest.raises(DataError, match=told):
+        measure(LabelProbe("x", **pixels(tmp_path)), tiny_data(splits), 1, tmp_path, "cpu")
+
+
+def test_one_label_of_yes_and_no(tiny_data, faces, tmp_path):
+    splits = {
+        name: faces(f"tiny/{name}", {"x": torch.arange(6).view(6, 1) % 2}, n)
+        for n, name in enumerate(("train", "test"))
+    }
+    found = measure(LabelProbe("x", **pixels(tmp_path)), tiny_data(splits), 1, tmp_path, "cpu")["metrics"]["last"]
+    assert found["label_f1"] == [found["f1"]]
+    assert found["positive_share"] == [0.5]
+
+
+def test_neither_a_training_nor_a_test_split(tiny_data, faces, trainer, tmp_path):
+    splits = {"val": faces("tiny/val", {"x": torch.arange(6) % 2})}
+    with pytest.raises(DataError, match="x needs a split 'train'; the data set has val"):
+        trainer().fit(LabelProbe("x", **pixels(tmp_path)), tiny_data(splits))
 
 
 def test_a_missing_split(probe, splits, tiny_data, trainer):

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes.probe import Probe
 from pcfrl_lightning.probes.tasks.base import Task, need
 from pcfrl_lightning.probes.tasks.classes import Classes
@@ -50,8 +51,11 @@ class LabelProbe(Probe):
         """By the kind of the label in the training split."""
         if self.kind is None:
             return self.task
-        split = "train" if "train" in splits else "test"
-        return KINDS[kind_of(splits[split], self.label) if self.kind == "auto" else self.kind](self.label)
+        if self.kind != "auto":
+            return KINDS[self.kind](self.label)
+        if not (found := [splits[split] for split in ("train", "test") if split in splits]):
+            raise DataError(f"{self.label} needs a split 'train'; the data set has {', '.join(splits) or 'none'}")
+        return KINDS[kind_of(found[0], self.label)](self.label)
 
 
 def kind_of(faces: FaceSet, label: str) -> Literal["class", "classes", "number"]:

@@ -89,11 +89,20 @@ class Plan(NamedTuple):
         return {name: part for name in names if (part := every[name]) is not None}
 
     def check(self, task: str, stage: str, rates: int) -> None:
-        """Refuse to validate, or to choose among several learning rates, without samples to do it on."""
+        """Refuse to validate, or to choose among several learning rates, without samples to do it on, and splits whose
+        labels are of other lengths than those of the training split.
+        """
         if self.choice is None and stage == "validate":
             raise UsageError(f"{task}: there are no samples to validate on")
         if self.choice is None and self.train is not None and rates > 1:
             raise DataError(f"{self.train.faces.name}: no samples to choose among several model.lr with; give one")
+        train = self.train
+        for part in (self.choice, self.test):
+            for key in train.targets.keys() & part.targets.keys() if train and part else ():
+                here, there = (tuple(each.targets[key].shape[1:]) for each in (part, train))
+                if here != there:
+                    where = f"that of {train.faces.name} {there}"
+                    raise DataError(f"{part.faces.name}: the label of {task} is {here} for each image, {where}")
 
 
 def require(key: str, value: object, fine: bool, expected: str) -> None:

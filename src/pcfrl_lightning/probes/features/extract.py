@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.networks.encoder import Encoder, encoder_identity
 
 Precision = Literal["auto", "float32", "tf32", "bf16"]
@@ -52,10 +53,10 @@ def chosen_precision(asked: Precision, device: torch.device) -> str:
     """``float32``, ``tf32`` or ``bf16``: what ``auto`` means on this device.
 
     Raises:
-        ValueError: ``tf32`` on a CPU.
+        UsageError: ``tf32`` on a CPU.
     """
     if asked == "tf32" and device.type != "cuda":
-        raise ValueError("model.precision tf32 needs a GPU: use float32 or bf16")
+        raise UsageError("model.precision tf32 needs a GPU: use float32 or bf16")
     if asked != "auto":
         return asked
     return "bf16" if device.type == "cuda" or (device.type == "cpu" and native_bf16()) else "float32"

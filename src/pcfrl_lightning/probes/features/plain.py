@@ -45,7 +45,8 @@ def splits_of(data: L.LightningDataModule, label: str) -> dict[str, FaceSet]:
         if own is not getattr(L.LightningDataModule, name):
             if split == "test":
                 data.setup("test")
-            found[split] = _read(own(data), label, f"{type(data).__name__}/{split}")
+            if (loader := own(data)) not in (None, []):  # how a module says that it has no such split
+                found[split] = _read(loader, label, f"{type(data).__name__}/{split}")
     return found
 
 

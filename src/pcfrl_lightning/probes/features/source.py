@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.distributed import cores
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.networks.encoder import load_encoder, untrained_encoder
 from pcfrl_lightning.probes.features.extract import EncoderFeatures, FeatureExtractor, Precision
 from pcfrl_lightning.probes.features.handmade import HAND_MADE
@@ -118,7 +119,7 @@ class FeatureSource:
         if self.hand_made:
             return list(known)
         if unknown := [name for name in self.features if name not in (*known, CONCAT)]:
-            raise ValueError(f"model.feature {unknown[0]}: this encoder has {', '.join(known)}, or {CONCAT} for all")
+            raise UsageError(f"model.feature {unknown[0]}: this encoder has {', '.join(known)}, or {CONCAT} for all")
         return sorted(self.features, key=lambda name: name != CONCAT)
 
     def _in_memory(self, faces: FaceSet, table: FeatureTable) -> Tensor | None:

@@ -134,17 +134,18 @@ class Task(ABC):
         return {}
 
 
-def need(faces: FaceSet, key: str, ndim: int | None = None, expected: str = "") -> Tensor:
+def need(faces: FaceSet, key: str, shape: tuple[int | None, ...] | None = None, expected: str = "") -> Tensor:
     """The label ``key`` of a split; where it has none, the DataError says why if the data set knows.
 
-    ``ndim`` dimensions are demanded of it if they are given, in words ``expected``.
+    A ``shape`` for each image is demanded of it if it is given, None for any length, in words ``expected``.
     """
     if key not in faces.labels:
         found = ", ".join(sorted(faces.labels)) or "none"
         raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
-    labels = faces.labels[key]
-    if ndim not in (None, labels.ndim):
-        raise DataError(f"{faces.name}: '{key}' is {tuple(labels.shape[1:])} for each image, expected {expected}")
+    labels, found = faces.labels[key], tuple(faces.labels[key].shape[1:])
+    wanted = found if shape is None else shape
+    if len(wanted) != len(found) or any(a not in (None, b) for a, b in zip(wanted, found, strict=True)):
+        raise DataError(f"{faces.name}: '{key}' is {found} for each image, expected {expected}")
     return labels
 
 
@@ -156,9 +157,15 @@ def check(faces: FaceSet, key: str, good: Tensor, expected: str) -> None:
         raise DataError(f"{faces.name}: {found}, expected {expected} ({int((~good).sum())} bad rows)")
 
 
-def finite_labels(faces: FaceSet, key: str, limit: float = torch.inf, expected: str = "a finite number") -> Tensor:
-    """(n, ...) float32, finite and at most ``limit`` in absolute value."""
-    labels = need(faces, key).float()
+def finite_labels(
+    faces: FaceSet,
+    key: str,
+    limit: float = torch.inf,
+    expected: str = "a finite number",
+    shape: tuple[int | None, ...] | None = None,
+) -> Tensor:
+    """(n, ...) float32, finite and at most ``limit`` in absolute value; ``shape`` as of `need`."""
+    labels = need(faces, key, shape, expected).float()
     fine = labels.isfinite() & (labels.abs() <= limit)
     check(faces, key, fine.flatten(1).all(1) if labels.ndim > 1 else fine, expected)
     return labels

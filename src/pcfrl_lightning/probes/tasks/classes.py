@@ -6,6 +6,7 @@ from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix, multiclass_f1_score
 
 from pcfrl_lightning.data.faceset import FaceSet
+from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.probes.heads import InputNorm
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, check, need
@@ -33,11 +34,14 @@ class Classes(Task):
         self.num_classes, self.input_norm, self.paper_shuffles = num_classes, input_norm, paper_shuffles
 
     def outputs(self, faces: FaceSet) -> int:
-        return self._known(faces) or int(faces.labels[self.label].max()) + 1
+        classes = self._known(faces) or int(faces.labels[self.label].max()) + 1
+        if classes < 2:
+            raise DataError(f"{faces.name}: '{self.label}' has one class only, there is nothing to tell apart")
+        return classes
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
         """Class numbers.  Raises DataError for one that is out of range."""
-        labels = need(faces, self.label, 1, "one number")
+        labels = need(faces, self.label, (), "one number")
         whole = labels == labels.round() if labels.is_floating_point() else torch.ones_like(labels, dtype=torch.bool)
         classes = self._known(faces)
         known = labels < classes if classes else torch.ones_like(whole)
@@ -63,7 +67,7 @@ class Classes(Task):
         predicted, labels = outputs.argmax(-1), targets["label"]
         classes = outputs.shape[-1]
         if int(labels.max()) >= classes:  # only possible where the data set names no classes
-            raise ValueError(
+            raise DataError(
                 f"class {int(labels.max())} of {self.label} has no training image: set num_classes of the task"
             )
         present = torch.bincount(labels, minlength=classes) > 0

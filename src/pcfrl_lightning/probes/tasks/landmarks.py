@@ -36,7 +36,7 @@ class Landmarks(Task):
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
         """(n, L, 2), and (n, G) subsets; refuses coordinates far outside the crop and two eyes in one place."""
-        landmarks = finite_labels(faces, "landmarks", 10.0, "coordinates as a share of the crop")
+        landmarks = finite_labels(faces, "landmarks", 10.0, "coordinates as a share of the crop", (None, 2))
         left, right = self._eyes(landmarks.shape[1])
         apart = (landmarks[:, left] - landmarks[:, right]).norm(dim=-1) > 0
         check(faces, "landmarks", apart, f"different places of eye corners {left} and {right}")

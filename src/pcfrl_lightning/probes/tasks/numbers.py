@@ -89,7 +89,7 @@ class HeadPose(Numbers):
         """As published: no scale."""
 
     def targets(self, faces: FaceSet) -> dict[str, Tensor]:
-        return {"values": finite_labels(faces, "pose", 180.0, "three angles within +-180 degrees")}
+        return {"values": finite_labels(faces, "pose", 180.0, "three angles within +-180 degrees", (3,))}
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
         """Mean absolute error in degrees of each angle and their mean, by band of the size of the true yaw, and in the
