@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from markupsafe import escape
 
 from pcfrl_lightning.cli.configs import FOLDER
@@ -57,6 +58,20 @@ def test_page_is_self_contained_and_escaped(tmp_path):
     assert "| &lt;b> | **7** |" in markdown
     assert "](figures/curve.png)" in markdown
     assert (tmp_path / "figures" / "curve.svg").is_file()
+
+
+def test_names_of_the_user_are_no_markdown(tmp_path):
+    name = "_a_b_ **c** `d` <i>e</i> [f](g) \\* h|i\nj \udcff"
+    axes = style.plot(name, name, name)
+    style.draw_lines(axes, {name: ([0, 1], [0, 1])})
+    picture = Picture(name, style.figure_of(axes), name, name)
+    section = Section(
+        name, [name], [name], [Table([name], [[name]], name, [name])], {name: {name: name}}, [picture], [name]
+    )
+    _, text = text_of(Page(name, name, [section]), tmp_path)
+    escaped = r"\_a_b\_ \*\*c\*\* \`d\` &lt;i>e&lt;/i> [f\](g) \\\* h\|i j \udcff"
+    assert text.count(escaped) == 15
+    assert "F_f and F_p of [0.1, 0.2]" in text_of(Page("", "F_f and F_p of [0.1, 0.2]", []), tmp_path)[1]
 
 
 def test_figures_of_runs_whose_names_differ_in_case_are_two(tmp_path):
@@ -308,6 +323,33 @@ def test_results_of_something_else_are_named(tmp_path, content):
         read_runs([str(tmp_path)])
 
 
+def test_own_data_sets_with_one_label_are_no_seeds(tmp_path):
+    probe = {
+        "probe": "LabelProbe",
+        "task": "mood",
+        "dataset": "labelled",
+        "chosen_by": "mse",
+        "higher_is_better": False,
+    }
+    for folder, data, value in (("a", "mine", 0.5), ("b", "yours", 0.7), ("c/d", "mine", 0.3)):
+        content = probe | {"data": {"read_from": [data], "labels": "l.csv"}, "features": {"feature": "f_s"}}
+        content |= {"metrics": {"last": {"per_class": [1.0], "mse": value}}}
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "results.json").write_text(json.dumps(content))
+    (run,) = read_runs([str(tmp_path)])
+    assert sorted(one.task for one in run.measured) == ["mood (mine, l.csv)"] * 2 + ["mood (yours, l.csv)"]
+    (table,) = learned_section([run]).tables
+    assert [row[0].text for row in table.cells] == ["mood (mine, l.csv): mse ↓", "mood (yours, l.csv): mse ↓"]
+    (alone,) = read_runs([str(tmp_path / "b")])
+    assert [one.task for one in alone.measured] == ["mood"]
+
+
+def test_a_task_without_any_figure_has_an_empty_row(tmp_path):
+    one = Measured("mood", "pretrained", "f_s", {"accuracy": None}, {"features": {}})
+    (table,) = learned_section([Run("mine", tmp_path, measured=[one])]).tables
+    assert [cell.text for cell in table.cells[0]][1:] == [""]
+
+
 def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
     def one(pose, other):
         values = {"pose": {"mean": pose}, "pose_nearest": 20.0, "identity_same_pose": 0.5, "identity_other_pose": other}
@@ -418,8 +460,29 @@ def test_an_image_that_cannot_be_read_leaves_out_its_figures_alone(tmp_path, mon
     page = page_of([run])
     assert [picture.name for section in page.shown for picture in section.pictures] == ["training_loss"]
     missing = page.shown[-1].missing
-    assert sum("A: figures of its images are left out, as one cannot be read: " in line for line in missing) == 3
+    assert sum("A: figures of its images are left out: " in line for line in missing) == 3
     assert all("truncated" in line for line in missing[:3])
+
+
+@pytest.mark.parametrize(("value", "drawn"), [(0.0, ["fig5", "fig9", "fig7a"]), (float("nan"), [])])
+def test_weights_that_tell_nothing_apart_are_said(tmp_path, monkeypatch, value, drawn):
+    """t-SNE of equal rows ends the process."""
+    model = PCFRL(FaceBackbone(0.0625), image_size=32, projection_dim=16).eval()
+    for name, parameter in model.named_parameters():
+        if "subnet" in name or "backbone" in name:
+            torch.nn.init.constant_(parameter, value)
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), dtype=np.uint8)
+    faces = FaceSet(ArraySource(pixels), {"identity": torch.arange(8) % 2}, name="mine/train")
+    shown = Faces(faces, faces, AlbumentationsViews(32), 4, "mine")
+    material = Material(Run("A", tmp_path, checkpoint=tmp_path), model.network, model, shown, shown)
+    monkeypatch.setattr("pcfrl_lightning.reports.build.material", lambda run, data: material)
+    page = page_of([material.run])
+    (maps,) = [section for section in page.shown if section.title == "Feature space: A"]
+    assert not maps.pictures
+    assert [line.split(" ")[0] for line in maps.missing] == ["f_s", "f_f", "f_p", "sum"]
+    names = [picture.name for section in page.shown for picture in section.pictures]
+    assert {name.split("_")[1] for name in names} >= set(drawn)
+    assert any("features are not finite" in line for line in page.shown[-1].missing) == (not drawn)
 
 
 def test_pairs_of_other_methods_are_said_to_be_absent(tmp_path):

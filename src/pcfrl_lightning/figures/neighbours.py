@@ -72,7 +72,7 @@ def _face(axis: Axes, picture: object, name: str, number: str) -> None:
 
 
 def _short(name: str, length: int) -> str:
-    """The file and, where there is room, its folder; what cannot be printed is escaped."""
-    parts = str(PurePosixPath(name).with_suffix("")).encode("utf-8", "backslashreplace").decode().split("/")[-2:]
+    """The file and, where there is room, its folder."""
+    parts = str(PurePosixPath(name).with_suffix("")).split("/")[-2:]
     text = "/".join(parts) if sum(map(len, parts)) < length else parts[-1]
     return style.plain(text if len(text) <= length else f"...{text[3 - length :]}")

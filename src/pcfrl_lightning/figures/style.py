@@ -105,8 +105,8 @@ def legend_below(axes: Axes, columns: int = 2, scale: float = 1.0) -> None:
 
 
 def plain(text: str) -> str:
-    """Text in which `$` begins no formula."""
-    return text.replace("$", r"\$")
+    """Text in which `$` begins no formula; what cannot be printed is escaped."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
 
 
 def figure_of(axes: Axes) -> Figure:

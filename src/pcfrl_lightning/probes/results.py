@@ -94,6 +94,7 @@ def _describe_protocol(probe: "Probe", plan: Plan) -> dict[str, Any]:
         "epochs": int(probe.epochs_done),
         "chosen_on": plan.choice_name or None,
         "chosen_by": probe.task.monitor,
+        "higher_is_better": probe.task.higher_is_better,
         "input_norm": probe.input_norm,
         "val_fraction": plan.val_fraction,
         "batch_size": probe.rules.batch_size,

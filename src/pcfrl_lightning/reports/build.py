@@ -81,12 +81,12 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
 
 @contextmanager
 def _noted(notes: list[str], run: Run) -> Iterator[None]:
-    """What needs an image that cannot be read ends with a note."""
+    """What needs an image that cannot be read, or features that are not finite, ends with a note."""
     try:
         yield
     except (DataError, CorruptImage) as error:
         told = ": ".join(map(str, error.args))
-        notes.append(f"{run.label}: figures of its images are left out, as one cannot be read: {told}")
+        notes.append(f"{run.label}: figures of its images are left out: {told}")
 
 
 def _title(runs: Sequence[Run]) -> str:

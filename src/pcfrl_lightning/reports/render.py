@@ -32,7 +32,7 @@ def write_page(page: Page, out: Path) -> Path:
     for name in ("report.md", "report.html"):
         text = environment.get_template(f"{name}.j2").render(page=page, figures=FIGURES, names=names)
         with replacing(out / name, shared=True) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")
     return out / "report.html"
 
 
@@ -51,10 +51,11 @@ def _environment(files: Mapping[Picture, Path]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"data": data, "size": size, "cell": _markdown_cell}
+    found.filters |= {"data": data, "size": size, "plain": _plain_markdown}
     return found
 
 
-def _markdown_cell(text: str) -> str:
-    """Text that is one cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+def _plain_markdown(text: str) -> str:
+    """Text as it is, in one line, of which Markdown makes nothing else: no emphasis, code, link, tag or cell."""
+    marks = r"[`*|]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])|\\(?=[!-/:-@\[-`{-~])"
+    return re.sub(marks, r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")

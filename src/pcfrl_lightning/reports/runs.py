@@ -2,9 +2,10 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class Measured:
     feature: str
     metrics: Mapping[str, Any]  # of the last epoch
     content: Mapping[str, Any]  # of results.json
+    data: str = ""  # where images and labels are from, for a task that `pcfrl evaluate` does not have
 
     def value(self, metric: str, index: int | None = None) -> float | None:
         """One number; None where there is none."""
@@ -84,8 +86,13 @@ def read_runs(given: Sequence[str]) -> list[Run]:
         same = {_setting(other) for other, name in zip(runs, names, strict=True) if name == run.name and other.config}
         if run.config and not run.named and len(same) > 1:  # not seeds of one setting
             run.name = f"{run.name} ({_place(run, runs)})"
+    known = {(one.task, one.data) for run in runs for one in run.measured}
+    several = {task for task, count in Counter(task for task, _ in known).items() if count > 1}  # own data, one label
     for run in runs:
         run.label = _label(run, runs)
+        run.measured = [
+            replace(one, task=f"{one.task} ({one.data})") if one.task in several else one for one in run.measured
+        ]
     return runs
 
 
@@ -178,9 +185,12 @@ def read_probe(path: Path) -> list[Measured]:
         baseline = content["features"].get("baseline")
         weights = "untrained" if baseline == "random" else baseline or "pretrained"
         key = content["probe"], content.get("dataset")
-        task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), str(content["task"]))
-        found = blocks(dict(content))
-        return [Measured(task, weights, name, dict(each["metrics"]["last"]), content) for name, each in found.items()]
+        task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), "")
+        about, found = content.get("data") or {}, blocks(dict(content))
+        files = map(str, filter(None, [*about.get("read_from", []), about.get("labels")]))
+        data = "" if task else ", ".join(files) or str(content.get("dataset"))
+        last = {name: dict(each["metrics"]["last"]) for name, each in found.items()}
+        return [Measured(task or str(content["task"]), weights, *each, content, data) for each in last.items()]
     except (LookupError, TypeError, AttributeError, ValueError):
         raise UsageError(f"{path} is no results.json of `pcfrl test`; remove it or run the test again") from None
 

@@ -6,6 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.calibrated_pairs import (
     POSE_LIMIT,
     Batch,
@@ -47,6 +48,8 @@ def scored(branch: Branch, calibrator: Calibrator) -> Scored:
     own = hasattr(inner, "alpha")
     chooser = inner if own else NPAThreshold()
     z = branch.features
+    if not bool(z.isfinite().all()):
+        raise DataError("features are not finite; check the checkpoint")
     cosine, image = z @ z.T, torch.arange(len(z)) % (len(z) // 2)
     others = image.unsqueeze(0) != image.unsqueeze(1)
     score = chooser.score(z, z, cosine)

@@ -22,10 +22,13 @@ def features_section(found: Material) -> Section:
     """Fig. 10: maps coloured by expression, identity and yaw, as far as these labels are known."""
     faces, run = found.labelled.test, found.run
     rows = torch.linspace(0, len(faces) - 1, min(MOST, len(faces))).long()  # evenly spaced
-    maps = {_TITLES.get(name, name): positions(each) for name, each in vectors(found, rows).items()}
+    known = vectors(found, rows)
+    apart = {name: bool(np.isfinite(each).all() and np.ptp(each, axis=0).any()) for name, each in known.items()}
+    maps = {_TITLES.get(name, name): positions(each) for name, each in known.items() if apart[name]}
+    missing = [f"{name} is not finite, or the same for all images." for name, there in apart.items() if not there]
     pictures = [
         Picture(f"{run.label}_fig10_{key}", figure, f"Fig. 10, {run.label}: {told}", f"t-SNE coloured by {key}")
-        for key, (figure, told) in _coloured(maps, faces, rows).items()
+        for key, (figure, told) in (_coloured(maps, faces, rows) if maps else {}).items()
     ]
     text = [
         f"t-SNE (perplexity 30, seed 0) of {len(rows)} images of {found.labelled.about}, from the first "
@@ -33,7 +36,7 @@ def features_section(found: Material) -> Section:
         "If the two parts are separated, colours of the yaw form bands in F_p and are mixed in F_f, and people form "
         "groups in F_f."
     ]
-    return Section(f"Feature space: {run.label}", text, pictures=pictures)
+    return Section(f"Feature space: {run.label}", text, pictures=pictures, missing=missing)
 
 
 @torch.inference_mode()

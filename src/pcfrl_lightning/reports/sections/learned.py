@@ -56,8 +56,11 @@ def headline(one: Measured) -> Headline:
     if known is not None and known.metric in one.metrics:
         return Headline(known.metric, known.lower_is_better, known.unit)
     chosen = str(one.content.get("chosen_by") or "")
-    metric = chosen if chosen in one.metrics else next(key for key, v in one.metrics.items() if isinstance(v, float))
+    figures = [key for key, value in one.metrics.items() if isinstance(value, float)]
+    metric = chosen if not isinstance(one.metrics.get(chosen, []), list) else next(iter(figures), chosen)
     lower = metric.startswith(("mae", "nme", "eer"))
+    if metric == chosen:  # which way is not told by earlier versions
+        lower = not one.content.get("higher_is_better", not lower)
     return Headline(metric, lower, "" if lower else "%")
 
 
