@@ -1,3 +1,4 @@
+import io
 import re
 import signal
 import subprocess
@@ -31,6 +32,17 @@ def test_usage_lists_every_command_below_what_it_is_for(monkeypatch, capsys):
     assert "pcfrl:method/pcl" in printed
     assert "exit status: 0 done, 1 " in printed
     assert max(map(len, printed.splitlines())) <= 120
+
+
+def test_letters_that_the_terminal_does_not_have_are_escaped(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1", write_through=True))
+    monkeypatch.setattr(sys, "argv", ["pcfrl", "doctor"])
+    monkeypatch.setattr("pcfrl_lightning.cli.doctor.main", lambda _: print("größe \u2191 \udcff"))
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0
+    assert written.getvalue() == "größe \\u2191 \\udcff\n".encode("latin-1")
 
 
 def test_help_loads_no_heavy_library():

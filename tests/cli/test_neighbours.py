@@ -75,6 +75,12 @@ def test_features_that_are_not_finite_name_their_picture(squares, where, named):
         nearest(job, jobs("squares/person/07.png"), 5)
 
 
+def test_a_folder_without_a_query(squares, folder):
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="query empty: no images or videos found"):
+        nearest(jobs("squares"), jobs("empty"), 5)
+
+
 def test_many_copies_of_the_query_take_no_place(squares):
     for number in range(5):
         (squares / f"{number}.png").write_bytes((squares / "person/07.png").read_bytes())

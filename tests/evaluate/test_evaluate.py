@@ -17,7 +17,7 @@ from pcfrl_lightning.errors import Stopped
 from pcfrl_lightning.evaluate import run as run_module
 from pcfrl_lightning.evaluate.folders import Opened
 from pcfrl_lightning.evaluate.run import Row, Settings, run_tasks
-from pcfrl_lightning.evaluate.summary import default_folder, source_name, source_sha256
+from pcfrl_lightning.evaluate.summary import Summary, default_folder, source_name, source_sha256, write_csv
 from pcfrl_lightning.evaluate.table import better, format_value, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
 from pcfrl_lightning.files import file_sha256
@@ -310,6 +310,14 @@ def test_brackets_in_the_names_of_folders_are_no_markup(checkpoint, releases, tm
     monkeypatch.setattr(run_module, "run_task", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     run(str(source), releases, tmp_path / "run[red]", "--tasks", "lfw")
     assert "run[red]" in capsys.readouterr().out.replace("\n", "").partition("interrupted")[2]
+
+
+def test_a_name_in_no_encoding_is_escaped_in_the_table(checkpoint, tmp_path, capsys):
+    settings = Settings(checkpoint, tmp_path, name="mine\udcff")
+    summary = Summary(tmp_path / "summary.json", settings, "default", [], [])
+    summary.add(Row(TASKS[0], "pretrained", "absent"))
+    write_csv(tmp_path / "table.csv", [summary])
+    assert r"mine\udcff,pretrained,f_s" in (tmp_path / "table.csv").read_text(encoding="utf-8")
 
 
 def test_missing_checkpoint_is_named(tmp_path, capsys):

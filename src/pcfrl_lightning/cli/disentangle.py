@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     about |= {"sets": {known.name: len(known.faces) for known in sets}, "command": command(sys.argv)}
     path = write_results(out / "disentangle.json", {"encoders": results, **about})
     shown = [*tables(results), *pairs_table(results)]
-    with (out / "disentangle.txt").open("w", encoding="utf-8") as file:
+    with (out / "disentangle.txt").open("w", encoding="utf-8", errors="backslashreplace") as file:
         Console(file=file, width=110).print(*shown)
     console.print(*shown)
     console.print(f"results: {path}", soft_wrap=True, highlight=False, markup=False)

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 from types import FrameType
 
 from pcfrl_lightning import __version__
@@ -68,6 +69,8 @@ def usage() -> str:
 def main() -> None:
     """Entry point of the console script."""
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a letter that a terminal does not have ends no command
     arguments = sys.argv[1:]
     if "_ARGCOMPLETE" in os.environ:
         from pcfrl_lightning.cli.completion import complete

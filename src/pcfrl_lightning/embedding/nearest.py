@@ -38,10 +38,12 @@ def nearest(job: Job, queries: Job, count: int) -> tuple[list[Nearest], list[str
         One entry per query, and lines about pictures that cannot be read.
 
     Raises:
-        DataError: a query cannot be read, or no picture can, or all have the pixels of a query.
+        DataError: there is no query, or one cannot be read, or no picture can, or all have the pixels of a query.
         UsageError: features that are not finite.
     """
     asked = [each for batch in batches(queries, queries.batch_size) for each in batch]
+    if not asked:
+        raise DataError(f"query {', '.join(queries.inputs)}: no images or videos found")
     if broken := next((each for each in asked if each.picture is None), None):
         raise DataError(f"query {broken.name}: {broken.reason}")
     wanted = _directions(job, asked)

@@ -86,7 +86,7 @@ def write_csv(path: Path, summaries: Iterable[Summary]) -> None:
             key = summary.facts["encoder"], entry.get("weights_name", weights), feature
             line = lines.setdefault(key, dict(zip(("encoder", "weights", "feature"), key, strict=True)))
             line[f"{entry['task']} {entry['metric']}"] = entry["value"]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, dict.fromkeys(column for line in lines.values() for column in line))
         writer.writeheader()
         writer.writerows(lines.values())
