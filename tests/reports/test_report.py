@@ -309,6 +309,9 @@ def test_a_line_that_was_cut_is_named(tmp_path):
     (tmp_path / "metrics.csv").write_text("epoch,train/loss_epoch\n0,1.5\n1,1.2e\n")
     with pytest.raises(UsageError, match=r"metrics.csv:3: could not convert string to float: '1.2e'; remove the line"):
         read_runs([str(tmp_path)])
+    (tmp_path / "metrics.csv").write_text("epoch,train/loss_epoch,train/images_seen\n0,1.5,inf\n")
+    with pytest.raises(UsageError, match=r"metrics.csv:2: cannot convert float infinity to integer; remove the line"):
+        read_runs([str(tmp_path)])
     (tmp_path / "metrics.csv").write_bytes(b"epoch,train/loss_epoch\n0,\xff\n")
     with pytest.raises(UsageError, match=r"metrics.csv is not a table"):
         read_runs([str(tmp_path)])
@@ -363,6 +366,13 @@ def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
     assert "mine on pointing: separation did not happen (F_f minus F_p: pose error -0.50 degrees" in section.text[0]
     cells = [cell.text for cell in section.tables[0].cells[-1]]
     assert cells == ["trained F_p", "9.50", "20.0", "50.0", "30.0", "60.0"]
+
+
+@pytest.mark.parametrize("content", [5, "abc", [{"name": "x"}], [{"name": "x", "verdict": {}, "measures": {"a": 3}}]])
+def test_a_disentangle_of_something_else_is_named(tmp_path, content):
+    (tmp_path / "disentangle.json").write_text(json.dumps({"encoders": content}))
+    with pytest.raises(UsageError, match=r"disentangle.json is not of `pcfrl disentangle`; remove it"):
+        page_of(read_runs([str(tmp_path)]))
 
 
 def test_runs_of_one_method_with_other_settings_are_no_seeds(tmp_path):

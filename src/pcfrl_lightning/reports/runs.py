@@ -213,7 +213,7 @@ def read_history(path: Path) -> tuple[dict[str, tuple[list[float], list[float]]]
                     epochs, values = history.setdefault(key[len("train/") : -len("_epoch")], ([], []))
                     epochs.append(float(line["epoch"]) + 1)
                     values.append(float(value))
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise UsageError(f"{path}:{number}: {error}; remove the line") from None
     return history, seen
 

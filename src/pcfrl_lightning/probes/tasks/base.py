@@ -142,10 +142,11 @@ def need(faces: FaceSet, key: str, shape: tuple[int | None, ...] | None = None, 
     if key not in faces.labels:
         found = ", ".join(sorted(faces.labels)) or "none"
         raise DataError(f"{faces.name}: needs the label '{key}', " + faces.unusable.get(key, f"has {found}"))
-    labels, found = faces.labels[key], tuple(faces.labels[key].shape[1:])
-    wanted = found if shape is None else shape
-    if len(wanted) != len(found) or any(a not in (None, b) for a, b in zip(wanted, found, strict=True)):
-        raise DataError(f"{faces.name}: '{key}' is {found} for each image, expected {expected}")
+    labels = faces.labels[key]
+    here = tuple(labels.shape[1:])
+    wanted = here if shape is None else shape
+    if len(wanted) != len(here) or any(a not in (None, b) for a, b in zip(wanted, here, strict=True)):
+        raise DataError(f"{faces.name}: '{key}' is {here} for each image, expected {expected}")
     return labels
 
 

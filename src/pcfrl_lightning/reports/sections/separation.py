@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from pcfrl_lightning.callbacks.reconstruction_grid import reconstruction_columns
+from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.evaluate.calibrated_pairs import view_batch
 from pcfrl_lightning.figures.faces import face_grid
 from pcfrl_lightning.networks.network import PCFRLNetwork
@@ -38,8 +39,14 @@ _COLUMNS = (  # of disentangle.json: key, heading, factor
 def separation_section(runs: Sequence[Run], found: Sequence[Material], pictures: Sequence[Picture] = ()) -> Section:
     """The verdict, the figures behind it and the pictures, of the runs of one name; empty without F_f and F_p."""
     pose, people = (_by_feature(runs, metric) for metric in ("mae_mean", "tar_at_far_1e-3"))
-    text = [*_verdicts(pose, people), *(line for run in runs for line in _disentangled_lines(run.disentangled))]
-    tables = [*_own_table(pose, people), *(table for run in runs for table in _disentangled_tables(run.disentangled))]
+    text, tables = _verdicts(pose, people), _own_table(pose, people)
+    for run in runs:
+        try:
+            text += _disentangled_lines(run.disentangled)
+            tables += _disentangled_tables(run.disentangled)
+        except (LookupError, TypeError, AttributeError, ValueError):
+            path = run.folder / "disentangle.json"
+            raise UsageError(f"{path} is not of `pcfrl disentangle`; remove it or run the command again") from None
     shown = [each for each in found if isinstance(each.encoder, PCFRLNetwork)]
     missing = []
     if shown and not text:
