@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import struct
 
 import numpy as np
 import pytest
@@ -188,7 +189,10 @@ def test_faces_are_cut_out_before_they_are_resized(tmp_path):
     assert data["f_p"][:, 0].tolist() == (data["frame"] // 2).tolist()
 
 
-@pytest.mark.parametrize("content", [b"\xff\xd8 a photo", b"", b"PK no zip"])
+DAMAGED = b"no directory" * 4 + b"PK\5\6" + struct.pack("<4H2LH", 0, 0, 1, 1, 46, 2, 0)  # an end that tells of one
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8 a photo", b"", b"PK no zip", DAMAGED])
 def test_a_file_of_something_else_is_not_replaced(tmp_path, content):
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UsageError, match=r"a\.jpg is there and holds no features"):

@@ -65,6 +65,17 @@ def test_one_label_of_yes_and_no(tiny_data, faces, tmp_path):
     assert found["positive_share"] == [0.5]
 
 
+def test_hand_made_features_of_too_small_images(tiny_data, splits, trainer, tmp_path):
+    probe = HeadPoseProbe(baseline="hog", image_size=8, cache_dir=str(tmp_path))
+    with pytest.raises(UsageError, match=r"model\.baseline hog needs images of 16 pixels at least, not 8"):
+        trainer().fit(probe, tiny_data(splits))
+
+
+def test_no_split_at_all(trainer, tmp_path):
+    with pytest.raises(DataError, match="verification needs pairs; none of the splits"):
+        trainer().test(LabelProbe("x", "pairs", **pixels(tmp_path)), L.LightningDataModule())
+
+
 def test_neither_a_training_nor_a_test_split(tiny_data, faces, trainer, tmp_path):
     splits = {"val": faces("tiny/val", {"x": torch.arange(6) % 2})}
     with pytest.raises(DataError, match="x needs a split 'train'; the data set has val"):

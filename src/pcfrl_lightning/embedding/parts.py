@@ -4,6 +4,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ _NOT_ROWS = ("unreadable", *_STATE)
 def is_features(path: Path) -> bool:
     """Whether a file is one of `FORMATS`, by its content."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return "about.json" in archive.namelist()
     with path.open("rb") as file:
         return file.read(4) == b"PAR1"

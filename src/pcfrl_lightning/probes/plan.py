@@ -96,11 +96,13 @@ class Plan(NamedTuple):
             raise UsageError(f"{task}: there are no samples to validate on")
         if self.choice is None and self.train is not None and rates > 1:
             raise DataError(f"{self.train.faces.name}: no samples to choose among several model.lr with; give one")
-        for part in filter(None, (self.choice, self.test)) if self.train is not None else ():
-            for key in self.train.targets.keys() & part.targets.keys():
-                here, there = (tuple(each.targets[key].shape[1:]) for each in (part, self.train))
+        if (train := self.train) is None:
+            return
+        for part in filter(None, (self.choice, self.test)):
+            for key in train.targets.keys() & part.targets.keys():
+                here, there = (tuple(each.targets[key].shape[1:]) for each in (part, train))
                 if here != there:
-                    where = f"that of {self.train.faces.name} {there}"
+                    where = f"that of {train.faces.name} {there}"
                     raise DataError(f"{part.faces.name}: the label of {task} is {here} for each image, {where}")
 
 

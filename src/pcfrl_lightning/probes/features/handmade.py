@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pcfrl_lightning.errors import UsageError
+
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -77,6 +79,9 @@ class HoGFeatures(GreyFeatures):
     def describe(self, grey: np.ndarray) -> np.ndarray:
         from skimage.feature import hog
 
+        if min(grey.shape) < self.cell * self.block:
+            told = f"images of {self.cell * self.block} pixels at least, not {min(grey.shape)}"
+            raise UsageError(f"model.baseline hog needs {told}: raise model.image_size, or take lbp or pixels")
         cell, block = (self.cell, self.cell), (self.block, self.block)
         return hog(grey, self.orientations, pixels_per_cell=cell, cells_per_block=block, block_norm="L2-Hys")
 

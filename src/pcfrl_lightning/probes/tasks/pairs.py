@@ -62,7 +62,7 @@ class CosinePairs(Task):
         """The pairs of the first split that has some (``test`` before others), with their folds as members."""
         names = sorted(splits, key=lambda name: name != "test")
         found = [splits[name] for name in names if splits[name].pairs is not None]
-        if not found and not self.label:
+        if not found and not (self.label and names):
             raise DataError(f"verification needs pairs; none of the splits {', '.join(sorted(splits))} has any")
         faces = found[0] if found else splits[names[0]]
         if faces.pairs is None:
