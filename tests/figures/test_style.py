@@ -57,6 +57,12 @@ def test_names_of_the_user_are_no_formulas(tmp_path):
         assert len(style.save(figure, tmp_path / "figure", 40)) == 2
 
 
+def test_every_name_of_the_user_stands_in_the_legend(tmp_path):
+    figure = training_curve({"_old": ([1, 2], [1, 2]), "not\udcff": ([1, 2], [2, 1])}, "t", "y")
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["_old", r"not\udcff"]
+    assert len(style.save(figure, tmp_path / "figure", 40)) == 2
+
+
 def test_a_threshold_below_all_scores_leaves_room_for_the_map(recwarn):
     matrix = torch.linspace(10, 10.6, 64).reshape(8, 8)
     for threshold, title in ((1.0, "T = 1.00\n(below)"), (10.3, "T = 10.30"), (12.0, "T = 12.00"), (float("inf"), "")):

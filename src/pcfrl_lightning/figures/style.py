@@ -89,7 +89,8 @@ def draw_lines(axes: Axes, lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLik
     for number, (label, (across, up)) in enumerate(lines.items()):
         colour, dashes = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         marker = MARKERS[number % len(MARKERS)] if len(np.asarray(across)) <= marked else None
-        axes.plot(across, up, color=colour, linestyle=dashes, marker=marker, label=label)
+        name = f" {label}" if label.startswith("_") else label  # Matplotlib has no legend for such a name
+        axes.plot(across, up, color=colour, linestyle=dashes, marker=marker, label=name)
     legend_below(axes)
 
 
