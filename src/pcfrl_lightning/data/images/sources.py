@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from os.path import splitext
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -202,12 +203,12 @@ def digest(lines: Iterable[str]) -> str:
 
 def is_hidden(name: str) -> bool:
     """Whether a path is that of a hidden file or of a resource fork of a macOS archive."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any((part.startswith(".") and part != ".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def is_image_name(name: str) -> bool:
     """Whether a path looks like an image file that is not hidden."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
+    return splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
 def inside(relative: str, where: str, root: str | Path = "its root") -> str:
