@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torchmetrics.functional.classification import binary_accuracy, binary_f1_score
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.errors import DataError
@@ -67,10 +68,11 @@ class SeveralClasses(Task):
 
     def metrics(self, outputs: Tensor, targets: dict[str, Tensor]) -> Metrics:
         """F1 and accuracy of each label and their means, in [0, 1]; F1 without any positive is 0."""
-        # torchmetrics refuses a single label
-        predicted, labels = (outputs.sigmoid() > self.threshold).double(), targets["labels"].double()
-        f1 = 2 * (predicted * labels).sum(0) / (predicted + labels).sum(0).clamp_min(1)
-        accuracy, share = (predicted == labels).double().mean(0), labels.mean(0)
+        predicted, labels = (outputs.sigmoid() > self.threshold).long(), targets["labels"].long()
+        # one by one, since the functions for several labels refuse a single one
+        columns = list(zip(predicted.T, labels.T, strict=True))
+        f1, accuracy = (torch.stack([of(*each) for each in columns]) for of in (binary_f1_score, binary_accuracy))
+        share = labels.double().mean(0)
         return {
             "f1": float(f1.mean()),
             "accuracy": float(accuracy.mean()),
