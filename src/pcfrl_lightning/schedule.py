@@ -1,11 +1,14 @@
 """Optimiser plumbing shared by the modules and the command line."""
 
 import math
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
+
+from pcfrl_lightning.errors import UsageError
 
 
 def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRScheduler:
@@ -50,6 +53,16 @@ class LateCosine(torch.optim.lr_scheduler.LambdaLR):
             raise ValueError(f"LateCosine needs start >= 0 and period >= 1, got {start} and {period}")
         self.start, self.period = start, period
         super().__init__(optimizer, self.share)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on; UsageError for the state of another schedule, whose settings would silently replace these."""
+        there, here = [state_dict.get(key) for key in ("start", "period")], [self.start, self.period]
+        if there != here:
+            raise UsageError(
+                f"the checkpoint's LateCosine has start and period {there}, not {here}: set lr_scheduler.start and "
+                "lr_scheduler.period to these, or begin a new run with its weights, --init_from in place of --ckpt_path"
+            )
+        super().load_state_dict(state_dict)
 
     def share(self, epoch: int) -> float:
         """Of the first rate, in an epoch counted from 0."""

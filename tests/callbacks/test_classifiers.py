@@ -33,3 +33,12 @@ def test_ridge_equals_scikit_learn(blobs, count):
     reference = Ridge(alpha=strength * count).fit(((train - mean) / std).double().numpy(), onehot.numpy())
     scores = reference.predict(((queries - mean) / std).double().numpy())
     assert (ours.numpy() == scores.argmax(1)).all()
+
+
+@pytest.mark.parametrize("predict", [knn_predict, ridge_predict])
+def test_large_numbers_of_people_are_classes_as_small_ones_are(blobs, predict):
+    features, labels = blobs
+    numbers = torch.tensor([3, 40, 5_000_000_000, 7_000_000_000])  # one column for each number below would not fit
+    few, many = (predict(features[:120], known[:120], features[120:]) for known in (labels, numbers[labels]))
+    assert (many == numbers[few]).all()
+    assert (few == labels[120:]).double().mean() > 0.5

@@ -84,6 +84,9 @@ def test_the_rate_is_that_of_the_public_code():
     again = LateCosine(torch.optim.SGD([torch.zeros(1)], lr=3e-4), start=10, period=195)
     again.load_state_dict(schedule.state_dict())
     assert again.last_epoch == 101
+    shorter = LateCosine(torch.optim.SGD([torch.zeros(1)], lr=3e-4), start=10, period=20)
+    with pytest.raises(UsageError, match=r"has start and period \[10, 195\], not \[10, 20\]: set lr_scheduler.start"):
+        shorter.load_state_dict(schedule.state_dict())
     with pytest.raises(ValueError, match="period >= 1, got 0 and 0"):
         LateCosine(optimizer, 0, 0)
 

@@ -54,6 +54,12 @@ def test_clips_as_items_and_people_held_out(vox2):
     assert videos(VoxCeleb(vox2 / "dev" / "frames", item="clip"))[-1] == "id00099/video"
 
 
+def test_of_one_person_nobody_can_be_held_out(tmp_path):
+    frame(tmp_path / "dev/frames/id00012/abc/00000", 1)
+    with pytest.raises(DataError, match="val_fraction puts whole people aside, there is only one: set it to 0"):
+        VoxCeleb(tmp_path, val_fraction=0.2).build()
+
+
 @pytest.mark.parametrize("layout", ["unzippedFaces", "unzippedIntervalFaces/data"])
 def test_voxceleb1_faces_and_names(tmp_path, layout):
     for person in ("A.J._Buckley", "Harry_Connick_Jr", "Nobody"):

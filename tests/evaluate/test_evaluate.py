@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 
 import trees
 from pcfrl_lightning.cli.evaluate import main
@@ -22,6 +21,7 @@ from pcfrl_lightning.evaluate.table import better, format_value, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
 from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.networks.encoder import load_encoder
+from pcfrl_lightning.printing import plain_console
 from pcfrl_lightning.probes.results import blocks
 from pcfrl_lightning.reports.demo import TASKS as DEMO_TASKS
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def shown(table) -> str:
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = plain_console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(table)
     return console.export_text()
 
@@ -240,6 +240,15 @@ def test_several_encoders_and_features_make_one_table(checkpoint, releases, tmp_
     assert "weights.pth" in (tmp_path / "out" / names[2] / "lfw/pretrained/report.txt").read_text()
 
 
+def test_an_encoder_given_twice_is_measured_once(checkpoint, releases, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(Path(checkpoint).parent)
+    again = [Path(checkpoint).name, "."]  # the last checkpoint of a folder
+    code = main([checkpoint, *again, "--data-root", str(releases), "--tasks", "lfw", "--out", str(tmp_path / "out")])
+    assert code == 0
+    assert capsys.readouterr().out.count("lfw: ") == 1
+    assert (tmp_path / "out/summary.json").is_file()
+
+
 def test_a_summary_of_an_earlier_version_is_added_to(checkpoint, releases, tmp_path, capsys):
     run(checkpoint, releases, tmp_path / "out", "--tasks", "lfw")
     path = tmp_path / "out/summary.json"
@@ -347,14 +356,14 @@ def test_many_figures_stand_in_tables_of_three(capsys):
     """A line per encoder and feature; every name can be read at 80 columns."""
     rows = [
         Row(task, "pretrained", "measured", {"metrics": {"last": {task.metric: 0.1 * index}}}, "", 0.0, feature, source)
-        for index, source in enumerate(["pretrain-version_3-last", "timm-resnet18.a1_in1k"], 1)
+        for index, source in enumerate(["pretrain-version_3-last", "timm-resnet18[a1]:cat:"], 1)
         for feature in ("f_s", "f_p")
         for task in TASKS[:6]
     ]
-    Console(width=80, highlight=False).print(results_table(rows, "of two encoders"))
+    plain_console(width=80).print(results_table(rows, "of two encoders"))
     printed = capsys.readouterr().out
     assert printed.count("of two encoders") == 1
-    assert [printed.count(name) for name in ("pretrain-version_3-last", "timm-resnet18.a1_in1k", "10.0 %")] == [
+    assert [printed.count(name) for name in ("pretrain-version_3-last", "timm-resnet18[a1]:cat:", "10.0 %")] == [
         4,
         4,
         12,

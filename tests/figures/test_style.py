@@ -61,6 +61,10 @@ def test_every_name_of_the_user_stands_in_the_legend(tmp_path):
     figure = training_curve({"_old": ([1, 2], [1, 2]), "not\udcff": ([1, 2], [2, 1])}, "t", "y")
     assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["_old", r"not\udcff"]
     assert len(style.save(figure, tmp_path / "figure", 40)) == 2
+    classes = class_maps({"a": np.eye(2)}, np.array([0, 1]), ["_sad", "happy"], "t")
+    ablation = ablation_figure({"_old": {0: 1.0}, "1": {0: 2.0}}, ["1", "_old"], "accuracy", "alpha", "t")
+    for drawn, names in ((classes, {"_sad", "happy"}), (ablation, {"_old"})):
+        assert names <= {text.get_text().strip() for text in drawn.legends[0].get_texts()}
 
 
 def test_a_threshold_below_all_scores_leaves_room_for_the_map(recwarn):

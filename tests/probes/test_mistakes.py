@@ -55,6 +55,14 @@ def test_classes_that_cannot_be_told_apart(tiny_data, faces, tested, told, tmp_p
         measure(LabelProbe("x", **pixels(tmp_path)), tiny_data(splits), 1, tmp_path, "cpu")
 
 
+def test_numbers_of_people_are_no_classes(tiny_data, faces, tmp_path):
+    numbers = torch.tensor([2, 4, 2, 4, 9_000_000_000, 2])
+    splits = {name: faces(f"tiny/{name}", {"x": numbers}) for name in ("train", "test")}
+    told = "tiny/train: the 3 classes of 'x' are numbered up to 9000000000: name it in class_columns"
+    with pytest.raises(DataError, match=told):
+        measure(LabelProbe("x", "class", **pixels(tmp_path)), tiny_data(splits), 1, tmp_path, "cpu")
+
+
 def test_one_label_of_yes_and_no(tiny_data, faces, tmp_path):
     splits = {
         name: faces(f"tiny/{name}", {"x": torch.arange(6).view(6, 1) % 2}, n)

@@ -17,7 +17,7 @@ from pcfrl_lightning.networks import FaceBackbone
 from pcfrl_lightning.reports.build import page_of
 from pcfrl_lightning.reports.content import Cell, Page, Picture, Section, Table
 from pcfrl_lightning.reports.material import Faces, Material
-from pcfrl_lightning.reports.measured import best_of
+from pcfrl_lightning.reports.measured import best_of, count_once, rows_of
 from pcfrl_lightning.reports.paper import absent_lines, paper_section, printed
 from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Measured, Run, Study, read_probe, read_runs
@@ -162,12 +162,43 @@ def test_seeds_of_one_name_get_an_interval_and_a_paired_difference(tmp_path):
     assert [picture.name for picture in section.pictures] == ["seeds_fer2013"]
 
 
+def test_one_seed_measured_twice_is_no_further_seed(tmp_path):
+    def seen(sha, value, seed=0, **how):
+        one = measured(value=value, seed=seed, **how)
+        one.content["features"]["checkpoint_sha256"] = sha
+        return one
+
+    again = [seen("a", 0.5), seen("a", 0.5), seen("a", 0.4)]
+    untrained = [seen("a", 0.3, weights="untrained"), seen("b", 0.3, weights="untrained")]
+    others = [seen("b", 0.6), seen("a", 0.7, seed=1), *untrained, seen("a", 0.2, weights="lbp")]
+    runs = [Run("mine", tmp_path, measured=each) for each in (again, others, [seen("b", 0.2, weights="lbp")])]
+    notes = count_once(runs)
+    figures = {key.title: [one.metrics["accuracy"] for one in row["fer2013"]] for key, row in rows_of(runs).items()}
+    assert figures == {"mine": [0.4, 0.6, 0.7], "mine untrained": [0.3], "lbp": [0.2]}
+    assert notes == ["mine: fer2013 was measured again with seed 0; the last folder counts"]
+    assert count_once(runs) == []
+
+
 def study_of(folder, description, outcomes, name):
     """The section of an ablation or a sweep, from files by its own writers."""
     write_results(folder / RESULTS, outcomes, description.metrics)
     description.write(folder / name)
     (section,) = [each for each in page_of(read_runs([str(folder)])).shown if each.tables]
     return section
+
+
+@pytest.mark.parametrize(
+    "text", ["a,b\n1,2\n", "variant,seed,metric,value,state,error\nx,zero,m,1,finished,\n", "variant\nx\n"]
+)
+def test_results_of_another_program_are_named(tmp_path, text):
+    Description("t", (metric("fer2013"),)).write(tmp_path / "sweep.json")
+    path = tmp_path / RESULTS
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"results.csv is no results of an ablation or a sweep"):
+        read_runs([str(tmp_path)])
+    path.write_text("variant,seed,metric,value,state,error\nx,0,fer2013,0.5,done,\n")
+    with pytest.raises(UsageError, match="state 'done'"):
+        read_results(path)
 
 
 def test_ablation_shows_the_papers_values(tmp_path):

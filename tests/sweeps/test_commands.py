@@ -348,10 +348,10 @@ def test_a_table_shows_four_digits_of_a_drawn_number():
 
 
 def test_a_table_shows_brackets_as_they_are(tmp_path, capsys):
-    """They are no markup, which could swallow them or end the command: of an error, a name of a variant, a title."""
-    trials.report([[["a[b]"], ["[/tmp] [red]"]]], "[/title]", tmp_path, None, [])
+    """Of an error, a variant, a title: brackets are no markup, which could end the command, and `:cat:` is no emoji."""
+    trials.report([[["a[b]"], ["[/tmp] [red] :cat:"]]], "[/title]", tmp_path, None, [])
     printed = capsys.readouterr().out
-    assert all(text in printed for text in ("a[b]", "[/tmp] [red]", "[/title]"))
+    assert all(text in printed for text in ("a[b]", "[/tmp] [red] :cat:", "[/title]"))
 
 
 def test_paper_figures_are_those_of_the_paper():

@@ -9,8 +9,8 @@ import pytest
 from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps import runner
-from pcfrl_lightning.sweeps.metrics import history, metric
-from pcfrl_lightning.sweeps.trial import LOG, RECORD, folder_name, last_line, recorded
+from pcfrl_lightning.sweeps.metrics import history, measured, metric, unmeasured
+from pcfrl_lightning.sweeps.trial import LOG, RECORD, folder_name, last_line, recorded, trained
 
 
 def starts(trial):
@@ -51,6 +51,24 @@ def test_a_line_of_the_log_that_was_cut_off_does_not_count(tmp_path, rest):
     (tmp_path / "version_0").mkdir()
     (tmp_path / "version_0" / "metrics.csv").write_bytes(f"epoch,monitor/x\r\n0,0.25\r\n{rest}".encode())
     assert history(tmp_path, "monitor/x") == [0.25]
+
+
+@pytest.mark.parametrize("rows", ["", "[", "[3]", '[{"task": "lfw", "weights": "pretrained"}]'])
+def test_a_summary_of_another_program_holds_no_figure(tmp_path, rows):
+    path = tmp_path / "evaluate" / "summary.json"
+    path.parent.mkdir()
+    path.write_text(f'{{"rows": {rows}}}' if rows else "[]")
+    assert unmeasured(tmp_path) == ""
+    with pytest.raises(UsageError, match=r"lfw was not measured: .*log.txt"):
+        measured(tmp_path, [metric("lfw")])
+
+
+def test_a_config_that_is_no_yaml_is_not_that_of_a_trained_run(run, trials):
+    (trial,) = trials(good=[])
+    run([trial])
+    for path in trial.folder.glob("version_*"):
+        (path / "config.yaml").write_text("trainer: [")
+    assert not trained(trial)
 
 
 def test_a_folder_of_another_command_is_refused(run, trials):

@@ -186,6 +186,8 @@ def test_random_values_depend_on_seed_and_number_alone():
         ({"values": [1, 2], "probabilities": [1.5, -0.5]}, "probabilities must be one for each .* at least 0"),
         ({"min": 0.0, "max": float("nan")}, "min, max must be numbers"),
         ({"min": 0.0, "max": float("inf")}, "min, max must be numbers"),
+        ({"distribution": "q_uniform", "min": 0.1, "max": 0.9}, "no multiple of q 1 lies from 0.1 to 0.9"),
+        ({"distribution": "int_uniform", "min": 0.5, "max": 2}, "int_uniform needs whole numbers, got 0.5 and 2"),
     ],
 )
 def test_wrong_parameters_are_named(content, message):
@@ -209,6 +211,7 @@ def test_wrong_parameters_are_named(content, message):
         ({"command": "pcfrl fit ${args}"}, "sweep.yaml: command must be a list"),
         ({"run_cap": "all"}, "sweep.yaml: run_cap must be a whole number, got 'all'"),
         ({"run_cap": -1}, "sweep.yaml: run_cap must be at least 1, got -1"),
+        ({"run_cap": 0}, "sweep.yaml: run_cap must be at least 1, got 0"),
         ({"metric": {"name": "rafbd", "goal": "maximize"}}, "did you mean rafdb"),
         ({"metric": {"name": "monitor/x", "goal": "max"}}, "the goal must be maximize or minimize"),
     ],
@@ -272,6 +275,16 @@ def test_bayesian_optimisation_goes_on_with_what_it_knew(sweep, searched, tmp_pa
     assert len(found) == 12
     qualities = [outcome.trial.values["quality"] for outcome in found]
     assert np.mean(qualities[10:]) > np.mean(qualities[:10])  # what comes after the random start is better
+
+
+def test_damaged_values_of_a_trial_are_named(sweep, tmp_path):
+    search = Search(sweep("bayes", {"min": 0.0, "max": 1.0}, run_cap=2), tmp_path)
+    begin(search.following())
+    (path,) = tmp_path.rglob("values.json")
+    for content in ("{", "[1]"):
+        path.write_text(content)
+        with pytest.raises(UsageError, match=r"values.json holds no values of a trial \(.*\): remove that folder"):
+            Search(sweep("bayes", {"min": 0.0, "max": 1.0}, run_cap=2), tmp_path).following()
 
 
 def test_trials_of_another_space_are_refused(sweep, tmp_path):

@@ -161,7 +161,9 @@ def knn_predict(train: Tensor, labels: Tensor, queries: Tensor, neighbors: int =
     """
     similarity = F.normalize(queries, dim=1) @ F.normalize(train, dim=1).T
     nearest = similarity.topk(min(neighbors, len(train)), dim=1).indices
-    return F.one_hot(labels, int(labels.max()) + 1)[nearest].sum(1).argmax(1)
+    classes, codes = labels.unique(return_inverse=True)  # numbers of people can be large
+    votes = torch.zeros(len(queries), len(classes), device=queries.device)
+    return classes[votes.scatter_add_(1, codes[nearest], torch.ones_like(nearest, dtype=votes.dtype)).argmax(1)]
 
 
 def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: float = 0.03) -> Tensor:
@@ -169,4 +171,5 @@ def ridge_predict(train: Tensor, labels: Tensor, queries: Tensor, strength: floa
 
     Arguments as of `knn_predict`; ``strength``, above 0, is the penalty per training image.
     """
-    return ridge(train, F.one_hot(labels, int(labels.max()) + 1), queries, strength).argmax(1)
+    classes, codes = labels.unique(return_inverse=True)
+    return classes[ridge(train, F.one_hot(codes), queries, strength).argmax(1)]

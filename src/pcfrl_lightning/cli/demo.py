@@ -4,13 +4,13 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from pcfrl_lightning.cli.arguments import OneLineArguments
 from pcfrl_lightning.cli.configs import config_path
+from pcfrl_lightning.printing import plain_console
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,14 +37,14 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     from pcfrl_lightning.reports import demo
     from pcfrl_lightning.reports.build import write_report
 
-    console, clock = Console(), Stopwatch()
+    console, clock = plain_console(), Stopwatch()
     cli = pretrain(config, out, overrides)
     clock.lap("rendering and pretraining")
     module, data, seed = cli.model.eval(), cli.datamodule, int(cli.config["fit"]["seed_everything"])
     epochs = probe_epochs or demo.PROBE_EPOCHS
     checkpoint = cli.trainer.checkpoint_callback.last_model_path
     settings = Settings(checkpoint, out / "probes", epochs=epochs, seed=seed, cache_dir=out / "features")
-    say = lambda text: console.print(text, style="dim", markup=False)  # noqa: E731
+    say = partial(console.print, style="dim")
     rows = demo.measure_probes(data, settings, lambda text: say(f"probe {text}"))
     results = demo.results_of(rows)
     clock.lap("probes")
@@ -61,8 +61,8 @@ def run_demo(config: Path, out: Path, overrides: Sequence[str] = (), probe_epoch
     path = write_results(out / "results.json", results)
     shown = [row for row in rows if row.feature == "f_s"]
     console.print(results_table(shown, "frozen F_s on synthetic faces, last epoch"))
-    console.print(*calibration_lines(results["calibration"]), sep="\n", highlight=False)
-    console.print(f"results: {path}\nreport:  {report}", soft_wrap=True, highlight=False, markup=False)
+    console.print(*calibration_lines(results["calibration"]), sep="\n")
+    console.print(f"results: {path}\nreport:  {report}", soft_wrap=True)
     return results
 
 

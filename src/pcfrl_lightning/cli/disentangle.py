@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from pcfrl_lightning.cli.arguments import OneLineArguments, add_source_options, number, positive
+from pcfrl_lightning.printing import plain_console
 
 EPILOG = """Pose: error in degrees of a ridge regression that has not seen the people (five folds); near: difference in
 pose to the nearest face of another person. Identity: share of faces whose nearest neighbour is of the same person, in
@@ -37,18 +36,18 @@ def main(arguments: Sequence[str]) -> int:
     if options.images:
         sets.insert(0, rendered_faces(options.images, options.image_size))
     results: list[dict[str, Any]] = []
-    console = Console()
+    console = plain_console()
     for source, encoder in encoders.items():
-        console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim", markup=False)
+        console.print(f"{source_name(source)}: {', '.join(known.name for known in sets)}", style="dim")
         results.append(measure_source(source, encoder, sets, options.image_size, options.seed, options.trust))
     about = {"image_size": options.image_size, "seed": options.seed, "hardware": hardware(), "versions": versions()}
     about |= {"sets": {known.name: len(known.faces) for known in sets}, "command": command(sys.argv)}
     path = write_results(out / "disentangle.json", {"encoders": results, **about})
     shown = [*tables(results), *pairs_table(results)]
     with (out / "disentangle.txt").open("w", encoding="utf-8", errors="backslashreplace") as file:
-        Console(file=file, width=110).print(*shown)
+        plain_console(file=file, width=110).print(*shown)
     console.print(*shown)
-    console.print(f"results: {path}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"results: {path}", soft_wrap=True)
     return 0
 
 

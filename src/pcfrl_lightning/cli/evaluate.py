@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from rich.console import Console
-
 from pcfrl_lightning.cli.arguments import OneLineArguments, add_source_options
 from pcfrl_lightning.cli.options import task_options
 from pcfrl_lightning.data.cropping.croppers import Cropper, NoCrop, UprightCrop, YuNetCrop
@@ -19,6 +17,8 @@ from pcfrl_lightning.evaluate.summary import Summary, default_folder, source_nam
 from pcfrl_lightning.evaluate.table import notes, results_table
 from pcfrl_lightning.evaluate.tasks import TASKS, tasks_named
 from pcfrl_lightning.networks.encoder import load_encoder
+from pcfrl_lightning.networks.stored import locate
+from pcfrl_lightning.printing import plain_console
 from pcfrl_lightning.probes.features.extract import Precision
 
 EPILOG = """data sets are looked for in ROOT/<folder>:
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     root = Path(options.data_root)
     if not root.is_dir():
         parser.error(f"--data-root {root} is not a folder")
-    console = Console()
-    say = partial(console.print, markup=False)
+    say = plain_console().print
     try:
         tasks = tasks_named(options.tasks)
         chosen = task_options(options.option, tasks)
@@ -64,30 +63,33 @@ def main(arguments: Sequence[str]) -> int:
             return int(stop.code or CTRL_C) if isinstance(stop, Stopped) else CTRL_C
     features = ", ".join(dict.fromkeys(row.feature for row in rows))
     title = f"{features} of {', '.join(settings.name for settings in each)}, last epoch of {options.epochs}"
-    console.print(results_table(rows, title))
+    say(results_table(rows, title))
     lines = [*notes(rows), *(f"summary: {summary.path}" for summary in summaries)]
     if options.out or len(each) == 1:
         table = Path(options.out or each[0].out) / "table.csv"
         write_csv(table, summaries)
         lines.append(f"table: {table}")
     for line in lines:
-        say(line, soft_wrap=True, highlight=False)
+        say(line, soft_wrap=True)
     return 1 if any(row.status == "failed" for row in rows) or all(row.status == "absent" for row in rows) else 0
 
 
 def _settings(options: argparse.Namespace) -> list[Settings]:
-    """Of each encoder, with the features that it has."""
-    found = []
-    for source in dict.fromkeys(options.sources):
+    """Of each encoder, with the features that it has; one that is given twice counts once."""
+    found, files = [], dict[Path, str]()
+    for source in options.sources:
+        files.setdefault(locate(source).resolve(), source)
+    names = [source_name(source) for source in files.values()]
+    for source in files.values():
         weights = options.weights if source.startswith(("timm:", "torchvision:")) else None
         known = (*load_encoder(source, trust=options.trust, weights=weights).feature_names, "concat")
         features = tuple(name for name in dict.fromkeys(options.feature) if name in known)
         if not features:
             raise ValueError(f"{source} has no feature {', '.join(options.feature)}; it has {', '.join(known)}")
         name = source_name(source)
-        if sum(source_name(other) == name for other in set(options.sources)) > 1:
+        if names.count(name) > 1:
             name += f"-{source_sha256(source, weights)[:8]}"
-        out = Path(options.out or "") / (name if len(set(options.sources)) > 1 else "")
+        out = Path(options.out or "") / (name if len(files) > 1 else "")
         more: dict[str, Any] = {"weights": weights, "trust": tuple(options.trust), "name": name}
         more["precision"] = options.precision
         settings = Settings(source, out, features, options.epochs, options.seed, **more)

@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from pcfrl_lightning.cli.arguments import OneLineArguments
+from pcfrl_lightning.printing import plain_console
 
 if TYPE_CHECKING:
     from pcfrl_lightning.data.module import FaceData
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str]) -> int:
         parser.error(str(error))
     from pcfrl_lightning.reports.build import write_report
 
-    console = Console()
-    report = write_report(options.runs, options.out, data, lambda text: console.print(text, style="dim", markup=False))
-    console.print(f"report: {report}", soft_wrap=True, highlight=False, markup=False)
+    say = plain_console().print
+    report = write_report(options.runs, options.out, data, partial(say, style="dim"))
+    say(f"report: {report}", soft_wrap=True)
     return 0
 
 

@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from pcfrl_lightning.cli.arguments import OneLineArguments, above_0, positive
 from pcfrl_lightning.errors import Stopped, UsageError, near
 from pcfrl_lightning.evaluate.tasks import tasks_named
 from pcfrl_lightning.files import alone
+from pcfrl_lightning.printing import plain_console
 from pcfrl_lightning.sweeps.metrics import Metric
 from pcfrl_lightning.sweeps.results import RESULTS, Description, markdown, write_results
 from pcfrl_lightning.sweeps.runner import Settings, Watch, run_trials
@@ -128,8 +128,8 @@ def run_all(
     After each of them ``told`` gets its outcome, and ``out``, a folder that no other command uses meanwhile, holds all
     results so far and the description ``about`` them in a file ``name``.
     """
-    console, outcomes = Console(highlight=False, markup=False, soft_wrap=True), list[Outcome]()
-    say = partial(console.print, style="dim")
+    outcomes = list[Outcome]()
+    say = partial(plain_console(soft_wrap=True).print, style="dim")
     try:
         with alone(out):
             for outcome in run_trials(following, settings, say, watch):
@@ -161,7 +161,7 @@ def report(
             table.add_column(name, justify="right" if number else "left", overflow="fold")
         for row in rows[1:]:
             table.add_row(*row)
-        Console(markup=False).print(table)  # brackets of names, values and errors
+        plain_console().print(table)
     (out / "table.md").write_text("\n".join([f"# {title}\n", *map(markdown, tables)]), encoding="utf-8")
     if figure:
         save(figure, out / "plot.png")

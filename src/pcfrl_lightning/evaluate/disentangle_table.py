@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.markup import escape
 from rich.table import Column, Table
 
 _STYLE: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0)}
@@ -33,7 +32,7 @@ def _table(name: str, results: Sequence[dict[str, Any]]) -> Table:
         for weights, measured in (("untrained", result["untrained"]), (result["name"], result["measures"])):
             for number, (feature, values) in enumerate(measured[name].items()):
                 errors = (f"{error:.1f}" for error in values["pose"].values())
-                table.add_row("" if number else escape(weights), feature, *errors, *_cells(values, shown))
+                table.add_row("" if number else weights, feature, *errors, *_cells(values, shown))
         table.add_section()
     chance = {key: example.get(f"{key}_chance") for key in shown} | {"verification": 0.5}
     table.add_row("chance", "", *["" for _ in example["pose"]], *_cells(chance, shown))
@@ -73,7 +72,7 @@ def pairs_table(results: Sequence[dict[str, Any]]) -> list[Table]:
         for branch, pairs in result["pairs"].items():
             epoch = "" if result["epoch"] is None else str(result["epoch"])
             each = [pairs["own"], *(pairs["quantiles"][quantile] for quantile in quantiles)]
-            table.add_row(escape(result["name"]), epoch, branch, f"{100 * pairs['base_rate']:.1f}", *map(_pair, each))
+            table.add_row(result["name"], epoch, branch, f"{100 * pairs['base_rate']:.1f}", *map(_pair, each))
     return [table]
 
 

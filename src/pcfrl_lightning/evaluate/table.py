@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from pcfrl_lightning.evaluate.run import Row
 from pcfrl_lightning.evaluate.tasks import Task
@@ -41,12 +41,12 @@ def results_table(rows: Sequence[Row], title: str) -> RenderableType:
     found = {(row.task, row.source, row.title, row.feature): row for row in rows}
     cells = {row.task: _cells(row.task, [found.get((row.task, *one)) for one in every]) for row in rows}
     if len(every) <= 2:
-        table = Table("task", "data", "metric", title=escape(title))
+        table = Table("task", "data", "metric", title=title)
         table.columns[0].no_wrap = True
         named = several if any(several) else [False, True, False]
         for each in every:
             parts = [part for part, shown in zip(each, named, strict=True) if shown]
-            table.add_column(escape("\n".join(parts)), justify="right")
+            table.add_column("\n".join(parts), justify="right")
         for task, figures in cells.items():
             table.add_row(task.name, task.data, _metric(task), *figures)
         return table
@@ -57,11 +57,11 @@ def results_table(rows: Sequence[Row], title: str) -> RenderableType:
         block = shown[start : start + _SIDE_BY_SIDE]
         names = [name for name, each in zip(_HEADINGS, several, strict=True) if each]
         headings = (Column(name, overflow="fold") for name in names)
-        tables.append(Table(*headings, title=None if start else escape(title)))
+        tables.append(Table(*headings, title=None if start else title))
         for task in block:
             tables[-1].add_column(f"{task.name}\n{_metric(task)}", justify="right")
         for index, each in enumerate(every):
-            labels = [escape(part) for part, differs in zip(each, several, strict=True) if differs]
+            labels = [part for part, differs in zip(each, several, strict=True) if differs]
             tables[-1].add_row(*labels, *(cells[task][index] for task in block))
     return Group(*tables)
 
@@ -80,8 +80,8 @@ def _metric(task: Task) -> str:
     return f"{task.metric} {'↓' if task.lower_is_better else '↑'}"
 
 
-def _cells(task: Task, rows: Sequence[Row | None]) -> list[str]:
+def _cells(task: Task, rows: Sequence[Row | None]) -> list[Text]:
     values = [row.value if row else None for row in rows]
     missing = [row.status if row else "" for row in rows]
     shown = [text if value is None else format_value(task, value) for text, value in zip(missing, values, strict=True)]
-    return [f"[bold]{text}[/bold]" if best else text for text, best in zip(shown, better(task, values), strict=True)]
+    return [Text(text, "bold" if best else "") for text, best in zip(shown, better(task, values), strict=True)]

@@ -6,7 +6,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pcfrl_lightning.figures.style import COLOURS, INK, LINES, MUTED, figure_of, legend_below, look, plain, plot
+from pcfrl_lightning.figures.style import COLOURS, INK, LINES, MUTED, figure_of, legend_below, look, named, plain, plot
 
 
 @look()
@@ -49,7 +49,7 @@ def _curve(axes: Axes, values: Mapping[str, list[float]]) -> None:
     others = [name for name in values if _number(name) is None]
     for count, name in enumerate(others, start=1):
         colour, line = COLOURS[count % len(COLOURS)], LINES[count % len(LINES)]
-        axes.axhline(fmean(values[name]), label=name, color=colour, linestyle=line)
+        axes.axhline(fmean(values[name]), label=named(name), color=colour, linestyle=line)
     legend_below(axes, 4)
 
 

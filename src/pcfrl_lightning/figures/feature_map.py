@@ -34,7 +34,7 @@ def class_maps(
         for number, name in enumerate(names):
             marker, colour = style.MARKERS[number % 8], style.COLOURS[number % 8]
             x, y = positions[labels == number].T
-            axes.scatter(x, y, s=_SIZE, color=colour, marker=marker, linewidth=0, alpha=0.85, label=name)
+            axes.scatter(x, y, s=_SIZE, color=colour, marker=marker, linewidth=0, alpha=0.85, label=style.named(name))
     style.legend_below(panels[0], 4, scale=1.8)
     return figure
 

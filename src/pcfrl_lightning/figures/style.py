@@ -89,9 +89,13 @@ def draw_lines(axes: Axes, lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLik
     for number, (label, (across, up)) in enumerate(lines.items()):
         colour, dashes = COLOURS[number % len(COLOURS)], LINES[number % len(LINES)]
         marker = MARKERS[number % len(MARKERS)] if len(np.asarray(across)) <= marked else None
-        name = f" {label}" if label.startswith("_") else label  # Matplotlib has no legend for such a name
-        axes.plot(across, up, color=colour, linestyle=dashes, marker=marker, label=name)
+        axes.plot(across, up, color=colour, linestyle=dashes, marker=marker, label=named(label))
     legend_below(axes)
+
+
+def named(label: str) -> str:
+    """A label for the legend: Matplotlib leaves out those that begin with ``_``."""
+    return f" {label}" if label.startswith("_") else label
 
 
 def legend_below(axes: Axes, columns: int = 2, scale: float = 1.0) -> None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from pcfrl_lightning.data.quality.provenance import describe_data
 from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.files import file_sha256, replacing
 from pcfrl_lightning.networks.stored import locate
+from pcfrl_lightning.printing import plain_console
 from pcfrl_lightning.probes.plan import Part, Plan
 
 if TYPE_CHECKING:
@@ -136,9 +136,9 @@ def print_report(results: dict[str, Any], path: Path) -> None:
     for name, value in columns[0].items():
         if isinstance(value, float):
             table.add_row(name, *(f"{column[name]:.4f}" for column in columns))
-    console = Console(force_jupyter=False, markup=False)  # text in a notebook, too, so that it can be redirected
+    console = plain_console(force_jupyter=False)  # text in a notebook, too, so that it can be redirected
     console.print(table)
-    console.print(f"results: {path}", soft_wrap=True, highlight=False)
+    console.print(f"results: {path}", soft_wrap=True)
 
 
 def hardware() -> dict[str, Any]:

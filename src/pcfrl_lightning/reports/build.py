@@ -10,6 +10,7 @@ from pcfrl_lightning.errors import DataError
 from pcfrl_lightning.evaluate.run import Announce, silent
 from pcfrl_lightning.reports.content import Page, Picture, Section
 from pcfrl_lightning.reports.material import material
+from pcfrl_lightning.reports.measured import count_once
 from pcfrl_lightning.reports.paper import absent_lines, paper_section
 from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Run, read_runs
@@ -46,7 +47,7 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
     announce("figures and tables of the results")
     parts: list[Section] = []  # F_f and F_p
     shown: list[Section] = []
-    notes: list[str] = []
+    notes = count_once(runs)
     for name in dict.fromkeys(run.name for run in runs if not run.study):
         mine, found = [run for run in runs if run.name == name], []
         pictures: list[Picture] = []

@@ -60,6 +60,35 @@ def rows_of(runs: Sequence[Run]) -> Rows:
     return rows
 
 
+def count_once(runs: Sequence[Run]) -> list[str]:
+    """Leave out what is no further seed, the same weights measured again with the same seed; the last folder counts.
+
+    Returns a note for each checkpoint and task that this happened to. An untrained network follows from its seed, so
+    for it there is nothing to say.
+    """
+    last: dict[tuple[object, ...], Measured] = {}
+    for run in runs:
+        last |= {_seed(run, one): one for one in run.measured}
+    notes: dict[str, None] = {}
+    for run in runs:
+        kept = []
+        for one in run.measured:
+            if last[_seed(run, one)] is one:
+                kept.append(one)
+            elif one.weights == "pretrained":
+                seed = f"seed {one.content.get('seed')}"
+                notes[f"{run.label}: {one.task} was measured again with {seed}; the last folder counts"] = None
+        run.measured = kept
+    return list(notes)
+
+
+def _seed(run: Run, one: Measured) -> tuple[object, ...]:
+    """Row and task of a measurement, and what differs between two seeds of these."""
+    features = one.content["features"]
+    weights = (features.get("checkpoint_sha256") or id(one), features.get("weights"))
+    return _key(run, one), one.task, one.content.get("seed"), *(weights if one.weights == "pretrained" else ())
+
+
 def tasks_of(rows: Iterable[Mapping[str, object]]) -> list[str]:
     """All tasks of some rows, in the order of `pcfrl evaluate` and of the demo, then others."""
     found = dict.fromkeys(task for each in rows for task in each)

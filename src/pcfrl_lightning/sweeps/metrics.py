@@ -98,10 +98,13 @@ def _version(path: Path) -> int:
 
 
 def _probed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Rows of the final probes by task."""
-    path = folder / "evaluate" / "summary.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.is_file() else []
-    return {row["task"]: row for row in rows if row["weights"] == "pretrained"}
+    """Rows of the final probes by task; none of a file that `pcfrl evaluate` did not write, which it refuses."""
+    try:
+        rows = json.loads((folder / "evaluate" / "summary.json").read_text(encoding="utf-8"))["rows"]
+        found = {row["task"]: row for row in rows if row["weights"] == "pretrained"}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    return {task: row for task, row in found.items() if row.keys() >= {"status", "value", "message"}}
 
 
 def unmeasured(folder: Path) -> str:

@@ -95,7 +95,12 @@ def read_parameter(key: str, content: Any) -> Parameter:
         raise UsageError(f"{where}: log_uniform_values needs min > 0, got {numbers['min']}")
     if numbers.get("q", 1) <= 0 or numbers.get("sigma", 1) <= 0:
         raise UsageError(f"{where}: q and sigma must be above 0")
-    return Parameter(key, kind, numbers=numbers)
+    if kind == "int_uniform" and any(number != int(number) for number in numbers.values()):
+        raise UsageError(f"{where}: int_uniform needs whole numbers, got {numbers['min']} and {numbers['max']}")
+    parameter = Parameter(key, kind, numbers=numbers)
+    if kind == "q_uniform" and not parameter.grid():
+        raise UsageError(f"{where}: no multiple of q {numbers['q']} lies from {numbers['min']} to {numbers['max']}")
+    return parameter
 
 
 def grid(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:

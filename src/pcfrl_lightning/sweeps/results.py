@@ -18,6 +18,8 @@ from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 RESULTS = "results.csv"
 _OWN = ("variant", "seed", "metric", "value", "state", "error")
+_STATES = ("finished", "stopped", "failed")
+_AGAIN = "the command that made it writes it again, without running anything twice"
 
 Values = dict[str, dict[int, float]]
 """A metric by variant and seed."""
@@ -39,17 +41,25 @@ def write_results(path: Path, outcomes: Iterable[Outcome], metrics: Sequence[Met
 
 
 def read_results(path: Path) -> list[Outcome]:
-    """The outcomes of `write_results`, without what it does not write: command lines, histories and times."""
+    """The outcomes of `write_results`, without what it does not write: command lines, histories and times.
+
+    UsageError if the file is no such table, or a cell of another kind.
+    """
     found: dict[tuple[str, str], Outcome] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            name, seed = line["variant"], line["seed"]
-            if (name, seed) not in found:
-                swept = {key: _value(text) for key, text in line.items() if key not in _OWN}
-                trial = Trial(name, int(seed), (), path.parent, swept)
-                found[name, seed] = Outcome(trial, line["state"], error=line["error"])
-            if line["value"]:
-                found[name, seed].values[line["metric"]] = float(line["value"])
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for line in csv.DictReader(file):
+                name, seed = line["variant"], line["seed"]
+                if line["state"] not in _STATES:
+                    raise ValueError(f"state {line['state']!r}")
+                if (name, seed) not in found:
+                    swept = {key: _value(text) for key, text in line.items() if key not in _OWN}
+                    trial = Trial(name, int(seed), (), path.parent, swept)
+                    found[name, seed] = Outcome(trial, line["state"], error=line["error"])
+                if line["value"]:
+                    found[name, seed].values[line["metric"]] = float(line["value"])
+    except (ValueError, TypeError, KeyError, csv.Error) as error:
+        raise UsageError(f"{path} is no results of an ablation or a sweep ({error!r}): {_AGAIN}") from None
     return list(found.values())
 
 
@@ -79,8 +89,7 @@ def read_description(path: Path) -> Description:
         metrics = tuple(metric_of(name, goal) for name, goal in content["metrics"].items())
         return Description(**{**content, "metrics": metrics, "variants": tuple(content["variants"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        advice = "the command that made it writes it again, without running anything twice"
-        raise UsageError(f"{path} is no description of an ablation or a sweep ({error!r}): {advice}") from None
+        raise UsageError(f"{path} is no description of an ablation or a sweep ({error!r}): {_AGAIN}") from None
 
 
 def values_of(outcomes: Iterable[Outcome], metric: Metric) -> Values:
@@ -130,7 +139,7 @@ def ranked(outcomes: Iterable[Outcome], metric: Metric) -> list[Outcome]:
     """Finished trials, the best first, then stopped ones, then those without a value."""
 
     def rank(outcome: Outcome) -> tuple[int, float]:
-        order = ("finished", "stopped").index(outcome.state) if outcome.values else 2
+        order = _STATES.index(outcome.state) if outcome.values else 2
         return order, -metric.sign * outcome.values.get(metric.name, math.nan) if outcome.values else 0.0
 
     return sorted((outcome for outcome in outcomes if outcome.state != "interrupted"), key=rank)

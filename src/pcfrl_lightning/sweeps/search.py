@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcfrl_lightning.errors import UsageError
+from pcfrl_lightning.errors import UsageError, one_line
 from pcfrl_lightning.sweeps.parameters import Parameter, grid, random
 from pcfrl_lightning.sweeps.sweep import Sweep
 from pcfrl_lightning.sweeps.trial import VALUES, Outcome, Trial
@@ -115,8 +115,12 @@ class _Study:
 def _begun(sweep: Sweep, root: Path, number: int) -> dict[str, Any] | None:
     """Values of a trial that an earlier command began."""
     path = sweep.trial(number, {}, root).folder / VALUES
-    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    return found
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path} holds no values of a trial ({one_line(error)}): remove that folder") from None
 
 
 def _distribution(parameter: Parameter, method: str) -> "BaseDistribution":

@@ -53,8 +53,8 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
             raise UsageError(f"command must begin with pcfrl and fit and end with {ARGS}, got {' '.join(command)}")
         if content["method"] not in ("grid", "random", "bayes"):
             raise UsageError(f"method must be grid, random or bayes, got {content['method']!r}")
-        if (content.get("run_cap") or 1) < 1:
-            raise UsageError(f"run_cap must be at least 1, got {content['run_cap']}")
+        if (cap := content.get("run_cap")) is not None and cap < 1:
+            raise UsageError(f"run_cap must be at least 1, got {cap}")
         parameters = tuple(read_parameter(str(key), each) for key, each in content["parameters"].items())
         return Sweep(
             {**content, "command": [*command[:-1], *overrides, ARGS]},
@@ -63,7 +63,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> Sweep:
             parameters,
             (*map(with_environment, command[2:-1]), *overrides),
             _hyperband(content.get("early_terminate")),
-            content.get("run_cap"),
+            cap,
         )
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None

@@ -126,7 +126,7 @@ def trained(trial: Trial) -> bool:
     try:
         epochs = yaml.safe_load(config.read_text(encoding="utf-8"))["trainer"]["max_epochs"]
         done = read_checkpoint(last)["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, yaml.YAMLError):
         return False
     return isinstance(epochs, int) and 0 < epochs <= done
 

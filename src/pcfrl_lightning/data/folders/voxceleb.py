@@ -96,6 +96,8 @@ class VoxCeleb(FaceData):
         if self.val_fraction and len(rows["train"]):
             train = rows["train"]
             held_out = hold_out(torch.from_numpy(people[train]), self.val_fraction, self.seed).numpy()
+            if not held_out.any():
+                raise DataError(f"{self.address}: val_fraction puts whole people aside, there is only one: set it to 0")
             rows |= {"train": train[~held_out], "val": train[held_out]}
         return {split: self._set(split, source, kept, people, names) for split, kept in rows.items() if len(kept)}
 

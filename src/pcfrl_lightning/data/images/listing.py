@@ -28,9 +28,13 @@ _FIRST_IMAGE = re.compile(rf".*?({'|'.join(map(re.escape, IMAGE_SUFFIXES))})(?=[
 
 
 def as_paths(roots: Roots, kinds: str = "a folder") -> list[Path]:
-    """The paths of a `root` argument; a ValueError, which names the `kinds` of root there are, where it is empty."""
+    """The paths of a `root` argument; a ValueError where it is empty, which names the `kinds` of root there are, or
+    where it names one twice."""
     paths = [Path(roots)] if isinstance(roots, (str, Path)) else [Path(root) for root in roots]
     require(bool(paths), f"root must name {kinds} or at least one zip archive")
+    places = [path.resolve() for path in paths]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    require(twice is None, f"root names {twice} twice; name it once")
     return paths
 
 

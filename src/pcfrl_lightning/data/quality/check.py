@@ -107,11 +107,10 @@ def _counts(split: str, faces: FaceSet) -> dict[str, int]:
     result = {split: len(faces)}
     for key in _CLASS_KEYS:
         if key in faces.labels:
-            known = faces.class_names.get(key, [])
-            numbers = faces.labels[key].clamp(min=-1) + 1
-            per_class = numbers.bincount(minlength=len(known) + 1)[1:].tolist()
-            names = known or [str(number) for number in range(len(per_class))]
-            result |= {f"{split}/{label}": count for label, count in zip(names, per_class, strict=True) if count}
+            known = dict(enumerate(faces.class_names.get(key, [])))
+            classes, amounts = faces.labels[key].unique(return_counts=True)
+            counted = zip(classes.tolist(), amounts.tolist(), strict=True)
+            result |= {f"{split}/{known.get(label, label)}": count for label, count in counted if label >= 0}
     if "subject" in faces.labels:
         subjects, amounts = faces.labels["subject"].unique(return_counts=True)
         result |= {f"{split}/subject {s}": n for s, n in zip(subjects.tolist(), amounts.tolist(), strict=True)}

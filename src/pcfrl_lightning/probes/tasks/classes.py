@@ -11,6 +11,9 @@ from pcfrl_lightning.probes.heads import InputNorm
 from pcfrl_lightning.probes.results import Metrics
 from pcfrl_lightning.probes.tasks.base import Task, check, need
 
+_SPARSE = 1000
+"""Outputs for each class that occurs, above which labels are no numbers of classes but of people or the like."""
+
 
 class Classes(Task):
     """Cross-entropy on one class label, (n,) long; other arguments as of `Task`.
@@ -35,6 +38,9 @@ class Classes(Task):
 
     def outputs(self, faces: FaceSet) -> int:
         classes = self._known(faces) or int(faces.labels[self.label].max()) + 1
+        if classes > _SPARSE * (present := len(faces.labels[self.label].unique())):
+            numbers = f"{faces.name}: the {present} classes of '{self.label}' are numbered up to {classes - 1}"
+            raise DataError(f"{numbers}: name it in class_columns of a table, or number them from 0")
         if classes < 2:
             raise DataError(f"{faces.name}: '{self.label}' has one class only, there is nothing to tell apart")
         return classes
