@@ -23,6 +23,7 @@ from pcfrl_lightning.reports.render import write_page
 from pcfrl_lightning.reports.runs import Measured, Run, Study, read_probe, read_runs
 from pcfrl_lightning.reports.sections.alignment import alignment_sections
 from pcfrl_lightning.reports.sections.learned import headline, learned_section, verdict
+from pcfrl_lightning.reports.sections.probes import probes_section
 from pcfrl_lightning.reports.sections.separation import identity_verdict, separation_section
 from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
 from pcfrl_lightning.sweeps.ablation import read_ablation
@@ -348,13 +349,34 @@ def test_a_line_that_was_cut_is_named(tmp_path):
         read_runs([str(tmp_path)])
 
 
+ONE = {"features": {"feature": "f_s"}, "task": "x"}
+
+
 @pytest.mark.parametrize(
-    "content", [{"features": []}, {"features": {}}, {"features": {}, "task": "x", "metrics": {"last": 3}}]
+    "content",
+    [
+        {"features": []},
+        {"features": {}},
+        {"features": {}, "task": "x", "metrics": {"last": 3}},
+        *({**ONE, "metrics": {"last": {"a": figure}}} for figure in ("high", {"b": 1}, [[1, 2], 3], [10**400])),
+    ],
 )
 def test_results_of_something_else_are_named(tmp_path, content):
     (tmp_path / "results.json").write_text(json.dumps({"probe": "LabelProbe", **content}))
     with pytest.raises(UsageError, match=r"results.json is no results.json of `pcfrl test`"):
         read_runs([str(tmp_path)])
+
+
+def test_curves_of_another_length_are_left_out(tmp_path):
+    """Other bands of yaw, or other false accept rates, of an earlier version."""
+    figures = {"mae_by_yaw": [1.0, None] * 6, "roc_tar": [0.5] * 28, "confusion": [[3, 1], [0, 4]]}
+    whole = measured("x")
+    assert [part.name for part in probes_section([Run("a", tmp_path, measured=[whole])]).pictures] == []
+    for name, picture in (("mae_by_yaw", "yaw_x"), ("roc_tar", "roc_x"), ("confusion", "confusion_x_a")):
+        for figure, shown in ((figures[name], [picture]), (figures[name][:-1], [])):
+            one = Measured("x", "pretrained", "f_s", {"accuracy": 0.4, name: figure}, whole.content)
+            section = probes_section([Run("a", tmp_path, measured=[one])])
+            assert [part.name for part in section.pictures] == shown, (name, len(figure))
 
 
 def test_own_data_sets_with_one_label_are_no_seeds(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from pcfrl_lightning.errors import UsageError, one_line
@@ -37,6 +38,11 @@ class Measured:
         if index is not None:
             found = found[index] if isinstance(found, list) and index < len(found) else None
         return float(found) if isinstance(found, (int, float)) else None
+
+    def curve(self, metric: str, length: int) -> list[Any] | None:
+        """So many numbers; None where there are none, or another version had more or fewer."""
+        found = self.metrics.get(metric)
+        return found if np.shape(found or 0) == (length,) else None
 
 
 @dataclass(frozen=True)
@@ -183,15 +189,17 @@ def read_probe(path: Path) -> list[Measured]:
         return []
     try:
         baseline = content["features"].get("baseline")
-        weights = "untrained" if baseline == "random" else baseline or "pretrained"
+        weights = "untrained" if baseline == "random" else str(baseline or "pretrained")
         key = content["probe"], content.get("dataset")
         task = next((task.name for task in TASKS if (task.probe.__name__, task.data) == key), "")
         about, found = content.get("data") or {}, blocks(dict(content))
         files = map(str, filter(None, [*about.get("read_from", []), about.get("labels")]))
         data = "" if task else ", ".join(files) or str(content.get("dataset"))
-        last = {name: dict(each["metrics"]["last"]) for name, each in found.items()}
+        last = {str(name): dict(each["metrics"]["last"]) for name, each in found.items()}
+        for figure in (figure for each in last.values() for figure in each.values()):
+            np.array(figure, float)  # a number, or an array of numbers
         return [Measured(task or str(content["task"]), weights, *each, content, data) for each in last.items()]
-    except (LookupError, TypeError, AttributeError, ValueError):
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
         raise UsageError(f"{path} is no results.json of `pcfrl test`; remove it or run the test again") from None
 
 

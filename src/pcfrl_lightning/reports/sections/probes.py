@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from pcfrl_lightning.figures.probe_plots import confusion_matrix, error_by_yaw, roc
 from pcfrl_lightning.probes.tasks.numbers import YAW_STEPS
 from pcfrl_lightning.probes.tasks.pairs import ROC_FAR
@@ -31,12 +33,14 @@ def _pictures(task: str, rows: Rows) -> list[Picture]:
     found = {key.title: each[task][0] for key, each in rows.items() if task in each}
     data = next(iter(found.values())).content.get("dataset")
     pictures = [each for name, one in list(found.items())[:_MOST] if (each := _confusion(task, name, one))]
-    curves = {name: (ROC_FAR, one.metrics["roc_tar"]) for name, one in found.items() if "roc_tar" in one.metrics}
+    rates = {name: one.curve("roc_tar", len(ROC_FAR)) for name, one in found.items()}
+    curves = {name: (ROC_FAR, each) for name, each in rates.items() if each}
     if curves:
         figure = roc(dict(list(curves.items())[:_MOST]), f"ROC, {data}")
         caption = f"{task}: true accept rate at each false accept rate, all folds pooled."
         pictures.append(Picture(f"roc_{task}", figure, caption, f"ROC of {task}"))
-    lines = {name: one.metrics["mae_by_yaw"] for name, one in found.items() if "mae_by_yaw" in one.metrics}
+    errors = {name: one.curve("mae_by_yaw", len(YAW_STEPS) - 1) for name, one in found.items()}
+    lines = {name: each for name, each in errors.items() if each}
     if lines:
         figure = error_by_yaw(dict(list(lines.items())[:_MOST]), YAW_STEPS, f"Head pose error, {data}")
         caption = f"{task}: mean error of yaw, pitch and roll in bands of 15 degrees of the true yaw."
@@ -46,11 +50,11 @@ def _pictures(task: str, rows: Rows) -> list[Picture]:
 
 def _confusion(task: str, name: str, one: Measured) -> Picture | None:
     """None where there is no matrix."""
-    matrix = one.metrics.get("confusion")
-    if not isinstance(matrix, list):
+    matrix, names = one.metrics.get("confusion", 0), one.content.get("class_names")
+    if np.ndim(matrix) != 2 or len(matrix) != len(matrix[0]):
         return None
-    names = one.content.get("class_names") or []
-    shown = names if len(names) == len(matrix) else [str(number) for number in range(len(matrix))]
+    known = names if isinstance(names, list) and len(names) == len(matrix) else range(len(matrix))
+    shown = [str(name) for name in known]
     figure = confusion_matrix(matrix, shown, f"{task}: {name}")
     caption = f"{task}, {name}: shares of the test images of each true class."
     return Picture(f"confusion_{task}_{name}", figure, caption, f"Confusion matrix of {task}, {name}")
