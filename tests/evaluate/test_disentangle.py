@@ -199,7 +199,8 @@ def test_the_command_writes_a_table_and_the_figures_behind_it(checkpoint, tmp_pa
         disentangle.main([checkpoint, "--images", "0"])
 
 
-def test_an_image_that_cannot_be_read_is_named(checkpoint, tmp_path):
+def test_an_image_that_cannot_be_read_is_named(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the results have a place of their own below it
     write_pointing(tmp_path, 6, [(0, 0), (0, 45)])
     (tmp_path / "Person02" / "person02100+0+0.jpg").write_bytes(b"")
     with pytest.raises(DataError, match=r"pointing04: image \d+ cannot be read: Person02/person02100\+0\+0.jpg: empty"):
