@@ -44,7 +44,7 @@ def separation_section(runs: Sequence[Run], found: Sequence[Material], pictures:
         try:
             text += _disentangled_lines(run.disentangled)
             tables += _disentangled_tables(run.disentangled)
-        except (LookupError, TypeError, AttributeError, ValueError):
+        except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
             path = run.folder / "disentangle.json"
             raise UsageError(f"{path} is not of `pcfrl disentangle`; remove it or run the command again") from None
     shown = [each for each in found if isinstance(each.encoder, PCFRLNetwork)]
