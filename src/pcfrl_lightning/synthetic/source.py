@@ -6,6 +6,7 @@ import multiprocessing
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,18 +84,17 @@ class SyntheticSource(ImageSource):
     def _write(self, path: Path, processes: int) -> None:
         alone = processes == 1 or len(self) <= _CHUNK or multiprocessing.current_process().daemon
         # of the forked processes of a loader none runs the user's script again, as those of a spawned pool do
-        loader: DataLoader[np.ndarray] = DataLoader(
+        loader: DataLoader[Any] = DataLoader(
             FaceSet(SyntheticSource(self.faces, self.size)),  # renders, whatever this one has found
             _CHUNK,
             num_workers=0 if alone else processes,
-            collate_fn=np.stack,
             worker_init_fn=start_worker,
             generator=torch.Generator(),  # else it draws from the one that weights are drawn from
         )
         with replacing(path, shared=True) as part:
             file = np.lib.format.open_memmap(part, "w+", np.uint8, (len(self), self.size, self.size, 3))
             for number, images in enumerate(track(loader, "rendering faces", transient=True)):
-                file[number * _CHUNK :][: len(images)] = images
+                file[number * _CHUNK :][: len(images)] = images.numpy()
             file.flush()
 
 
