@@ -164,6 +164,12 @@ def test_columns_of_classes(faces):
     assert padded.class_names["age"][0] == "020"
 
 
+def test_integers_of_18_digits_are_exact(faces):
+    long = 201_701_091_505_573_350
+    data = opened(faces, TABLE.replace("age", "id").replace(",2", f",{long // 10}"), label_columns=["id"])
+    assert {values["id"] for values in everything(data).values()} == {long + number for number in range(8)}
+
+
 def test_a_split_column(faces):
     text = "\n".join(f"{line},{split}" for line, split in zip(
         TABLE.split("\n"), ["part", *["train"] * 4, *["VALID"] * 2, *["test"] * 2], strict=True))  # fmt: skip

@@ -107,6 +107,15 @@ def test_a_run_bounded_by_steps(tmp_path):
         assert_same(tmp_path / "whole", tmp_path / name)
 
 
+@pytest.mark.parametrize("limit", [3, 0.6])
+def test_after_the_last_batch_of_an_epoch_that_is_cut_short(tmp_path, limit):
+    whole = fit(tmp_path / "whole", limit_train_batches=limit)
+    for step in (2, 3):
+        resumed = fit(tmp_path / str(step), tmp_path / "whole" / f"step={step}.ckpt", limit_train_batches=limit)
+        assert (resumed.batches, resumed.ended) == (whole.batches[step:], [0, 1])
+        assert_same(tmp_path / "whole", tmp_path / str(step))
+
+
 def test_the_batches_of_an_unfinished_step_are_trained_on_again(tmp_path):
     class Interrupted(L.Callback):
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):

@@ -41,6 +41,13 @@ def test_extracted_frames(vox2):
     assert videos(VoxCeleb(vox2 / "dev" / "frames")) == [name.removeprefix("dev/frames/") for name in expected]
 
 
+def test_resource_forks_of_a_macos_archive_are_nobody(vox2):
+    expected = videos(VoxCeleb(vox2))
+    frame(vox2 / "dev/frames/__MACOSX/id00012/-abc/00000/._0.jpg", 0)
+    frame(vox2 / "dev/frames/id00012/__MACOSX/._0.jpg", 0)
+    assert videos(VoxCeleb(vox2)) == expected
+
+
 def test_clips_as_items_and_people_held_out(vox2):
     expected = ["id00012/-abc/00000", "id00012/-abc/00001", "id00012/_xyz/00000", "id00012/_xyz/00001",
                 "id00017/q1/00000", "id00017/q1/00001"]  # fmt: skip

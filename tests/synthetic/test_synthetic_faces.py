@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -159,6 +161,20 @@ def test_several_processes_render_the_same_pictures(cache):
     source.materialize(processes=2)
     assert (source.read(77) == render(faces[77], 32)).all()
     assert [file.suffix for file in (cache / "synthetic").iterdir()] == [".npy"]
+
+
+def test_a_script_without_a_guard_of_its_main_part_renders_in_several_processes(tmp_path):
+    script = tmp_path / "script.py"
+    lines = [
+        "print('begins')",
+        "from pcfrl_lightning.synthetic import sample_face",
+        "from pcfrl_lightning.synthetic.source import SyntheticSource",
+        "SyntheticSource([sample_face(0, index, 0) for index in range(80)], 32).materialize(processes=2)",
+    ]
+    script.write_text("\n".join(lines))
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100, check=True)
+    assert run.stdout.split() == ["begins"]
+    assert len(list((tmp_path / "cache/synthetic").iterdir())) == 1
 
 
 def _read(source, index):

@@ -189,7 +189,8 @@ class FaceData(L.LightningDataModule, ABC):
         if self._features or self.views is None:
             return self._loader("train")
         faces = self._split("train")
-        epoch, done = resume_point(self.trainer) if self.trainer else (0, 0)
+        batches = len(faces) // self._replicas() // self.batch_size
+        epoch, done = resume_point(self.trainer, batches) if self.trainer else (0, 0)
         if done:
             self._check_same_order()
         sampler = EpochSampler(faces, self._replicas(), self._rank(), self.seed, epoch, done * self.batch_size)

@@ -42,8 +42,8 @@ class ResumableLoader(DataLoader[Any]):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
-def resume_point(trainer: L.Trainer) -> tuple[int, int]:
-    """The epoch to train next and how many of its batches were trained on before.
+def resume_point(trainer: L.Trainer, batches: int) -> tuple[int, int]:
+    """The epoch to train next and how many of its ``batches`` are done with.
 
     To be asked when the loader is made, which is after Lightning has restored its counters and before it uses them.
     """
@@ -68,4 +68,5 @@ def resume_point(trainer: L.Trainer) -> tuple[int, int]:
             counter.completed += shift
             counter.reset_on_restart()
         inner._batches_that_stepped += last and after_step
-    return epochs.processed, done
+    # of an epoch that `limit_train_batches` ended, Lightning would train on one batch more if there was any
+    return epochs.processed, batches if last else done

@@ -3,15 +3,19 @@
 import hashlib
 import logging
 import multiprocessing
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from rich.progress import track
+from torch.utils.data import DataLoader
 
+from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import ImageSource, digest
+from pcfrl_lightning.data.loaders import start_worker
 from pcfrl_lightning.data.quality.unreadable import cache_folder
 from pcfrl_lightning.files import replacing
 from pcfrl_lightning.synthetic.parameters import FaceParameters
@@ -78,16 +82,19 @@ class SyntheticSource(ImageSource):
             log.warning("cannot keep rendered faces in %s (%s); they are rendered when read", path, error)
 
     def _write(self, path: Path, processes: int) -> None:
-        draw, total = partial(render, size=self.size), len(self)
-        alone = processes == 1 or total <= _CHUNK or multiprocessing.current_process().daemon
-        with replacing(path, shared=True) as part, ExitStack() as stack:
-            file = np.lib.format.open_memmap(part, "w+", np.uint8, (total, self.size, self.size, 3))
-            images: Iterable[np.ndarray] = map(draw, self.faces)
-            if not alone:
-                pool = stack.enter_context(multiprocessing.get_context("spawn").Pool(processes))
-                images = pool.imap(draw, self.faces, chunksize=_CHUNK)
-            for index, image in enumerate(track(images, "rendering faces", total, transient=True)):
-                file[index] = image
+        alone = processes == 1 or len(self) <= _CHUNK or multiprocessing.current_process().daemon
+        # of the forked processes of a loader none runs the user's script again, as those of a spawned pool do
+        loader: DataLoader[Any] = DataLoader(
+            FaceSet(SyntheticSource(self.faces, self.size)),  # renders, whatever this one has found
+            _CHUNK,
+            num_workers=0 if alone else processes,
+            worker_init_fn=start_worker,
+            generator=torch.Generator(),  # else it draws from the one that weights are drawn from
+        )
+        with replacing(path, shared=True) as part:
+            file = np.lib.format.open_memmap(part, "w+", np.uint8, (len(self), self.size, self.size, 3))
+            for number, images in enumerate(track(loader, "rendering faces", transient=True)):
+                file[number * _CHUNK :][: len(images)] = images.numpy()
             file.flush()
 
 

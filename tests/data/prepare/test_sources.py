@@ -70,6 +70,15 @@ def test_folders_of_videos_and_of_frames(tmp_path):
     assert find_clips([tmp_path / MEMBERS[0]])[0].names == ("00001",) * 3
 
 
+def test_folders_that_lead_to_each_other_by_links_are_walked_once(tmp_path):
+    touch(tmp_path, "a/1.jpg", "b/1.jpg")
+    os.symlink(tmp_path / "b", tmp_path / "a/to_b")
+    os.symlink(tmp_path / "a", tmp_path / "b/to_a")
+    assert [clip.media for clip in find_clips([tmp_path])] == [
+        f"{tmp_path}/{name}" for name in ("a", "a/to_b", "b", "b/to_a")
+    ]
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("given", ["parts", "folder"])
 def test_parts_of_a_zip_are_read_where_they_are(tmp_path, method, given):

@@ -99,7 +99,7 @@ class YuNetCrop(Cropper):
             raise FileNotFoundError(
                 f"YuNet model {self.model_path} does not exist: download face_detection_yunet_2023mar.onnx from the "
                 "OpenCV Zoo (github.com/opencv/opencv_zoo, models/face_detection_yunet) and give its path as "
-                "--yunet-model, or as model_path of YuNetCrop"
+                "--yunet-model, as --crop-faces of prepare-voxceleb, or as model_path of YuNetCrop"
             )
 
     def apply(self, source: ImageSource, landmarks: np.ndarray | None) -> ImageSource:

@@ -15,7 +15,7 @@ from pcfrl_lightning.errors import DataError
 
 Kind = Literal["any", "class", "several"]
 _IMAGE_COLUMNS = ("image", "file", "filename", "path", "name")
-_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,14})")
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,17})")  # all of 18 digits fit into int64
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PADDED = re.compile(r"0\d+")
 _MOST_CELLS = 1 << 22

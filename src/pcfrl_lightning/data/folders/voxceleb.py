@@ -11,7 +11,7 @@ import torch
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import refuse_absent
 from pcfrl_lightning.data.images.rows import Once, read_rows
-from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource
+from pcfrl_lightning.data.images.sources import ImageSource, SubsetSource, is_hidden
 from pcfrl_lightning.data.images.video_frames import VideoFrames
 from pcfrl_lightning.data.module import FaceData
 from pcfrl_lightning.data.packs.pack import Pack, PackFrames, is_pack
@@ -189,4 +189,4 @@ def _clips(root: Path, video: str) -> list[str]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name))

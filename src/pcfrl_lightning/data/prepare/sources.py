@@ -126,8 +126,9 @@ def _in_archive(members: Iterable[Member]) -> Iterator[Clip]:
 
 
 def _leads_up(link: str) -> bool:
-    """Whether a link to a folder leads to a folder that it is in."""
-    return Path(link).resolve() in (Path(link).parent.resolve(), *Path(link).parent.resolve().parents)
+    """Whether a link to a folder leads to a folder that it is in, perhaps by way of other links."""
+    target = Path(link).resolve()
+    return any(folder.resolve().is_relative_to(target) for folder in Path(os.path.abspath(link)).parents)
 
 
 def _refuse(error: OSError) -> None:
