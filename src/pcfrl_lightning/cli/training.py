@@ -57,7 +57,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             f"--{INIT_FROM}",
             type=str | None,
-            help="checkpoint (or timm:NAME ...) whose encoder a new run of `fit` begins with; its schedule starts anew",
+            help="checkpoint or exported folder whose encoder a new run of `fit` begins with; its schedule starts anew",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
