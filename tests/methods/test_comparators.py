@@ -147,6 +147,13 @@ def test_sinkhorn_codes_use_every_prototype_equally():
     torch.testing.assert_close(sinkhorn_codes(far, epsilon=0.01), expected, atol=1e-5, rtol=0)
 
 
+def test_negatives_of_nnclr_have_a_gradient():
+    model = small(NNCLR)
+    neighbours, predictions = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    predictions.requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: model.directed(neighbours, rows).loss, predictions)
+
+
 def test_losses_equal_those_of_lightly():
     loss = pytest.importorskip("lightly.loss", reason="lightly is not installed")
     batch = views()
