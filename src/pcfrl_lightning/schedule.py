@@ -1,5 +1,6 @@
 """Optimiser plumbing shared by the modules and the command line."""
 
+import inspect
 import math
 from typing import Any
 
@@ -9,6 +10,8 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch.optim import Optimizer
 
 from pcfrl_lightning.errors import UsageError
+
+_FREE = {"foreach", "fused", "capturable", "differentiable"}  # how an optimiser computes
 
 
 def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRScheduler:
@@ -21,6 +24,23 @@ def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRSch
         return optimizer
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+
+
+def refuse_another(optimizer: Optimizer, state: dict[str, Any]) -> None:
+    """UsageError for the state of another optimiser, or of one with another rate or decay: PyTorch would
+    silently go on with those of the state, or fail in the first step. A schedule may change rates and momenta, so that
+    the first rate is what counts, and momenta are not looked at."""
+    for here, there in zip(optimizer.param_groups, state["param_groups"], strict=False):
+        settings = (inspect.signature(type(optimizer)).parameters.keys() & here.keys()) - _FREE
+        differing = [f"no {key}" for key in sorted(settings - there.keys())]
+        for key, name in {"initial_lr": "lr", "weight_decay": "weight_decay"}.items():
+            if key in here and key in there and here[key] != there[key]:
+                differing.append(f"{name} {there[key]:g}, not {here[key]:g}")
+        if differing:
+            raise UsageError(
+                f"the optimizer of the checkpoint has {', '.join(differing)}: give that of its run (--optimizer), or "
+                "begin a new run with its weights, --init_from in place of --ckpt_path"
+            )
 
 
 def fuse(optimizer: Optimizer) -> None:

@@ -102,6 +102,25 @@ def test_resuming_for_more_epochs_is_refused(command, pcfrl, probe):
     pcfrl("test", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")  # trains nothing
 
 
+def test_resuming_with_another_optimizer_is_refused(command, pcfrl, faces):
+    """PyTorch would go on with the rate of the checkpoint, or fail in the first step."""
+    fit = ["fit", "--config=configs/pretrain.yaml", "--data.root", faces, "--data.batch_size=4", "--data.num_workers=0"]
+    fit += ["--model.image_size=32", "--model.projection_dim=16", "--model.backbone.width=0.0625"]
+    fit += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
+    pcfrl(*fit, "--trainer.max_steps=1")
+    resumed = [*fit, "--ckpt_path", "runs/pretrain/version_0/checkpoints/last.ckpt"]
+    expected = "pcfrl: the optimizer of the checkpoint has {}: give that of its run (--optimizer), or begin a new run"
+    line = command(*resumed, "--optimizer.lr=0.5", "--optimizer.weight_decay=0.25")
+    assert line.startswith(expected.format("lr 0.0001, not 0.5, weight_decay 0, not 0.25"))
+    line = command(*resumed, "--optimizer=SGD", "--optimizer.lr=0.0001")
+    assert line.startswith(expected.format("no dampening, no momentum, no nesterov"))
+    assert pcfrl(*resumed, "--optimizer.foreach=false").trainer.current_epoch == 2
+    cycle = [*fit, "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.002", "--lr_scheduler.total_steps=9"]
+    pcfrl(*cycle, "--trainer.max_steps=1", "--trainer.logger.name=cycle")  # changes rates and momenta itself
+    own = "runs/cycle/version_0/checkpoints/last.ckpt"
+    assert pcfrl(*cycle, "--ckpt_path", own).trainer.current_epoch == 2
+
+
 def test_only_a_cosine_has_an_end():
     for states in ([], [{"step_size": 2}], [{"T_max": 3}], [3]):
         check_same_schedule(states, ("trainer.max_epochs", 3))

@@ -158,6 +158,20 @@ def test_a_run_that_began_with_the_weights_of_another_goes_on_with_its_own(pcfrl
     assert pcfrl(*fit, "--init_from", first, "--ckpt_path", own, "--init_from=null").trainer.current_epoch == 2
 
 
+def test_a_run_can_begin_with_the_weights_of_a_network_of_the_user(pcfrl, faces, folder, monkeypatch):
+    """The class is that of the model, so that the file names none; a network that follows begins with them, too."""
+    text = "def __init__(self):\n        super().__init__(3, 8, 3, stride=4)\n"
+    (folder / "my_backbone.py").write_text(f"from torch import nn\n\nclass Mine(nn.Conv2d):\n    {text}")
+    monkeypatch.syspath_prepend(folder)
+    fit = [*PRETRAIN, "--config", "configs/method/moco.yaml", "--data.root", faces]
+    fit += [argument for argument in SMALL if "width" not in argument]
+    fit += ["--model.backbone=my_backbone.Mine", "--model.queue_size=8", "--model.momentum=0.5", "--optimizer.lr=0.1"]
+    first = pcfrl(*fit).model.network.state_dict()
+    model = pcfrl(*fit, "--trainer.max_steps=0", "--init_from", "runs/pretrain/version_0").model
+    for network in (model.network, model.momentum_network.network):
+        torch.testing.assert_close(dict(network.state_dict()), dict(first))
+
+
 @pytest.mark.parametrize("logger", ["csv", "tensorboard", "wandb"])
 def test_loggers_can_be_layered(pcfrl, faces, folder, logger):
     offline = ("--trainer.logger.offline=true",) if logger == "wandb" else ()

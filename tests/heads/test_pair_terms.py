@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -117,6 +119,16 @@ def test_attention_has_the_gradient_of_a_constant_weight():
 def test_negative_alignment_is_clamped():
     value = Eq7()(proposed(torch.zeros(1, 1), torch.tensor([[-3.0]]), torch.zeros(1, 1)))
     assert value.item() == pytest.approx(-torch.log(torch.tensor(ALIGNMENT_FLOOR)).item())
+
+
+def test_beta_has_no_gradient_in_eq7_at_the_clamp_either():
+    found = []
+    for beta in (0.2, 1.0):
+        alignment = torch.tensor([[2 * ALIGNMENT_FLOOR, -1.0]], dtype=torch.float64, requires_grad=True)
+        value = Eq7(beta)(proposed(torch.zeros(1, 2), alignment, torch.zeros(1, 1)))
+        found.append((value + math.log(beta), *torch.autograd.grad(value.sum(), alignment)))
+    torch.testing.assert_close(found[0], found[1])
+    assert found[0][1][0, 0] != 0
 
 
 @pytest.mark.parametrize("denominator", ["negatives", "all"])

@@ -46,3 +46,13 @@ def test_alignment_negatives_and_losses_are_those_of_loops():
     assert math.isclose(output.loss, loss, rel_tol=1e-9)
     assert math.isclose(output.calibrated_loss, calibrated, rel_tol=1e-9)
     assert math.isclose(output.stats["feature_std"], unit(anchors).std(dim=0, correction=0).mean(), rel_tol=1e-9)
+
+
+def test_gradients_are_those_of_differences():
+    """Also of the alignment, in which every anchor is a neighbour."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(n, 3, generator=generator, dtype=torch.float64, requires_grad=True) for n in (4, 4, 9)]
+    candidates = torch.rand(4, 9, generator=generator) < 0.8
+    head = RowContrast(NPAThreshold(THRESHOLD, ALPHA), Eq7(0.5), TAU)
+    assert head(*inputs, candidates).stats["calibrated"] > 0
+    assert torch.autograd.gradcheck(lambda *each: head(*each, candidates)[:2], inputs)

@@ -142,6 +142,16 @@ def test_sinkhorn_codes_use_every_prototype_equally():
     even = sinkhorn_codes(scores, iterations=500).sum(dim=0)
     torch.testing.assert_close(even, torch.full((4,), 2.5, dtype=torch.float64), atol=1e-3, rtol=0)
     assert sinkhorn_codes(torch.full((3, 2), 50.0)).isfinite().all()
+    far = torch.tensor([[1.0, 0.9, -1.0], [0.8, 1.0, -1.0]])  # the last prototype from both, exp(-200) in float32 is 0
+    expected = sinkhorn_codes(far.double(), epsilon=0.01).float()
+    torch.testing.assert_close(sinkhorn_codes(far, epsilon=0.01), expected, atol=1e-5, rtol=0)
+
+
+def test_negatives_of_nnclr_have_a_gradient():
+    model = small(NNCLR)
+    neighbours, predictions = torch.randn(2, 4, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    predictions.requires_grad_()
+    assert torch.autograd.gradcheck(lambda rows: model.directed(neighbours, rows).loss, predictions)
 
 
 def test_losses_equal_those_of_lightly():

@@ -10,7 +10,9 @@ from pcfrl_lightning import __version__
 from pcfrl_lightning.errors import UsageError, one_line
 from pcfrl_lightning.files import file_sha256
 from pcfrl_lightning.methods.base import CHECKPOINT_FORMAT
+from pcfrl_lightning.methods.momentum import MomentumCopy
 from pcfrl_lightning.networks.checkpoint import latest, read_checkpoint
+from pcfrl_lightning.networks.stored import read_stored
 from pcfrl_lightning.run_directory import run_directory
 
 FREE = {"_instantiator", "compile_network", "cache_dir", "memory_gb"}
@@ -73,16 +75,17 @@ def check_checkpoint(
 
 
 def begin_with(model: L.LightningModule, source: str) -> None:
-    """Give the weights of an encoder to the network of a method."""
-    from pcfrl_lightning.networks.encoder import load_encoder
-
+    """Give the weights of an encoder to the network of a method, and to the copy that follows it."""
     network = getattr(model, "network", None)
     if network is None:
         raise UsageError(f"{type(model).__name__} has no encoder to begin with: leave --init_from out")
     try:
-        network.load_state_dict(load_encoder(source).state_dict())
+        network.load_state_dict(read_stored(source).state)
     except RuntimeError as error:
         raise UsageError(f"--init_from {source} is of another network: {one_line(error)}") from error
+    for part in model.modules():
+        if isinstance(part, MomentumCopy):
+            part.network.load_state_dict(network.state_dict())
 
 
 def check_version(state: Any, path: str) -> None:

@@ -28,7 +28,7 @@ from pcfrl_lightning.cli.stopping import StopAndSave, last_checkpoint, resuming
 from pcfrl_lightning.distributed import cores
 from pcfrl_lightning.errors import Stopped, UsageError, one_line
 from pcfrl_lightning.run_directory import claimed, newest_checkpoint, run_directory
-from pcfrl_lightning.schedule import scheduled
+from pcfrl_lightning.schedule import refuse_another, scheduled
 
 # Warnings of Lightning about intended things: the optimizer comes from the yaml, pretraining has no
 # validation step, small data sets have few batches, arguments may come from Python.
@@ -57,7 +57,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             f"--{INIT_FROM}",
             type=str | None,
-            help="checkpoint (or timm:NAME ...) whose encoder a new run of `fit` begins with; its schedule starts anew",
+            help="checkpoint or exported folder whose encoder a new run of `fit` begins with; its schedule starts anew",
         )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -205,6 +205,7 @@ class TrainingCLI(LightningCLI):
         lightning_module: L.LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> OptimizerLRScheduler:
         """An injected optimizer without an injected scheduler gets the paper's cosine annealing."""
+        optimizer.register_load_state_dict_pre_hook(refuse_another)
         if lr_scheduler is None:
             return scheduled(lightning_module, optimizer)
         return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)

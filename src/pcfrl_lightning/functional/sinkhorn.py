@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pcfrl_lightning.distributed import all_reduce_sum, world_size
+from pcfrl_lightning.distributed import all_gather
 from pcfrl_lightning.functional.precision import full_precision
 
 
@@ -20,13 +20,8 @@ def sinkhorn_codes(scores: Tensor, epsilon: float = 0.05, iterations: int = 3) -
     Returns:
         (n, K), no gradient; each row sums to 1.
     """
-    codes = (scores / epsilon).softmax(dim=1)  # proportional to exp(scores / epsilon) in each row, without overflow
-    scale = torch.logsumexp(scores / epsilon, dim=1, keepdim=True)
-    largest = scale.max()
-    if world_size() > 1:
-        torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
-    codes = codes * (scale - largest).exp()
+    logs = scores / epsilon  # sums of exponentials alone would be 0 where no image is near a prototype
     for _ in range(iterations):
-        codes = codes / all_reduce_sum(codes.sum(dim=0))
-        codes = codes / codes.sum(dim=1, keepdim=True)
-    return codes
+        logs = logs - all_gather(logs.logsumexp(dim=0, keepdim=True)).logsumexp(dim=0)
+        logs = logs.log_softmax(dim=1)
+    return logs.exp()
