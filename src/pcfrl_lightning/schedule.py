@@ -31,8 +31,9 @@ def refuse_another(optimizer: Optimizer, state: dict[str, Any]) -> None:
     silently go on with those of the state, or fail in the first step. A schedule may change rates and momenta, so that
     the first rate is what counts, and momenta are not looked at."""
     for here, there in zip(optimizer.param_groups, state["param_groups"], strict=False):
-        settings = (inspect.signature(type(optimizer)).parameters.keys() & here.keys()) - _FREE
-        differing = [f"no {key}" for key in sorted(settings - there.keys())]
+        settings = (inspect.signature(type(optimizer)).parameters.keys() & here.keys()) - there.keys() - _FREE
+        another = there.keys() - here.keys() - {"initial_lr"}  # else the state is of an earlier version of PyTorch
+        differing = [f"no {key}" for key in sorted(settings) if another]
         for key, name in {"initial_lr": "lr", "weight_decay": "weight_decay"}.items():
             if key in here and key in there and here[key] != there[key]:
                 differing.append(f"{name} {there[key]:g}, not {here[key]:g}")
