@@ -382,6 +382,17 @@ def test_best_figure_follows_the_direction_of_the_metric():
     assert Row(pose, "pretrained", "absent").value is None
 
 
+def test_the_best_figure_is_bold():
+    pose = next(task for task in TASKS if task.lower_is_better)
+    found = {"trained": 3.0, "untrained": 4.0}
+    rows = [
+        Row(pose, "pretrained", "measured", {"metrics": {"last": {pose.metric: value}}}, title=title)
+        for title, value in found.items()
+    ]
+    *_, best, other = results_table(rows, "title").columns
+    assert [cell.style for column in (best, other) for cell in column.cells] == ["bold", ""]
+
+
 def test_tasks_keep_the_order_of_the_table():
     assert [task.name for task in tasks_named(["stl10", "lfw"])] == ["lfw", "stl10"]
     assert len(tasks_named(None)) == len(TASKS)

@@ -54,3 +54,8 @@ def test_only_seeds_of_both_are_compared_and_little_is_said_of_few():
 def test_a_confidence_out_of_range_is_refused():
     with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got 95"):
         estimate([1.0, 2.0], 95)
+
+
+def test_a_difference_has_the_interval_of_its_confidence():
+    better, baseline = {0: 1.0, 1: 3.0}, {0: 0.0, 1: 1.0}
+    assert paired_difference(better, baseline, 0.5) == estimate([1.0, 2.0], 0.5)

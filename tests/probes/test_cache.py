@@ -132,6 +132,17 @@ def test_a_file_cut_short_is_extracted_again(split, tmp_path):
     assert torch.equal(table.load(), direct(split))
 
 
+@pytest.mark.parametrize("begin", [b"\0" * 10, b"PK\3\4", b"\x93NUMPY\xff"])
+def test_a_file_that_is_no_array_is_named(split, tmp_path, begin):
+    extract(split, tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(begin + path.read_bytes()[len(begin) :])
+    with pytest.raises(DataError, match=rf"{path}: damaged \(.*\); remove it"):
+        extract(split, tmp_path)
+    path.unlink()
+    assert torch.equal(extract(split, tmp_path).load(), direct(split))
+
+
 @pytest.mark.parametrize("content", ["{ broken", "{}", "[]", '{"rows": 23}', '{"rows": "x", "bytes": 1}'])
 def test_rows_without_a_note_are_not_believed(split, tmp_path, content):
     extract(split, tmp_path)

@@ -192,3 +192,18 @@ def test_metrics_of_folds_are_averaged_with_the_standard_deviation_of_these_fold
     assert found["f1_std"] == pytest.approx(0.1)
     assert found["f1_folds"] == [0.2, 0.4]
     assert found["label_f1"] == pytest.approx([0.3, 0.3])
+
+
+def test_rates_that_are_just_reached_count():
+    """A false accept rate of exactly `far`, and a score that is exactly the threshold of its fold."""
+    scores, same = torch.tensor([0.9, 0.8, 0.7, 0.1]), torch.tensor([True, False, True, False])
+    assert [tar_at_far(scores, same, far) for far in (0.4, 0.5)] == [0.5, 1.0]
+    halves = torch.tensor([1.0, 0.0, 0.5, 0.25])
+    accuracies, thresholds = fold_accuracies(halves, torch.tensor([True, False] * 2), torch.tensor([0, 0, 1, 1]))
+    assert thresholds.tolist() == [0.375, 0.5]
+    assert accuracies.tolist() == [1.0, 1.0]
+
+
+def test_scores_of_any_size_differ():
+    """Outside [0, 1] torchmetrics would take a sigmoid, in which these are equal."""
+    assert area_under_roc(torch.tensor([100.0, 101.0]), torch.tensor([False, True])) == 1.0

@@ -189,7 +189,13 @@ def study_of(folder, description, outcomes, name):
 
 
 @pytest.mark.parametrize(
-    "text", ["a,b\n1,2\n", "variant,seed,metric,value,state,error\nx,zero,m,1,finished,\n", "variant\nx\n"]
+    "text",
+    [
+        "a,b\n1,2\n",
+        "variant,seed,metric,value,state,error\nx,zero,m,1,finished,\n",
+        "variant,seed,metric,value,state,error\nx,0,m,1,finished,,more\n",
+        "variant\nx\n",
+    ],
 )
 def test_results_of_another_program_are_named(tmp_path, text):
     Description("t", (metric("fer2013"),)).write(tmp_path / "sweep.json")

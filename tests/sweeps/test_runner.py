@@ -37,7 +37,9 @@ def test_finished_runs_are_not_repeated_and_failed_ones_go_on_from_their_checkpo
     assert history(some[1].folder, "monitor/knn_accuracy") == [0.25, 0.5]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"state": "finished", "later": 1}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"state": "finished", "later": 1}', '{"state": "finished", "values": []}']
+)
 def test_a_record_that_cannot_be_read_is_named(run, trials, content):
     (trial,) = trials(good=[])
     run([trial])

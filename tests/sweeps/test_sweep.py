@@ -169,6 +169,19 @@ def test_random_values_depend_on_seed_and_number_alone():
     assert drawn["e"].mean() == pytest.approx(5, abs=0.05)
 
 
+def test_multiples_are_between_the_ends(sweep, tmp_path):
+    """By each method, of a whole q as whole numbers; also where there are too many for a list."""
+    content = {"distribution": "q_uniform", "min": 10, "max": 100, "q": 32}
+    draws = random([read_parameter("a", content)], 0)
+    assert {str(next(draws)["a"]) for _ in range(50)} == {"32", "64", "96"}
+    assert grid([read_parameter("a", content)]) == [{"a": 32}, {"a": 64}, {"a": 96}]
+    many = content | {"max": 1e12, "q": 1e-3}
+    assert 10 <= read_parameter("a", many).example <= 1e12
+    pytest.importorskip("optuna")
+    search = Search(sweep("bayes", content), tmp_path, 10)
+    assert {str(search.following().values["quality"]) for _ in range(10)} <= {"32", "64", "96"}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -54,9 +54,8 @@ class Parameter:
         if self.distribution == "int_uniform":
             return tuple(range(int(given["min"]), int(given["max"]) + 1))
         if self.distribution == "q_uniform":
-            step = given["q"]
-            first, last = math.ceil(given["min"] / step - 1e-9), math.floor(given["max"] / step + 1e-9)
-            return tuple(round(step * number, 12) for number in range(first, last + 1))
+            first, last = (round(given[end] / given["q"]) for end in ("min", "max"))
+            return tuple(round(given["q"] * number, 12) for number in range(first, last + 1))
         raise UsageError(f"parameters.{self.key}: a grid needs values, not the distribution {self.distribution}")
 
     @property
@@ -97,10 +96,13 @@ def read_parameter(key: str, content: Any) -> Parameter:
         raise UsageError(f"{where}: q and sigma must be above 0")
     if kind == "int_uniform" and any(number != int(number) for number in numbers.values()):
         raise UsageError(f"{where}: int_uniform needs whole numbers, got {numbers['min']} and {numbers['max']}")
-    parameter = Parameter(key, kind, numbers=numbers)
-    if kind == "q_uniform" and not parameter.grid():
-        raise UsageError(f"{where}: no multiple of q {numbers['q']} lies from {numbers['min']} to {numbers['max']}")
-    return parameter
+    if kind == "q_uniform":  # all that is drawn is a multiple of q, so the ends are
+        step = numbers["q"]
+        first, last = math.ceil(numbers["min"] / step - 1e-9), math.floor(numbers["max"] / step + 1e-9)
+        if first > last:
+            raise UsageError(f"{where}: no multiple of q {step} lies from {numbers['min']} to {numbers['max']}")
+        numbers |= {"min": round(step * first, 12), "max": round(step * last, 12)}
+    return Parameter(key, kind, numbers=numbers)
 
 
 def grid(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:

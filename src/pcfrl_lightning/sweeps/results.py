@@ -52,6 +52,8 @@ def read_results(path: Path) -> list[Outcome]:
                 name, seed = line["variant"], line["seed"]
                 if line["state"] not in _STATES:
                     raise ValueError(f"state {line['state']!r}")
+                if None in line:
+                    raise ValueError(f"cells behind the last column: {line[None]}")
                 if (name, seed) not in found:
                     swept = {key: _value(text) for key, text in line.items() if key not in _OWN}
                     trial = Trial(name, int(seed), (), path.parent, swept)

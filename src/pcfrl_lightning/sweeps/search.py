@@ -133,6 +133,6 @@ def _distribution(parameter: Parameter, method: str) -> "BaseDistribution":
             raise UsageError(f"parameters.{parameter.key}: normal is for the method random; give min and max")
         return FloatDistribution(-1e30, 1e30)
     low, high, step = parameter.numbers["min"], parameter.numbers["max"], parameter.numbers.get("q")
-    if parameter.distribution == "int_uniform":
-        return IntDistribution(int(low), int(high))
+    if parameter.distribution == "int_uniform" or isinstance(step, int):  # as `Parameter.draw`
+        return IntDistribution(int(low), int(high), step=int(step or 1))
     return FloatDistribution(low, high, log=parameter.distribution == "log_uniform_values", step=step)

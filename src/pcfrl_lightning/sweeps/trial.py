@@ -86,9 +86,9 @@ def recorded(trial: Trial, metrics: Sequence[str]) -> Outcome | None:
         return None
     try:
         outcome = Outcome(trial, **json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        measured = set(metrics) <= outcome.values.keys()
+    except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{path} is no record of a run ({one_line(error)}): remove it, the run stays") from None
-    measured = set(metrics) <= outcome.values.keys()
     return outcome if outcome.state == "stopped" or (outcome.state == "finished" and measured) else None
 
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.sources import CorruptImage
 from pcfrl_lightning.data.loaders import fit_square, start_worker
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, one_line
 from pcfrl_lightning.files import replacing
 from pcfrl_lightning.host_copy import HostCopy
 from pcfrl_lightning.probes.features.extract import FeatureExtractor
@@ -88,12 +88,12 @@ class FeatureTable:
     """Features of one split on disk, n rows; several features are put side by side.
 
     Files, each (n, D), are mapped only while they are read, so that a table larger than memory can be streamed.
-    ``image_size`` is the side of the images that were looked at, in pixels.
+    ``image_size`` is the side of the images that were looked at, in pixels.  DataError for a file that is no array.
     """
 
     def __init__(self, paths: Sequence[Path], image_size: int) -> None:
         self.paths, self.image_size = paths, image_size
-        arrays = [np.load(path, mmap_mode="r") for path in paths]
+        arrays = [_mapped(path) for path in paths]
         self.dims = [array.shape[1] for array in arrays]
         self.dim = sum(self.dims)
         self.rows = len(arrays[0])
@@ -119,6 +119,13 @@ class FeatureTable:
             result.numpy()[places, column : column + dim] = np.load(path, mmap_mode="r")[rows]
             column += dim
         return result
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.lib.format.open_memmap(path, "r")
+    except ValueError as error:
+        raise DataError(f"{path}: damaged ({one_line(error, 100)}); remove it, its features are made again") from None
 
 
 def cached_features(
