@@ -69,6 +69,20 @@ def test_callbacks_in_a_run(tmp_path):
     assert min(speeds) > 0
 
 
+@pytest.mark.parametrize("most", [6, -1])
+def test_the_last_epoch_is_judged_whatever_ends_the_run(tmp_path, most):
+    class TimeIsOver(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = most < 0 and trainer.global_step == 6
+
+    callbacks = [TimeIsOver(), OnlineMonitor(every_n_epochs=9, neighbors=3)]
+    logger = CSVLogger(tmp_path, "", "")
+    run = trainer(tmp_path, max_epochs=5, max_steps=most, callbacks=callbacks, logger=logger)
+    run.fit(tiny_model(), TinyFaces(batch_size=4))
+    judged = [row["epoch"] for row in csv.DictReader((tmp_path / "metrics.csv").open()) if row["monitor/knn_accuracy"]]
+    assert (run.global_step, judged) == (6, ["1"])
+
+
 def test_a_step_of_several_batches_has_one_speed(tmp_path):
     run = trainer(
         tmp_path, max_epochs=2, accumulate_grad_batches=2, callbacks=[Throughput()], logger=CSVLogger(tmp_path, "", "")

@@ -115,6 +115,10 @@ def test_resuming_with_another_optimizer_is_refused(command, pcfrl, faces):
     line = command(*resumed, "--optimizer=SGD", "--optimizer.lr=0.0001")
     assert line.startswith(expected.format("no dampening, no momentum, no nesterov"))
     assert pcfrl(*resumed, "--optimizer.foreach=false").trainer.current_epoch == 2
+    older = torch.load(resumed[-1], weights_only=True)
+    del older["optimizer_states"][0]["param_groups"][0]["maximize"]  # as of a PyTorch that did not know it
+    torch.save(older, "older.ckpt")
+    assert pcfrl(*fit, "--ckpt_path", "older.ckpt").trainer.current_epoch == 2
     cycle = [*fit, "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.002", "--lr_scheduler.total_steps=9"]
     pcfrl(*cycle, "--trainer.max_steps=1", "--trainer.logger.name=cycle")  # changes rates and momenta itself
     own = "runs/cycle/version_0/checkpoints/last.ckpt"

@@ -247,6 +247,13 @@ def test_an_encoder_given_twice_is_measured_once(checkpoint, releases, tmp_path,
     assert code == 0
     assert capsys.readouterr().out.count("lfw: ") == 1
     assert (tmp_path / "out/summary.json").is_file()
+    copy = tmp_path / Path(checkpoint).parent.name / "last.ckpt"  # of the same name, too
+    copy.parent.mkdir()
+    copy.write_bytes(Path(checkpoint).read_bytes())
+    options = ["--data-root", str(releases), "--tasks", "lfw", "--out", str(tmp_path / "copies")]
+    assert main([checkpoint, str(copy), *options]) == 0
+    assert capsys.readouterr().out.count("lfw: ") == 1
+    assert len(list((tmp_path / "copies").glob("*/summary.json"))) == 1
 
 
 def test_a_summary_of_an_earlier_version_is_added_to(checkpoint, releases, tmp_path, capsys):

@@ -129,9 +129,10 @@ class OnlineMonitor(L.Callback):
 
 
 def due(trainer: L.Trainer, every_n_epochs: int) -> bool:
-    """Whether the epoch that ends is one of every so many, or the last."""
+    """Whether the epoch that ends is one of every so many, or the last, also where steps or the time end the run."""
     ended = trainer.current_epoch + 1
-    return ended % every_n_epochs == 0 or ended == trainer.max_epochs
+    last = ended == trainer.max_epochs or trainer.should_stop or 0 < trainer.max_steps <= trainer.global_step
+    return ended % every_n_epochs == 0 or last
 
 
 @torch.no_grad()

@@ -89,6 +89,8 @@ def _settings(options: argparse.Namespace) -> list[Settings]:
         name = source_name(source)
         if names.count(name) > 1:
             name += f"-{source_sha256(source, weights)[:8]}"
+        if any(settings.name == name for settings in found):
+            continue  # a copy of one before
         out = Path(options.out or "") / (name if len(files) > 1 else "")
         more: dict[str, Any] = {"weights": weights, "trust": tuple(options.trust), "name": name}
         more["precision"] = options.precision
