@@ -110,6 +110,15 @@ def test_the_label_group_is_that_of_the_group_column_although_a_column_is_named_
     assert "group" not in train.class_names
 
 
+def test_what_cannot_be_drawn_from_one_group_is_said(faces):
+    one = TABLE.replace("p1\n", "p0\n").replace(",p2", ",p0").replace(",p3", ",p0").replace(",p1", ",p0")
+    for fractions, what in (({}, "test"), ({"test_fraction": 0, "val_fraction": 0.5}, "val")):
+        told = f"person is one group, of which no {what} is drawn: set {what}_fraction to 0"
+        with pytest.raises(DataError, match=told):
+            opened(faces, one, group_column="person", label_columns=["age"], **fractions).build()
+    assert list(opened(faces, one, group_column="person", label_columns=["age"], test_fraction=0).build()) == ["train"]
+
+
 def test_the_column_of_images_is_no_label(faces):
     for missing in ("refuse", "skip"):
         with pytest.raises(DataError, match=r"labels\.csv: has no column 'image', only mood, age"):
@@ -157,6 +166,9 @@ def test_columns_of_classes(faces):
     split = opened(faces, text, several_columns=["parts"], test_fraction=0).build()["train"]
     assert split.class_names["parts"] == ["a", "b"]
     assert split.labels["parts"].tolist() == [[1, 1], [0, 0], *[[0, 1]] * 6]
+    none = "image,parts\n" + "".join(f"p{i // 2}/{i}.png,{'|' * (1 + i % 2)}\n" for i in range(8))
+    with pytest.raises(DataError, match=r"labels.csv: 'parts' names no class in any row"):
+        opened(faces, none, several_columns=["parts"], test_fraction=0).build()
     split = opened(faces, TABLE, class_columns=["age"], test_fraction=0).build()["train"]
     assert split.class_names["age"] == [str(20 + i) for i in range(8)]
     assert split.labels["age"].tolist() == list(range(8))

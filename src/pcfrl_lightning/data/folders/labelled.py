@@ -204,6 +204,9 @@ class LabelledFolder(FaceData):
         for number, (split, fraction) in enumerate((("test", test), ("val", self.val_fraction))):
             if fraction:
                 held = hold_out(groups[rest], fraction / left, self.seed + number)
+                if not held.any():
+                    what = f"{self.group_column} is one group" if self.group_column else "there is one image"
+                    raise DataError(f"{self.root}: {what}, of which no {split} is drawn: set {split}_fraction to 0")
                 splits[split], rest, left = rest[held], rest[~held], left - fraction
         return {"train": rest, **splits}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from pcfrl_lightning.data.images.rows import Once, Row, open_text, read_csv
 from pcfrl_lightning.data.images.sources import IMAGE_SUFFIXES, ImageSource, is_image_name
 from pcfrl_lightning.data.images.zips import MOST_GROWTH
-from pcfrl_lightning.errors import DataError
+from pcfrl_lightning.errors import DataError, require
 
 Kind = Literal["any", "class", "several"]
 _IMAGE_COLUMNS = ("image", "file", "filename", "path", "name")
@@ -53,6 +53,7 @@ class Table(NamedTuple):
         if kind == "several":
             members = [{part.strip() for part in cell.split(separator)} - {""} for cell in cells]
             names = sorted(set().union(*members))
+            require(bool(names), f"{self.path}: '{column}' names no class in any row", DataError)
             return torch.tensor([[float(name in member) for name in names] for member in members]), names
         numbers = [_NUMBER.fullmatch(cell) is not None for cell in cells]
         if kind == "class" or 2 * sum(numbers) <= len(cells) or any(_PADDED.fullmatch(cell) for cell in cells):
