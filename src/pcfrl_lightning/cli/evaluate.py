@@ -76,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _settings(options: argparse.Namespace) -> list[Settings]:
     """Of each encoder, with the features that it has; one that is given twice counts once."""
-    found, files = [], dict[Path, str]()
+    found, files = list[Settings](), dict[Path, str]()
     for source in options.sources:
         files.setdefault(locate(source).resolve(), source)
     names = [source_name(source) for source in files.values()]
