@@ -102,6 +102,11 @@ def test_resuming_for_more_epochs_is_refused(command, pcfrl, probe):
     pcfrl("test", *probe, "--ckpt_path", LAST, "--trainer.max_epochs=3")  # trains nothing
 
 
+def test_the_optimizer_of_a_probe_is_its_own(command, probe):
+    line = command("fit", *probe, "--optimizer=Adam")
+    assert "empty parameter list; ExpressionProbe has one of its own, whose rate is model.lr" in line
+
+
 def test_resuming_with_another_optimizer_is_refused(command, pcfrl, faces):
     """PyTorch would go on with the rate of the checkpoint, or fail in the first step."""
     fit = ["fit", "--config=configs/pretrain.yaml", "--data.root", faces, "--data.batch_size=4", "--data.num_workers=0"]

@@ -137,7 +137,9 @@ class TrainingCLI(LightningCLI):
         try:
             super()._add_configure_optimizers_method_to_model(subcommand)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"optimizer: {error}") from error
+            head = not any(True for _ in self.model.parameters())  # it comes with the data
+            own = f"; {type(self.model).__name__} has one of its own, whose rate is model.lr" if head else ""
+            raise UsageError(f"optimizer: {error}{own}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         found = super()._prepare_subcommand_kwargs(subcommand)
