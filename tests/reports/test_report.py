@@ -178,6 +178,7 @@ def test_one_seed_measured_twice_is_no_further_seed(tmp_path):
     assert figures == {"mine": [0.4, 0.6, 0.7], "mine untrained": [0.3], "lbp": [0.2]}
     assert notes == ["mine: fer2013 was measured again with seed 0; the last folder counts"]
     assert count_once(runs) == []
+    assert count_once([Run("foreign", tmp_path, measured=[seen(["a"], 0.5)])]) == []
 
 
 def study_of(folder, description, outcomes, name):
@@ -364,6 +365,7 @@ ONE = {"features": {"feature": "f_s"}, "task": "x"}
         {"features": []},
         {"features": {}},
         {"features": {}, "task": "x", "metrics": {"last": 3}},
+        *({**ONE, "metrics": {"last": {}}, "seed": seed} for seed in ([0], "first")),
         *({**ONE, "metrics": {"last": {"a": figure}}} for figure in ("high", {"b": 1}, [[1, 2], 3], [10**400])),
     ],
 )
