@@ -178,6 +178,10 @@ def test_one_seed_measured_twice_is_no_further_seed(tmp_path):
     assert figures == {"mine": [0.4, 0.6, 0.7], "mine untrained": [0.3], "lbp": [0.2]}
     assert notes == ["mine: fer2013 was measured again with seed 0; the last folder counts"]
     assert count_once(runs) == []
+    library = seen(None, 0.5), seen(None, 0.5)  # weights of timm: there is no checkpoint
+    for one in library:
+        one.content["features"]["extractor"] = "encoder 1234 float32"
+    assert len(count_once([Run("timm", tmp_path, measured=library)])) == 1
     assert count_once([Run("foreign", tmp_path, measured=[seen(["a"], 0.5)])]) == []
 
 
