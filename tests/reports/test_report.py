@@ -178,6 +178,8 @@ def test_one_seed_measured_twice_is_no_further_seed(tmp_path):
     assert figures == {"mine": [0.4, 0.6, 0.7], "mine untrained": [0.3], "lbp": [0.2]}
     assert notes == ["mine: fer2013 was measured again with seed 0; the last folder counts"]
     assert count_once(runs) == []
+    twice = [Run("mine", tmp_path, measured=[seen("a", 0.5)]) for _ in range(2)]
+    assert notes[0] in text_of(page_of(twice), tmp_path)[1]
     library = seen(None, 0.5), seen(None, 0.5)  # weights of timm: there is no checkpoint
     for one in library:
         one.content["features"]["extractor"] = "encoder 1234 float32"
@@ -377,6 +379,14 @@ def test_results_of_something_else_are_named(tmp_path, content):
     (tmp_path / "results.json").write_text(json.dumps({"probe": "LabelProbe", **content}))
     with pytest.raises(UsageError, match=r"results.json is no results.json of `pcfrl test`"):
         read_runs([str(tmp_path)])
+
+
+def test_weights_of_another_kind_are_shown_as_they_are(tmp_path):
+    (tmp_path / "results.json").write_text(
+        json.dumps({"probe": "x", **ONE, "features": {"feature": "f_s", "baseline": ["a"]}, "metrics": {"last": {}}})
+    )
+    (run,) = read_runs([str(tmp_path)])
+    assert [one.weights for one in run.measured] == ["['a']"]
 
 
 def test_curves_of_another_length_are_left_out(tmp_path):
