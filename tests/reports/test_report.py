@@ -443,7 +443,19 @@ def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
     assert cells == ["trained F_p", "9.50", "20.0", "50.0", "30.0", "60.0"]
 
 
-@pytest.mark.parametrize("content", [5, "abc", [{"name": "x"}], [{"name": "x", "verdict": {}, "measures": {"a": 3}}]])
+LARGE = {"pose_gap": 10**400, "identity_gap": 0.1, "right_way_round": True}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        5,
+        "abc",
+        [{"name": "x"}],
+        [{"name": "x", "verdict": {}, "measures": {"a": 3}}],
+        [{"name": "x", "verdict": {"made": LARGE}, "measures": {}, "untrained": {}}],
+    ],
+)
 def test_a_disentangle_of_something_else_is_named(tmp_path, content):
     (tmp_path / "disentangle.json").write_text(json.dumps({"encoders": content}))
     with pytest.raises(UsageError, match=r"disentangle.json is not of `pcfrl disentangle`; remove it"):
