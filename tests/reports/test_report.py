@@ -28,7 +28,7 @@ from pcfrl_lightning.reports.sections.separation import identity_verdict, separa
 from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
 from pcfrl_lightning.sweeps.ablation import read_ablation
 from pcfrl_lightning.sweeps.metrics import metric
-from pcfrl_lightning.sweeps.results import RESULTS, Description, read_description, read_results, write_results
+from pcfrl_lightning.sweeps.results import RESULTS, Description, ranked, read_description, read_results, write_results
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 
@@ -213,6 +213,8 @@ def test_results_of_another_program_are_named(tmp_path, text):
     path.write_text("variant,seed,metric,value,state,error\nx,0,fer2013,0.5,done,\n")
     with pytest.raises(UsageError, match="state 'done'"):
         read_results(path)
+    path.write_text("variant,seed,metric,value,state,error\nx,0,fer2013,0.9,failed,\ny,0,fer2013,0.5,finished,\n")
+    assert [each.trial.name for each in ranked(read_results(path), metric("fer2013"))] == ["y", "x"]
 
 
 def test_ablation_shows_the_papers_values(tmp_path):
@@ -399,6 +401,9 @@ def test_curves_of_another_length_are_left_out(tmp_path):
             one = Measured("x", "pretrained", "f_s", {"accuracy": 0.4, name: figure}, whole.content)
             section = probes_section([Run("a", tmp_path, measured=[one])])
             assert [part.name for part in section.pictures] == shown, (name, len(figure))
+    whole.content["class_names"] = 2  # of another kind
+    one = Measured("x", "pretrained", "f_s", {"confusion": figures["confusion"]}, whole.content)
+    assert len(probes_section([Run("a", tmp_path, measured=[one])]).pictures) == 1
 
 
 def test_own_data_sets_with_one_label_are_no_seeds(tmp_path):
