@@ -1,6 +1,5 @@
 """Optimiser plumbing shared by the modules and the command line."""
 
-import inspect
 import math
 from typing import Any
 
@@ -11,7 +10,8 @@ from torch.optim import Optimizer
 
 from pcfrl_lightning.errors import UsageError
 
-_FREE = {"foreach", "fused", "capturable", "differentiable"}  # how an optimiser computes
+_COMPARED = {"class": "class", "initial_lr": "lr", "weight_decay": "weight_decay"}
+"""Settings of an optimiser that a checkpoint would replace, and what a user calls them."""
 
 
 def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRScheduler:
@@ -26,21 +26,29 @@ def scheduled(module: L.LightningModule, optimizer: Optimizer) -> OptimizerLRSch
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
 
 
-def refuse_another(optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """UsageError for the state of another optimiser, or of one with another rate or decay: PyTorch would
-    silently go on with those of the state, or fail in the first step. A schedule may change rates and momenta, so that
-    the first rate is what counts, and momenta are not looked at."""
+def refuse_another(optimizer: Optimizer) -> None:
+    """Let an optimiser, whose schedule has been made, take only the state of one like it, which a checkpoint describes.
+
+    PyTorch would silently go on with another rate or decay, or another class, or fail in the first step. A schedule may
+    change rates and momenta, so that the first rate is what counts, and momenta are not looked at.
+    """
+    for group in optimizer.param_groups:
+        group["class"] = type(optimizer).__name__
+        group.setdefault("initial_lr", group.get("lr"))
+    optimizer.register_load_state_dict_pre_hook(_check)
+
+
+def _check(optimizer: Optimizer, state: dict[str, Any]) -> None:
     for here, there in zip(optimizer.param_groups, state["param_groups"], strict=False):
-        settings = (inspect.signature(type(optimizer)).parameters.keys() & here.keys()) - there.keys() - _FREE
-        another = there.keys() - here.keys() - {"initial_lr"}  # else the state is of an earlier version of PyTorch
-        differing = [f"no {key}" for key in sorted(settings) if another]
-        for key, name in {"initial_lr": "lr", "weight_decay": "weight_decay"}.items():
-            if key in here and key in there and here[key] != there[key]:
-                differing.append(f"{name} {there[key]:g}, not {here[key]:g}")
+        differing = [
+            f"{name} {there[key]}, not {here[key]}"
+            for key, name in _COMPARED.items()
+            if key in here and key in there and here[key] != there[key]  # checkpoints of earlier versions lack some
+        ]
         if differing:
             raise UsageError(
-                f"the optimizer of the checkpoint has {', '.join(differing)}: give that of its run (--optimizer), or "
-                "begin a new run with its weights, --init_from in place of --ckpt_path"
+                f"the optimizer of the checkpoint has {', '.join(differing)}: give what its run had (--optimizer, "
+                "--lr_scheduler), or begin a new run with its weights, --init_from in place of --ckpt_path"
             )
 
 

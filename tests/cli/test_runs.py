@@ -114,11 +114,12 @@ def test_resuming_with_another_optimizer_is_refused(command, pcfrl, faces):
     fit += ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.max_epochs=2"]
     pcfrl(*fit, "--trainer.max_steps=1")
     resumed = [*fit, "--ckpt_path", "runs/pretrain/version_0/checkpoints/last.ckpt"]
-    expected = "pcfrl: the optimizer of the checkpoint has {}: give that of its run (--optimizer), or begin a new run"
+    expected = "pcfrl: the optimizer of the checkpoint has {}: give what its run had (--optimizer, --lr_scheduler)"
     line = command(*resumed, "--optimizer.lr=0.5", "--optimizer.weight_decay=0.25")
-    assert line.startswith(expected.format("lr 0.0001, not 0.5, weight_decay 0, not 0.25"))
-    line = command(*resumed, "--optimizer=SGD", "--optimizer.lr=0.0001")
-    assert line.startswith(expected.format("no dampening, no momentum, no nesterov"))
+    assert line.startswith(expected.format("lr 0.0001, not 0.5, weight_decay 0.0, not 0.25"))
+    for other in ("SGD", "AdamW", "RAdam"):  # the last two have the same state
+        line = command(*resumed, f"--optimizer={other}", "--optimizer.lr=0.0001", "--optimizer.weight_decay=0")
+        assert line.startswith(expected.format(f"class Adam, not {other}"))
     assert pcfrl(*resumed, "--optimizer.foreach=false").trainer.current_epoch == 2
     older = torch.load(resumed[-1], weights_only=True)
     del older["optimizer_states"][0]["param_groups"][0]["maximize"]  # as of a PyTorch that did not know it
@@ -127,7 +128,14 @@ def test_resuming_with_another_optimizer_is_refused(command, pcfrl, faces):
     cycle = [*fit, "--lr_scheduler=OneCycleLR", "--lr_scheduler.max_lr=0.002", "--lr_scheduler.total_steps=9"]
     pcfrl(*cycle, "--trainer.max_steps=1", "--trainer.logger.name=cycle")  # changes rates and momenta itself
     own = "runs/cycle/version_0/checkpoints/last.ckpt"
+    faster = [*cycle, "--ckpt_path", own, "--lr_scheduler.max_lr=0.004"]
+    assert command(*faster).startswith(expected.format("lr 8e-05, not 0.00016"))
     assert pcfrl(*cycle, "--ckpt_path", own).trainer.current_epoch == 2
+    steps = [*fit, "--trainer.max_epochs=-1", "--trainer.logger.name=steps"]  # without a schedule
+    pcfrl(*steps, "--trainer.max_steps=1")
+    steps += ["--ckpt_path", "runs/steps/version_0/checkpoints/last.ckpt", "--trainer.max_steps=2"]
+    assert command(*steps, "--optimizer.lr=0.5").startswith(expected.format("lr 0.0001, not 0.5"))
+    assert pcfrl(*steps).trainer.global_step == 2
 
 
 def test_only_a_cosine_has_an_end():

@@ -6,6 +6,7 @@ import torch
 
 from pcfrl_lightning.errors import DataError, UsageError
 from pcfrl_lightning.probes import HeadPoseProbe, LabelProbe, measure
+from pcfrl_lightning.probes.tasks.classes import Classes
 
 
 def pixels(folder):
@@ -61,6 +62,8 @@ def test_numbers_of_people_are_no_classes(tiny_data, faces, tmp_path):
     told = "tiny/train: the 3 classes of 'x' are numbered up to 9000000000: name it in class_columns"
     with pytest.raises(DataError, match=told):
         measure(LabelProbe("x", "class", **pixels(tmp_path)), tiny_data(splits), 1, tmp_path, "cpu")
+    few = faces("tiny", {"x": torch.arange(6) % 3})  # of as many as was said
+    assert Classes("x", num_classes=5000).outputs(few) == 5000
 
 
 def test_one_label_of_yes_and_no(tiny_data, faces, tmp_path):

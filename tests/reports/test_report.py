@@ -28,7 +28,7 @@ from pcfrl_lightning.reports.sections.separation import identity_verdict, separa
 from pcfrl_lightning.reports.sections.separation import verdict as pose_verdict
 from pcfrl_lightning.sweeps.ablation import read_ablation
 from pcfrl_lightning.sweeps.metrics import metric
-from pcfrl_lightning.sweeps.results import RESULTS, Description, read_description, read_results, write_results
+from pcfrl_lightning.sweeps.results import RESULTS, Description, ranked, read_description, read_results, write_results
 from pcfrl_lightning.sweeps.trial import Outcome, Trial
 
 
@@ -178,6 +178,13 @@ def test_one_seed_measured_twice_is_no_further_seed(tmp_path):
     assert figures == {"mine": [0.4, 0.6, 0.7], "mine untrained": [0.3], "lbp": [0.2]}
     assert notes == ["mine: fer2013 was measured again with seed 0; the last folder counts"]
     assert count_once(runs) == []
+    twice = [Run("mine", tmp_path, measured=[seen("a", 0.5)]) for _ in range(2)]
+    assert notes[0] in text_of(page_of(twice), tmp_path)[1]
+    library = seen(None, 0.5), seen(None, 0.5)  # weights of timm: there is no checkpoint
+    for one in library:
+        one.content["features"]["extractor"] = "encoder 1234 float32"
+    assert len(count_once([Run("timm", tmp_path, measured=library)])) == 1
+    assert count_once([Run("foreign", tmp_path, measured=[seen(["a"], 0.5)])]) == []
 
 
 def study_of(folder, description, outcomes, name):
@@ -206,6 +213,8 @@ def test_results_of_another_program_are_named(tmp_path, text):
     path.write_text("variant,seed,metric,value,state,error\nx,0,fer2013,0.5,done,\n")
     with pytest.raises(UsageError, match="state 'done'"):
         read_results(path)
+    path.write_text("variant,seed,metric,value,state,error\nx,0,fer2013,0.9,failed,\ny,0,fer2013,0.5,finished,\n")
+    assert [each.trial.name for each in ranked(read_results(path), metric("fer2013"))] == ["y", "x"]
 
 
 def test_ablation_shows_the_papers_values(tmp_path):
@@ -364,6 +373,7 @@ ONE = {"features": {"feature": "f_s"}, "task": "x"}
         {"features": []},
         {"features": {}},
         {"features": {}, "task": "x", "metrics": {"last": 3}},
+        *({**ONE, "metrics": {"last": {}}, "seed": seed} for seed in ([0], "first")),
         *({**ONE, "metrics": {"last": {"a": figure}}} for figure in ("high", {"b": 1}, [[1, 2], 3], [10**400])),
     ],
 )
@@ -371,6 +381,14 @@ def test_results_of_something_else_are_named(tmp_path, content):
     (tmp_path / "results.json").write_text(json.dumps({"probe": "LabelProbe", **content}))
     with pytest.raises(UsageError, match=r"results.json is no results.json of `pcfrl test`"):
         read_runs([str(tmp_path)])
+
+
+def test_weights_of_another_kind_are_shown_as_they_are(tmp_path):
+    (tmp_path / "results.json").write_text(
+        json.dumps({"probe": "x", **ONE, "features": {"feature": "f_s", "baseline": ["a"]}, "metrics": {"last": {}}})
+    )
+    (run,) = read_runs([str(tmp_path)])
+    assert [one.weights for one in run.measured] == ["['a']"]
 
 
 def test_curves_of_another_length_are_left_out(tmp_path):
@@ -383,6 +401,9 @@ def test_curves_of_another_length_are_left_out(tmp_path):
             one = Measured("x", "pretrained", "f_s", {"accuracy": 0.4, name: figure}, whole.content)
             section = probes_section([Run("a", tmp_path, measured=[one])])
             assert [part.name for part in section.pictures] == shown, (name, len(figure))
+    whole.content["class_names"] = 2  # of another kind
+    one = Measured("x", "pretrained", "f_s", {"confusion": figures["confusion"]}, whole.content)
+    assert len(probes_section([Run("a", tmp_path, measured=[one])]).pictures) == 1
 
 
 def test_own_data_sets_with_one_label_are_no_seeds(tmp_path):
@@ -427,7 +448,19 @@ def test_disentangle_is_shown_where_a_run_has_it(tmp_path):
     assert cells == ["trained F_p", "9.50", "20.0", "50.0", "30.0", "60.0"]
 
 
-@pytest.mark.parametrize("content", [5, "abc", [{"name": "x"}], [{"name": "x", "verdict": {}, "measures": {"a": 3}}]])
+LARGE = {"pose_gap": 10**400, "identity_gap": 0.1, "right_way_round": True}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        5,
+        "abc",
+        [{"name": "x"}],
+        [{"name": "x", "verdict": {}, "measures": {"a": 3}}],
+        [{"name": "x", "verdict": {"made": LARGE}, "measures": {}, "untrained": {}}],
+    ],
+)
 def test_a_disentangle_of_something_else_is_named(tmp_path, content):
     (tmp_path / "disentangle.json").write_text(json.dumps({"encoders": content}))
     with pytest.raises(UsageError, match=r"disentangle.json is not of `pcfrl disentangle`; remove it"):

@@ -207,10 +207,12 @@ class TrainingCLI(LightningCLI):
         lightning_module: L.LightningModule, optimizer: Optimizer, lr_scheduler: Any = None
     ) -> OptimizerLRScheduler:
         """An injected optimizer without an injected scheduler gets the paper's cosine annealing."""
-        optimizer.register_load_state_dict_pre_hook(refuse_another)
         if lr_scheduler is None:
-            return scheduled(lightning_module, optimizer)
-        return LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+            found = scheduled(lightning_module, optimizer)
+        else:
+            found = LightningCLI.configure_optimizers(lightning_module, optimizer, lr_scheduler)
+        refuse_another(optimizer)
+        return found
 
 
 def check_processes(trainer: L.Trainer) -> None:

@@ -85,8 +85,9 @@ def count_once(runs: Sequence[Run]) -> list[str]:
 def _seed(run: Run, one: Measured) -> tuple[object, ...]:
     """Row and task of a measurement, and what differs between two seeds of these."""
     features = one.content["features"]
-    weights = (features.get("checkpoint_sha256") or id(one), features.get("weights"))
-    return _key(run, one), one.task, one.content.get("seed"), *(weights if one.weights == "pretrained" else ())
+    file = features.get("checkpoint_sha256") or features.get("extractor") or id(one)  # weights of timm have no file
+    weights = f"{file} {features.get('weights')}"
+    return _key(run, one), one.task, one.content.get("seed"), weights if one.weights == "pretrained" else ""
 
 
 def tasks_of(rows: Iterable[Mapping[str, object]]) -> list[str]:

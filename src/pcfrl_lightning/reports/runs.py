@@ -198,6 +198,7 @@ def read_probe(path: Path) -> list[Measured]:
         last = {str(name): dict(each["metrics"]["last"]) for name, each in found.items()}
         for figure in (figure for each in last.values() for figure in each.values()):
             np.array(figure, float)  # a number, or an array of numbers
+        int(content.get("seed") or 0)  # seeds are compared as numbers
         return [Measured(task or str(content["task"]), weights, *each, content, data) for each in last.items()]
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError):
         raise UsageError(f"{path} is no results.json of `pcfrl test`; remove it or run the test again") from None

@@ -37,8 +37,9 @@ class Classes(Task):
         self.num_classes, self.input_norm, self.paper_shuffles = num_classes, input_norm, paper_shuffles
 
     def outputs(self, faces: FaceSet) -> int:
-        classes = self._known(faces) or int(faces.labels[self.label].max()) + 1
-        if classes > _SPARSE * (present := len(faces.labels[self.label].unique())):
+        known = self._known(faces)
+        classes = known or int(faces.labels[self.label].max()) + 1
+        if not known and classes > _SPARSE * (present := len(faces.labels[self.label].unique())):
             numbers = f"{faces.name}: the {present} classes of '{self.label}' are numbered up to {classes - 1}"
             raise DataError(f"{numbers}: name it in class_columns of a table, or number them from 0")
         if classes < 2:
