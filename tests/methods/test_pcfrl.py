@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import lightning as L
 import pytest
@@ -194,8 +195,11 @@ def test_calibration_starts_at_its_epoch_before_and_after_a_resume(tmp_path):
         run.save_checkpoint(tmp_path / "x.ckpt")
         return [means["face/calibrated"].item() for means in model.epochs]
 
-    assert fit(1) == [0]
-    assert fit(4, tmp_path / "x.ckpt") == [0, 8, 8]
+    with pytest.warns(UserWarning, match="calibration starts after 2 epochs, and this run ends after 1: no pair"):
+        assert fit(1) == [0]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "calibration starts")
+        assert fit(4, tmp_path / "x.ckpt") == [0, 8, 8]
     loaded = PCFRL.load_from_checkpoint(tmp_path / "x.ckpt")
     assert loaded.face_contrast.calibrator.start_epoch == 2
     assert loaded.face_contrast.calibrator.calibrator.threshold == -99.0

@@ -587,6 +587,18 @@ def test_weights_that_tell_nothing_apart_are_said(tmp_path, monkeypatch, value, 
     assert any("features are not finite" in line for line in page.shown[-1].missing) == (not drawn)
 
 
+@pytest.mark.parametrize(("steps", "told"), [(0, False), (16, True), (49, True), (50, False)])
+def test_statistics_that_are_not_settled_are_said(tmp_path, steps, told):
+    """After 16 steps of a first run every pair reached T in the report, and none in training."""
+    network = PCFRL(FaceBackbone(0.0625), image_size=32, projection_dim=16).network
+    for name, buffer in network.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.fill_(steps)
+    material = Material(Run("A", tmp_path), network, None, None, None)
+    assert material.unsettled.startswith(f"After {steps} steps the running statistics") == told
+    assert bool(material.unsettled) == told
+
+
 def test_pairs_of_other_methods_are_said_to_be_absent(tmp_path):
     (section,) = alignment_sections(Material(Run("MoCo", tmp_path), None, None, None, None))
     assert "pcfrl fit --config pcfrl:pretrain --data.root FACES" in section.missing[0]

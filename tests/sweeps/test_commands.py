@@ -243,6 +243,7 @@ def test_a_metric_that_nothing_logs_is_refused_before_the_first_run(folder, refu
     for command, file in ((sweep, "grid.yaml"), (ablate, "two.yaml")):
         line = refused(command, file, "--data", "SyntheticFaces")
         assert "monitor/knn_accuracy is logged by OnlineMonitor, which the config has not" in line
+        assert "data.root is not set: give --data FACES" in refused(command, file)
     assert not (folder / "runs").exists()
 
 

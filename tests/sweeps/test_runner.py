@@ -10,7 +10,7 @@ from pcfrl_lightning.errors import UsageError
 from pcfrl_lightning.files import alone
 from pcfrl_lightning.sweeps import runner
 from pcfrl_lightning.sweeps.metrics import history, measured, metric, unmeasured
-from pcfrl_lightning.sweeps.trial import LOG, RECORD, folder_name, last_line, recorded, trained
+from pcfrl_lightning.sweeps.trial import LOG, RECORD, Trial, folder_name, last_line, recorded, trained
 
 
 def starts(trial):
@@ -147,6 +147,14 @@ def test_two_commands_do_not_share_a_folder(tmp_path):
 def test_last_line_is_that_of_the_error(tmp_path):
     (tmp_path / "log").write_text("Epoch 1\rEpoch 2\nValueError: no\n\n  \n")
     assert last_line(tmp_path / "log") == "ValueError: no"
+
+
+def test_a_run_once_more_has_the_last_values_and_the_log_of_the_trial(tmp_path):
+    given = ("--config=a.yaml", "--data.root=FACES", "--config=pcfrl:logger/wandb", "--data.root=x", "--a.b", "c=d")
+    again = Trial("a", 0, given, tmp_path).again()
+    kept = ["--config=a.yaml", "--config=pcfrl:logger/wandb", "--data.root=x", "--a.b", "c=d"]
+    assert again == ["fit", *kept, "--config=pcfrl:logger/csv"]
+    assert Trial("a", 0, ("--q=1",), tmp_path).again() == ["fit", "--q=1"]
 
 
 def test_names_of_folders_are_plain_and_differ():

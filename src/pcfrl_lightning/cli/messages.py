@@ -38,7 +38,8 @@ class OneLineParser(LightningArgumentParser):
         if not self.exit_on_error:  # a nested parser: the outer one adds its key
             super().error(message, ex)
         line = summary(message, set(_keys(self)))
-        print(f"pcfrl: {line} (see `{self.prog.replace(' [options]', '')} --help`)", file=sys.stderr)
+        program = self.prog.replace(" [options]", "").replace("__main__.py", "pcfrl")  # of `python -m`
+        print(f"pcfrl: {line} (see `{program} --help`)", file=sys.stderr)
         sys.exit(2)
 
 

@@ -65,6 +65,6 @@ def report(outcomes: list[Outcome], metric: Metric, title: str, out: Path) -> No
     from pcfrl_lightning.figures.parallel_coordinates import parallel_coordinates
 
     order = [outcome for outcome in ranked(outcomes, metric) if outcome.values]
-    lines = [f"best: {shlex.join(['pcfrl', 'fit', *each.trial.arguments])}" for each in order[:1]]
+    lines = [f"best: {shlex.join(['pcfrl', *each.trial.again()])}" for each in order[:1]]
     figure = parallel_coordinates(points_of(order, metric), metric.sign > 0, title) if order else None
     trials.report([sweep_table(outcomes, metric)], title, out, figure, lines)

@@ -37,6 +37,7 @@ EXPECTED_WARNINGS = (
     ".*have no `validation_step`.*",
     ".*number of training batches .* is smaller than the logging interval.*",
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*The dirpath has changed from .*",  # of a resumed run: it has a folder of its own
     ".*LightningCLI's args parameter is intended to run from within Python.*",
 )
 ALIASES = {"--baseline": "--model.baseline", "--checkpoint": "--model.checkpoint"}

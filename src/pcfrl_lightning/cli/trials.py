@@ -1,14 +1,17 @@
 """What `pcfrl ablate` and `pcfrl sweep` share on the command line."""
 
 import argparse
+import inspect
 import io
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from pydoc import locate
 from typing import TYPE_CHECKING
 
+import yaml
 from rich.table import Table
 
 from pcfrl_lightning.cli.arguments import OneLineArguments, above_0, positive
@@ -107,6 +110,11 @@ def check_arguments(arguments: Sequence[str], title: str, metrics: Sequence[Metr
         raise UsageError(f"{title}: {error}") from None
     finally:
         sys.argv = program
+    data = yaml.safe_load(config.getvalue()).get("data") or {}
+    kind = locate(data.get("class_path", ""))
+    needed = inspect.signature(kind).parameters.get("root") if isinstance(kind, type) else None
+    if needed and needed.default is needed.empty and (data.get("init_args") or {}).get("root") is None:
+        raise UsageError(f"{title}: data.root is not set: give --data FACES")
     monitored = [each.name for each in metrics if each.name.startswith("monitor/")]
     if monitored and "OnlineMonitor" not in config.getvalue():
         hint = "give --config pcfrl:experiment/fer2013, or another that has it"

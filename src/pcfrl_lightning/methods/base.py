@@ -18,7 +18,7 @@ from typing_extensions import Self
 from pcfrl_lightning import __version__
 from pcfrl_lightning.compilation import compile_training
 from pcfrl_lightning.errors import UsageError
-from pcfrl_lightning.heads import Calibrator
+from pcfrl_lightning.heads import Calibrator, DelayedStart
 from pcfrl_lightning.methods.means import EpochMeans
 from pcfrl_lightning.methods.step_log import StepLog
 from pcfrl_lightning.networks.checkpoint import read_checkpoint
@@ -131,10 +131,17 @@ class Method(L.LightningModule, ABC):
                 compile_training(part)
 
     def on_fit_start(self) -> None:
-        """On a GPU, the fused form of the optimiser."""
+        """On a GPU, the fused form of the optimiser; a warning where no pair will ever be calibrated."""
         if self.device.type == "cuda":
             for optimizer in self.trainer.optimizers:
                 fuse(optimizer)
+        starts = [module.start_epoch for module in self.modules() if isinstance(module, DelayedStart)]
+        epochs = self.trainer.max_epochs or 0
+        if starts and 0 < epochs <= min(starts):
+            rank_zero_warn(
+                f"calibration starts after {min(starts)} epochs, and this run ends after {epochs}: no pair is "
+                "calibrated (start_epoch of DelayedStart, or trainer.max_epochs)"
+            )
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch; UsageError if it lacks a view."""

@@ -17,5 +17,5 @@ def folder_of(source: str) -> Path:
     """The exported folder that ``pretrained:NAME`` stands for; a `UsageError` lists the names that there are."""
     name = source.removeprefix(PREFIX)
     if name not in names():
-        raise UsageError(f"{source}: no such weights{near(name, names())}; there are {', '.join(names())}")
+        raise UsageError(f"{source}: no such weights{near(name, names()) or '; there are ' + ', '.join(names())}")
     return FOLDER / name

@@ -53,7 +53,7 @@ def page_of(runs: Sequence[Run], data: FaceData | None = None, announce: Announc
         pictures: list[Picture] = []
         for run in mine:
             if run.checkpoint is not None:
-                announce(f"{run.label}: pictures from {run.checkpoint}")
+                announce(f"{run.label}: pictures from {run.checkpoint}, a minute or two")
                 found.append(material(run, data))
                 notes += found[-1].notes
                 with _noted(notes, run):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.loaders import fit_square
@@ -28,6 +29,7 @@ METHODS: dict[str, type[PCFRL] | type[SimCLR]] = {"PCFRLNetwork": PCFRL, "SimCLR
 
 BATCH, FACES_DPI = 256, 110
 _PACKAGE = "pcfrl_lightning."
+_SETTLED = 50  # steps after which 0.9^steps, the weight of the first values, is below 1 %
 _RENDERED_AT_ONCE = 5000
 
 
@@ -59,6 +61,18 @@ class Material:
     faces: Faces
     labelled: Faces  # the same, or rendered faces where `faces` has no labels
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def unsettled(self) -> str:
+        """A sentence for a run of so few steps that its pictures are not what training has seen; else empty."""
+        norms = [module for module in self.encoder.modules() if isinstance(module, _BatchNorm)]
+        steps = [int(norm.num_batches_tracked) for norm in norms if norm.num_batches_tracked is not None]
+        if not steps or not 0 < steps[0] < _SETTLED:
+            return ""
+        return (
+            f"After {steps[0]} steps the running statistics of batch normalisation are still on their way from their "
+            "first values, so pictures and PA of this run are not those of training, which takes those of the batch."
+        )
 
 
 def material(run: Run, given: FaceData | None) -> Material:

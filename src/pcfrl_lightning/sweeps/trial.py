@@ -40,6 +40,18 @@ class Trial:
         """Where the run keeps its parts (``version_0``, and one more for each time it went on), log and record."""
         return self.root / folder_name(self.name) / f"seed_{self.seed}"
 
+    def again(self) -> list[str]:
+        """The command line without the program for the same run once more: no other logger either, and a key that is
+        given several times has its last value."""
+        last = {word.partition("=")[0]: number for number, word in enumerate(self.arguments)}
+        kept = [
+            word
+            for number, word in enumerate(self.arguments)
+            if word.startswith("--config=") or "=" not in word or last[word.partition("=")[0]] == number
+        ]
+        log = ["--config=pcfrl:logger/csv"] if any("logger" in word for word in kept) else []
+        return ["fit", *kept, *log]
+
     def command(self) -> list[str]:
         """The command line without the program; it goes on with the last checkpoint that the run has."""
         log = {"": "lightning.pytorch.loggers.CSVLogger", ".save_dir": self.folder.parent, ".name": self.folder.name}

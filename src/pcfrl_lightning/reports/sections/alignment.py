@@ -96,7 +96,8 @@ def alignment_section(found: Material, batch: Batch, branches: dict[str, Scored]
     scores = {branch: one.score[one.others] for branch, one in branches.items()}
     caption = f"Fig. 7a, {name}: PA of all pairs of views of different images in the batch."
     pictures.append(Picture(f"{name}_fig7a", pair_scores(scores), caption, "Histogram of all scores"))
-    return Section(f"Pair alignment: {name}", [_explained(found, batch, branches)], pictures=pictures)
+    text = [*filter(None, [found.unsettled]), _explained(found, batch, branches)]
+    return Section(f"Pair alignment: {name}", text, pictures=pictures)
 
 
 def pairs_section(found: Material, batch: Batch, branches: dict[str, Scored]) -> Section:
