@@ -36,8 +36,8 @@ def test_the_name_stands_for_its_folder():
     assert source_name("pretrained:synthetic") == "pretrained-synthetic"
 
 
-def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UsageError, match=r"^pretrained:sythetic: .*; did you mean synthetic\?; there are .*synthetic"):
+def test_an_unknown_name_comes_with_the_nearest_or_all_known_ones():
+    with pytest.raises(UsageError, match=r"^pretrained:sythetic: no such weights; did you mean synthetic\?$"):
         load_encoder("pretrained:sythetic")
     for name in ("", "..", "../configs", "synthetic/../synthetic"):
         with pytest.raises(UsageError, match="there are "):
