@@ -128,6 +128,8 @@ def test_validation_share(make_folder):
     assert val != names(FaceFolder(data.root, val_fraction=0.25, seed=1), "val")
     with pytest.raises(ValueError, match="val_fraction"):
         FaceFolder(data.root, val_fraction=1.0)
+    with pytest.raises(DataError, match=r"val_fraction 0\.01 of 20 images is none; raise it, or set it to 0"):
+        FaceFolder(data.root, val_fraction=0.01).build()
 
 
 def test_a_folder_is_trained_on_from_plain_python_and_predicted_in_batches_of_one(make_folder, tmp_path):

@@ -82,15 +82,15 @@ def _settings(options: argparse.Namespace) -> list[Settings]:
     names = [source_name(source) for source in files.values()]
     for source in files.values():
         weights = options.weights if source.startswith(("timm:", "torchvision:")) else None
-        known = (*load_encoder(source, trust=options.trust, weights=weights).feature_names, "concat")
-        features = tuple(name for name in dict.fromkeys(options.feature) if name in known)
-        if not features:
-            raise ValueError(f"{source} has no feature {', '.join(options.feature)}; it has {', '.join(known)}")
         name = source_name(source)
         if names.count(name) > 1:
             name += f"-{source_sha256(source, weights)[:8]}"
         if any(settings.name == name for settings in found):
             continue  # a copy of one before
+        known = (*load_encoder(source, trust=options.trust, weights=weights).feature_names, "concat")
+        features = tuple(name for name in dict.fromkeys(options.feature) if name in known)
+        if not features:
+            raise ValueError(f"{source} has no feature {', '.join(options.feature)}; it has {', '.join(known)}")
         out = Path(options.out or "") / (name if len(files) > 1 else "")
         more: dict[str, Any] = {"weights": weights, "trust": tuple(options.trust), "name": name}
         more["precision"] = options.precision

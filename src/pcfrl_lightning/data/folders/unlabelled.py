@@ -8,7 +8,7 @@ import numpy as np
 from pcfrl_lightning.data.faceset import FaceSet
 from pcfrl_lightning.data.images.listing import Roots, as_paths, open_images, open_listed
 from pcfrl_lightning.data.module import FaceData
-from pcfrl_lightning.errors import require
+from pcfrl_lightning.errors import DataError, require
 
 
 class FaceFolder(FaceData):
@@ -40,8 +40,10 @@ class FaceFolder(FaceData):
         source = open_images(self.roots) if self.list_file is None else open_listed(self.roots, self.list_file)
         faces = FaceSet(source, name=f"{self.name}/train")
         held_out = round(self.val_fraction * len(faces))
-        if held_out == 0:
+        if self.val_fraction == 0:
             return {"train": faces}
+        share = f"val_fraction {self.val_fraction} of {len(faces)} images"
+        require(held_out > 0, f"{self.roots[0]}: {share} is none; raise it, or set it to 0", DataError)
         order = np.random.default_rng(self.seed).permutation(len(faces))
         train, val = faces.subset(sorted(order[held_out:].tolist())), faces.subset(sorted(order[:held_out].tolist()))
         val.name = f"{self.name}/val"
